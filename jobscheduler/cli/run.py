@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobscheduler.cli.client_verbs import add_client_options, api_path, format_duration_or_dash
+from jobscheduler.cli.client_verbs import add_client_options, api_path
 from jobscheduler.cli.options import client_settings
-from jobscheduler.cli.table import colourize, printable, printable_lines, use_colour
+from jobscheduler.cli.output_display import TextDisplay
+from jobscheduler.cli.output_follow import follow
 from jobscheduler.control.client import request
+from jobscheduler.util.terminal_text import printable
 
 SUMMARY = "run a job now, whatever its schedule says"
 EXAMPLES = """examples:
@@ -21,8 +23,8 @@ EXAMPLES = """examples:
 
 The run has a record with `trigger=manual` and is not a slot: the next slot does not change. Jobs that are disabled,
 paused or done can be run; `overlap` applies as to a slot. A command of a job may run another job: that needs no further
-worker, and its record says `trigger=run:RUN_ID`. --wait prints what the job printed when it has ended; Ctrl-C stops
-the waiting, not the job.
+worker, and its record says `trigger=run:RUN_ID`. --wait shows what the job prints as it comes; Ctrl-C stops the
+waiting, not the job. Control characters are spelled out, but for colours on a terminal; --raw writes what was printed.
 Exit status: 0 started (with --wait: success), 1 skipped, failed or no such job, 2 wrong usage, 3 service not
 reachable."""
 
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the job and the options."""
     parser.add_argument("job", metavar="JOB", help="the id of the job")
     parser.add_argument("--wait", action="store_true", help="wait for the end; show the output, exit 0 or 1")
+    parser.add_argument("--raw", action="store_true", help="with --wait, write the output as it is")
     add_client_options(parser)
 
 
@@ -48,12 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         _print_answer(begun, arguments.json, f"run {begun['run_id']} of `{arguments.job}`{note}")
         _print_next(begun, arguments.json)
         return 0
-    ended = _wait_for(socket, begun["run_id"])
-    if arguments.json:
-        print(json.dumps(ended))
-    else:
-        _show(ended)
-    return 0 if (ended["record"] or {}).get("status") == "SUCCESS" else 1
+    record = _wait_for(arguments, socket, begun["run_id"])
+    return 0 if (record or {}).get("status") == "SUCCESS" else 1
 
 
 def _print_answer(answer: Mapping[str, Any], as_json: bool, text: str) -> None:
@@ -66,28 +65,23 @@ def _print_next(answer: Mapping[str, Any], as_json: bool) -> None:
         print(f"note: {answer['next_note']}", file=sys.stderr)
 
 
-def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
+def _wait_for(arguments: argparse.Namespace, socket: Path, run_id: str) -> Mapping[str, Any] | None:
+    """Wait for the end of a run and show its output as it comes; return its record, None if it never began."""
+    if arguments.json:
+        return _wait_silently(socket, run_id)
+    display = TextDisplay(raw=arguments.raw, headings=False)
+    record = follow(socket, run_id, display)
+    display.finish(record)
+    if record is None:
+        print("the service stopped before the run began", file=sys.stderr)
+    return record
+
+
+def _wait_silently(socket: Path, run_id: str) -> Mapping[str, Any] | None:
+    """Wait for the end of a run and print it as one JSON object."""
     while True:
         answer = request(socket, "GET", f"{api_path('runs', run_id)}?wait={_WAIT}")
         if answer["record"] is not None or answer["cancelled"]:
-            return answer
-
-
-def _show(ended: Mapping[str, Any]) -> None:
-    """Print the output to standard output, and how the run ended to standard error.
-
-    A file or a program gets the output as it is. A terminal gets it escaped, because the job's user is not the caller.
-    """
-    output, record = ended["output"], ended["record"]
-    if output:
-        shown = printable_lines(output) if sys.stdout.isatty() else output
-        print(shown, end="" if shown.endswith("\n") else "\n")
-    sys.stdout.flush()
-    if record is None:
-        print("the service stopped before the run began", file=sys.stderr)
-        return
-    colour = "green" if record["status"] == "SUCCESS" else "red"
-    word = colourize(record["status"], colour if use_colour(sys.stderr) else None)
-    known = ("reason", "exit_code", "signal", "http_status", "error")
-    details = "".join(f" {key}={printable(str(record[key]))}" for key in known if record.get(key) is not None)
-    print(f"{word} after {format_duration_or_dash(record.get('duration'))}{details}", file=sys.stderr)
+            print(json.dumps(answer))
+            record: Mapping[str, Any] | None = answer["record"]
+            return record

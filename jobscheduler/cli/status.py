@@ -16,9 +16,9 @@ from jobscheduler.cli.client_verbs import (
     join_or_none,
 )
 from jobscheduler.cli.options import client_settings
-from jobscheduler.cli.table import printable
 from jobscheduler.control.client import request
 from jobscheduler.util.instants import utc_now
+from jobscheduler.util.terminal_text import printable
 from jobscheduler.util.text import plural
 
 SUMMARY = "show the state of the service, and what is wrong"

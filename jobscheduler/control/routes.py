@@ -1,7 +1,8 @@
 """The WSGI application behind the control socket: a few paths, JSON in and out.
 
 `GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`,
-`GET /v1/runs/RUN_ID?wait=SECONDS`, and `POST /v1/reload`. See docs/control.md.
+`GET /v1/runs/RUN_ID?wait=SECONDS`, `GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`,
+`GET /v1/output?of=JOB&failed=1`, and `POST /v1/reload`. See docs/control.md.
 """
 
 from __future__ import annotations
@@ -48,6 +49,19 @@ class ControlApi(Protocol):
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
 
 
+class OutputApi(Protocol):
+    """The outputs behind the routes.
+
+    Raises:
+        NotFound: there is no such job or run.
+        Conflict: the request cannot be met now.
+
+    """
+
+    def output(self, name: str, *, failed: bool) -> Mapping[str, Any]: ...  # noqa: D102
+    def part(self, run_id: str, attempt: int, offset: int, wait: float, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+
+
 class AdministrationApi(Protocol):
     """The service itself behind the routes.
 
@@ -69,7 +83,7 @@ class BadRequest(ProblemError):
 
 
 def build_app(
-    api: ControlApi, administration: AdministrationApi, report_error: Callable[[str], object]
+    api: ControlApi, administration: AdministrationApi, outputs: OutputApi, report_error: Callable[[str], object]
 ) -> Callable[..., Iterable[bytes]]:
     """Return the application. It passes our errors to `report_error`; the client learns only that there was one."""
     turns = AnswerQueue()
@@ -88,7 +102,7 @@ def build_app(
 
     def body(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
         try:
-            status, value = _answer(api, administration, environ)
+            status, value = _answer(api, administration, outputs, environ)
         except BadRequest as bad_request:
             status, value = bad_request.status, _error(bad_request.problem)
         except NotFound as not_found:
@@ -113,7 +127,9 @@ def _queued(status: HTTPStatus, value: Mapping[str, Any], start_response: Callab
     return body
 
 
-def _answer(api: ControlApi, administration: AdministrationApi, environ: Mapping[str, Any]) -> Answer:
+def _answer(
+    api: ControlApi, administration: AdministrationApi, outputs: OutputApi, environ: Mapping[str, Any]
+) -> Answer:
     """Call the method for a path. An id is passed on as the client sent it, whatever it contains."""
     path = str(environ.get("PATH_INFO", ""))
     path = path.encode("latin-1", "replace").decode("utf-8", "replace")  # PEP 3333 decodes paths as latin-1
@@ -131,6 +147,11 @@ def _answer(api: ControlApi, administration: AdministrationApi, environ: Mapping
             return HTTPStatus.OK, api.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
             return HTTPStatus.OK, api.run_result(run_id, _wait(str(environ.get("QUERY_STRING", ""))))
+        case "GET", ["v1", "runs", run_id, "output"]:
+            return HTTPStatus.OK, _output_part(outputs, run_id, environ)
+        case "GET", ["v1", "output"]:
+            query = parse_qs(str(environ.get("QUERY_STRING", "")))
+            return HTTPStatus.OK, outputs.output(query.get("of", [""])[-1], failed="failed" in query)
         case "POST", ["v1", "jobs", *name, "run"]:
             by, within = str(environ.get("control.uid", "unknown")), calling_runs(int(environ.get("control.pid", 0)))
             return HTTPStatus.ACCEPTED, api.run("/".join(name), by, within)
@@ -139,13 +160,26 @@ def _answer(api: ControlApi, administration: AdministrationApi, environ: Mapping
     raise _unknown(str(environ.get("REQUEST_METHOD")), parts)
 
 
+def _output_part(outputs: OutputApi, run_id: str, environ: Mapping[str, Any]) -> Mapping[str, Any]:
+    query = str(environ.get("QUERY_STRING", ""))
+    attempt, offset = _number(query, "attempt", 1), _number(query, "offset", 0)
+    return outputs.part(run_id, attempt, offset, _wait(query), str(environ.get("control.uid", "unknown")))
+
+
+def _number(query: str, name: str, default: int) -> int:
+    text = parse_qs(query).get(name, [str(default)])[-1]
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise BadRequest(HTTPStatus.BAD_REQUEST, Problem(f"`{name}` is a whole number, 0 or more"))
+    return int(text)
+
+
 def _command(api: ControlApi, what: str, job_id: str, by: str) -> Answer:
     return HTTPStatus.OK, (api.pause if what == "pause" else api.resume)(job_id, by)
 
 
 def _unknown(method: str, parts: list[str]) -> BadRequest:
     help_ = "docs/control.md lists the requests"
-    if method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"]):
+    if method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"], ["output"]):
         return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))
     return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
 

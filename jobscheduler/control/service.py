@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jobscheduler.control.outputs import StoredOutputs
+from jobscheduler.control.requested_runs import RequestedRuns
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
 from jobscheduler.model import EventLogger, Job, Level, Problem
-from jobscheduler.runner import Run, tail
+from jobscheduler.runner import tail
 from jobscheduler.scheduler import ChainTooLong, Scheduler
 from jobscheduler.status.snapshot import Conflict, JobState, NotFound, Snapshot
 from jobscheduler.status.snapshot_json import detail_json, instant, job_json, record_json, service_json
 from jobscheduler.timetable.overlap import Action, Overlap
 from jobscheduler.util.text import did_you_mean
-
-MAX_MANUAL_RUNS = 1000  # manual runs kept, so that a client can ask for their results
 
 _POLL_S = 0.02  # seconds between two checks whether a run has ended
 
@@ -29,14 +27,20 @@ class ControlService:
     """
 
     def __init__(
-        self, snapshots: SnapshotBuilder, scheduler: Scheduler, holder: JobHolder, log_event: EventLogger
+        self,
+        snapshots: SnapshotBuilder,
+        scheduler: Scheduler,
+        holder: JobHolder,
+        log_event: EventLogger,
+        requested: RequestedRuns,
+        outputs: StoredOutputs,
     ) -> None:
         self._snapshots = snapshots
         self._scheduler = scheduler
         self._reconciler = holder
         self._log_event = log_event
-        self._manual_runs: OrderedDict[str, Run] = OrderedDict()
-        self._lock = threading.Lock()
+        self._requested = requested
+        self._outputs = outputs
 
     def status(self) -> Mapping[str, Any]:
         """Return the service's own state."""
@@ -79,10 +83,7 @@ class ControlService:
         except RuntimeError as error:
             raise Conflict(Problem(str(error))) from None
         if run is not None:
-            with self._lock:
-                self._manual_runs[run.run_id] = run
-                while len(self._manual_runs) > MAX_MANUAL_RUNS:
-                    self._manual_runs.popitem(last=False)
+            self._requested.add(run)
         return {
             "job_id": job_id,
             "action": act.value,
@@ -107,14 +108,15 @@ class ControlService:
         return None
 
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
-        """Return how a manual run ended; wait for its end up to `wait` seconds. `record` is null until then.
+        """Return how a run ended that was requested here or is active. Wait for its end up to `wait` seconds.
+
+        `record` is null until then. `output` is that of its last attempt, as far as it is in memory.
 
         Raises:
             NotFound: there is no such run.
 
         """
-        with self._lock:
-            run = self._manual_runs.get(run_id)
+        run = self._requested.find(run_id)
         if run is None:
             raise NotFound(
                 Problem(f"no run `{run_id}` was requested recently", help="`jobscheduler history` has its record")
@@ -122,12 +124,13 @@ class ControlService:
         deadline = time.monotonic() + wait
         while run.record is None and not run.is_cancelled and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-        record, output = run.record, self._scheduler.outputs.get(run_id)
+        record, outputs = run.record, self._outputs.recent(run_id)
+        text = outputs[-1].kept.text if outputs else None
         return {
             "run_id": run_id,
             "record": record_json(record) if record else None,
             "cancelled": run.is_cancelled,
-            "output": None if output is None else tail(output, len(output)),
+            "output": None if text is None else tail(text, len(text)),
         }
 
     def pause(self, job_id: str, by: str) -> Mapping[str, Any]:

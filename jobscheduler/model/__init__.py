@@ -26,12 +26,14 @@ from jobscheduler.model.entries import (
     log_key,
 )
 from jobscheduler.model.jobs import MAX_DELAY, NO_TASK, Cron, Fingerprint, Job, Once, Retry, TaskSpec, name_sort_key
+from jobscheduler.model.output import AttemptOutput, KeptOutput, OutputPart, StoredAttempt
 from jobscheduler.model.problems import Problem
 
 __all__ = [
     "EPOCH",
     "MAX_DELAY",
     "NO_TASK",
+    "AttemptOutput",
     "Checkpoint",
     "Cron",
     "Event",
@@ -40,17 +42,20 @@ __all__ = [
     "FullCheckpoint",
     "InFlightRun",
     "Job",
+    "KeptOutput",
     "Level",
     "LogEntry",
     "LogFields",
     "LogValue",
     "Once",
+    "OutputPart",
     "PendingSlot",
     "Problem",
     "Record",
     "RecoveredState",
     "Retry",
     "Status",
+    "StoredAttempt",
     "TaskSpec",
     "TimeSpans",
     "log_key",

@@ -11,10 +11,10 @@
 
 from jobscheduler.runner.attempt_result import REDACTED, AttemptResult, execute_task
 from jobscheduler.runner.leftovers import detach_output_pipes, kill_leftovers, run_once
-from jobscheduler.runner.output_cache import OutputCache, tail
+from jobscheduler.runner.outputs import KeepsNothing, OutputKeeper, tail
 from jobscheduler.runner.process_loop import ProcessLoop
 from jobscheduler.runner.process_start import runs_as_process
-from jobscheduler.runner.run import Run
+from jobscheduler.runner.run import Attempt, Run
 from jobscheduler.runner.run_log import LogThen
 from jobscheduler.runner.run_state import RetryAfter
 from jobscheduler.runner.runner import STOP_GRACE_S, Runner
@@ -24,9 +24,11 @@ from jobscheduler.runner.timer import TimerThread
 __all__ = [
     "REDACTED",
     "STOP_GRACE_S",
+    "Attempt",
     "AttemptResult",
+    "KeepsNothing",
     "LogThen",
-    "OutputCache",
+    "OutputKeeper",
     "ProcessLoop",
     "RetryAfter",
     "Run",

@@ -37,6 +37,7 @@ class ServiceCondition:
         self._guard = parts.startup.guard
         self._database = parts.startup.database
         self._optional = parts.startup.optional
+        self._outputs = parts.output_thread
         self._sources = sources
 
     def zone(self) -> str:
@@ -61,6 +62,7 @@ class ServiceCondition:
     def _part_issues(self) -> Iterator[str]:
         yield from self._optional.issues()
         yield from self._database.issues()
+        yield from () if self._outputs is None else self._outputs.issues()
 
     def _own_issues(self) -> Iterator[str]:
         behind = self._scheduler.behind_clock()

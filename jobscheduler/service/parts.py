@@ -10,6 +10,7 @@ from functools import partial
 from jobscheduler.alerts import AlertDispatcher
 from jobscheduler.control.recent_records import RecentRecords
 from jobscheduler.jobs.reconciler import Reconciler
+from jobscheduler.output import OutputThread
 from jobscheduler.runlog import LogWriter, last_results
 from jobscheduler.runner import detach_output_pipes
 from jobscheduler.scheduler import Scheduler
@@ -17,6 +18,7 @@ from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.guarded_calls import raising_os_error
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.open_log import read_boot_id
+from jobscheduler.service.outputs import ServiceOutputs
 from jobscheduler.service.startup_checks import Startup
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.util.host_id import host_id, host_seed
@@ -35,13 +37,17 @@ class Parts:
     alerts: AlertDispatcher
     stats: RunStats
     recent: RecentRecords
+    outputs: ServiceOutputs
+    output_thread: OutputThread | None
 
 
 def build_parts(startup: Startup, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
     """Build the way of a job: the reconciler activates it, the scheduler has it run, observers see its records."""
     stack.callback(detach_output_pipes)
     clock, stats, recent = ClockMonitor(), RunStats(), RecentRecords()
-    scheduler = stack.enter_context(_scheduler(startup, log, clock))
+    outputs = ServiceOutputs(startup)
+    scheduler = stack.enter_context(_scheduler(startup, log, clock, outputs))
+    thread = outputs.write(scheduler, log.event, stack)
     reconciler = Reconciler(
         startup.sources,
         scheduler,
@@ -53,10 +59,10 @@ def build_parts(startup: Startup, mailbox: Mailbox, log: LogWriter, stack: ExitS
     alerts = _alerts(startup, log, reconciler)
     counters = [stats.observe, recent.observe] if startup.has_page else [stats.observe]
     log.subscribe(before=counters, after=[alerts.observe])
-    return Parts(startup, mailbox, log, clock, scheduler, reconciler, alerts, stats, recent)
+    return Parts(startup, mailbox, log, clock, scheduler, reconciler, alerts, stats, recent, outputs, thread)
 
 
-def _scheduler(startup: Startup, log: LogWriter, clock: ClockMonitor) -> Scheduler:
+def _scheduler(startup: Startup, log: LogWriter, clock: ClockMonitor, outputs: ServiceOutputs) -> Scheduler:
     settings = startup.settings
     return Scheduler(
         write=log.write,
@@ -69,6 +75,7 @@ def _scheduler(startup: Startup, log: LogWriter, clock: ClockMonitor) -> Schedul
         boot=read_boot_id(log),
         late_reason=clock.late_reason,
         standstills=clock.standstills,
+        outputs=outputs.recent,
     )
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
-from jobscheduler.model import LogValue, Record
+from jobscheduler.model import KeptOutput, LogValue, Record
 from jobscheduler.tasks.stop_signals import StopSignals
 
 
@@ -29,6 +29,17 @@ class Outcome:
 
     details: tuple[tuple[str, LogValue], ...] = ()
     output: bytes = b""
+
+
+class LiveOutput(Protocol):
+    """The output of a task that still runs. Thread: any."""
+
+    @property
+    def total(self) -> int:
+        """The bytes printed so far."""
+
+    def kept(self) -> KeptOutput:
+        """Return what is kept of it now."""
 
 
 class TaskFailed(Exception):
@@ -83,6 +94,8 @@ class Context:
 
     `stop_requested_at` is the instant of `time.monotonic()` of the first `stop`, None before. `signals` holds the
     signals that a task with processes has sent since. Together they show whether a time limit is kept.
+
+    `output` may be set by a task whose output can be read while it runs; that is then what is kept of it.
     """
 
     __slots__ = (
@@ -93,6 +106,7 @@ class Context:
         "attempt",
         "deadline",
         "job_id",
+        "output",
         "reason",
         "run_id",
         "scheduled",
@@ -117,6 +131,7 @@ class Context:
         self.attempt = attempt
         self.deadline = deadline
         self.alert = alert
+        self.output: LiveOutput | None = None
         self.reason: str | None = None
         self.stop_requested = False
         self.stop_requested_at: float | None = None

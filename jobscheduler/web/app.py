@@ -116,6 +116,8 @@ class App:
                 return self._pages.index(query, check)
             case ("files", ""):
                 return self._pages.files(query)
+            case ("run", run_id):
+                return self._pages.run(run_id, check)
             case ("job", job_id):
                 return self._pages.job(job_id, check)
         return None
@@ -127,10 +129,10 @@ class App:
         return Answer("503 Service Unavailable", TEXT, f"{issue}\n".encode("utf-8", "backslashreplace"))
 
     def _output(self, run_id: str) -> Answer:
-        output = self._view.output(run_id)
-        if output is None:
-            return Answer("404 Not Found", TEXT, b"The output of this run is no longer kept.\n")
-        return Answer("200 OK", TEXT, output)
+        detail = self._view.run(run_id)
+        if detail is None or not detail.attempts:
+            return Answer("404 Not Found", TEXT, b"The output of this run is not kept.\n")
+        return Answer("200 OK", TEXT, b"".join(attempt.kept.text for attempt in detail.attempts))
 
 
 def _check(environ: Environ) -> None:

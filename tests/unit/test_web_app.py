@@ -221,7 +221,7 @@ def test_a_job_has_a_page_with_definition_sentence_slots_and_records() -> None:
     assert "Sun 2026-11-22 16:00:00 +01:00 2026-11-22 15:00:00 UTC 1 h 28 min" in text
     assert text.count(" UTC ") >= 10
     assert '"command": "/opt/scripts/backup-database"' in text
-    assert "failed 12:00:00 exit exit_code=1 1 min 4 s output pg_dump: connecting" in text
+    assert "failed 12:00:00 exit exit_code=1 run 1 min 4 s output pg_dump: connecting" in text
 
 
 def test_colours_of_an_output_are_left_out_and_other_control_characters_spelled_out() -> None:
@@ -248,7 +248,7 @@ def test_long_output_shows_its_end_and_the_whole_is_a_link_away() -> None:
     whole = get(view, f"/output/{run_id}")
     assert whole.body == output
     assert whole.headers["Content-Type"] == "text/plain; charset=utf-8"
-    view.outputs.clear()
+    view.printed.clear()
     assert (get(view, f"/output/{run_id}").status, "the-end" in get(view, "/job/a").text) == (404, False)
 
 
