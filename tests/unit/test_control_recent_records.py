@@ -59,7 +59,6 @@ def test_the_page_of_a_job_shows_its_last_records_however_much_others_write(tmp_
     settings = cast("Settings", Settings(log_file=log))
     none = cast("Any", None)
     view = LiveServiceView(settings, none, none, RunStats(), none, recent, none)
-    )
 
     rare, busy = view.history("rare", 1000), view.history("busy", 100)
     gone = view.history("gone", 100)
