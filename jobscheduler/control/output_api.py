@@ -112,10 +112,25 @@ class OutputService:
     # -- its output
 
     def _ended(self, found: FoundRun) -> list[StoredAttempt]:
+        """Return the ended attempts. Memory has to do while the directory fails, if it has any."""
         place = found.known_place()
-        attempts = self._stored.recent(found.run_id) if place is None else self._stored.attempts(place)
+        try:
+            attempts = self._stored.recent(found.run_id) if place is None else self._stored.attempts(place)
+        except (OSError, CallHung):
+            attempts = self._stored.recent(found.run_id)
+            if not attempts:
+                raise
         live = _running_attempt(found.run)
         return [attempt for attempt in attempts if attempt.attempt != live]
+
+    def _ended_or_none(self, found: FoundRun) -> list[StoredAttempt]:
+        """Return the ended attempts; none of a run of this service while the directory fails: its end counts more."""
+        try:
+            return self._ended(found)
+        except (OSError, CallHung):
+            if found.run is None:
+                raise
+            return []
 
     def _part(self, found: FoundRun, attempt: int, offset: int) -> _Part | None:
         """Return the next part, None while there is nothing new to say."""
@@ -127,7 +142,7 @@ class OutputService:
         began = 0 if found.run is None else found.run.attempts
         if not is_over and attempt > began:
             return None
-        ended = self._ended(found)
+        ended = self._ended_or_none(found)
         kept = next((one.kept for one in ended if one.attempt == attempt), KeptOutput())
         part = _Part.of(kept, offset, is_last=True)
         following = [one.attempt for one in ended if one.attempt > attempt]
