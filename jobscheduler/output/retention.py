@@ -144,9 +144,11 @@ class Retention:
         folder.remove_day(day)
 
     def _files_of(self, folder: OutputFolder) -> Iterator[StoredFile]:
-        """Yield the files of jobs. Files with other names are not ours, and are left alone."""
+        """Yield the files of jobs. Files with other names are not ours and stay, but for those that a crash left."""
         for day in folder.days():
             for number, name in enumerate(folder.names(day), 1):
+                if name.endswith(TEMPORARY):  # this thread writes none now
+                    folder.remove(day, name)
                 known = parse_name(name)
                 status = None if known is None else folder.status(day, name)
                 if known is not None and status is not None:

@@ -157,28 +157,34 @@ class OutputThread:
 
     def _write(self, now: float) -> None:
         self._trouble.lose(self._recent.take_lost())
+        running = list(self._running())  # first: what ends after this is among the outputs below
+        outputs = self._recent.unwritten()
+        if self._is_idle(now) and not (running or outputs):
+            return
         opened = self._opened(now)
         if opened is None:
-            self._give_up(self._recent.unwritten())
+            self._give_up(outputs)
             return
-        self._write_ended(opened)
-        self._write_live(opened, now)
+        if outputs:
+            self._write_ended(opened, outputs)
+        self._write_live(opened, running, now)
         if opened.retention.is_due(now):
             opened.retention.sweep(opened.folder, self._clock(), now, opened.store.in_use())
         self._trouble.end()
 
-    def _write_ended(self, opened: _Open) -> None:
-        outputs = self._recent.unwritten()
-        if not outputs:
-            return
+    def _is_idle(self, now: float) -> bool:
+        """Return whether the directory itself needs nothing: it is open, and no sweep is due."""
+        opened = self._open
+        return opened is not None and not opened.store.in_use() and not opened.retention.is_due(now)
+
+    def _write_ended(self, opened: _Open, outputs: list[AttemptOutput]) -> None:
         _require_room(opened.folder)
         for number, written in enumerate(opened.store.write(outputs), 1):
             self._recent.written(written)
             if number % _PAUSE_EACH == 0:
                 _pause()
 
-    def _write_live(self, opened: _Open, now: float) -> None:
-        running = list(self._running())
+    def _write_live(self, opened: _Open, running: list[RunningAttempt], now: float) -> None:
         opened.store.forget_live(attempt.key for attempt in running)
         grown = [attempt for attempt in running if self._is_to_be_written(attempt, opened.store, now)]
         if grown:

@@ -125,6 +125,7 @@ class Run:
         Its output is kept first: a client that sees the end must find all of it.
         """
         attempt.keep_output(result.output)
+        attempt.context.forget_callbacks()
         if result.traceback:
             crash = self.event(Level.ERROR, "task.crashed", (("traceback", result.traceback),))
             self._services.log.emit(crash)

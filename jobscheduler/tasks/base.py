@@ -164,6 +164,11 @@ class Context:
                 return
         callback()
 
+    def forget_callbacks(self) -> None:
+        """Forget the callbacks, and with them what the task has in memory. Only the runner calls this, at its end."""
+        with self._lock:
+            self._callbacks.clear()
+
     def missing_signal(self, now: float) -> str | None:
         """Return `TERM` or `KILL` if it should have been sent by `now` (monotonic seconds) but was not; else None.
 

@@ -103,7 +103,7 @@ class App:
             case ("icon.svg", ""):
                 return Answer("200 OK", "image/svg+xml", self._pages.icon)
             case ("output", run_id) if run_id:
-                return self._output(run_id)
+                return self._output(run_id, partial(_check, environ))
         page = self._page(section, name, _query(environ), partial(_check, environ))
         if page is not None:
             return Answer("200 OK", HTML, page.encode("utf-8", "backslashreplace"))
@@ -128,11 +128,11 @@ class App:
             return Answer("200 OK", TEXT, b"ok\n")
         return Answer("503 Service Unavailable", TEXT, f"{issue}\n".encode("utf-8", "backslashreplace"))
 
-    def _output(self, run_id: str) -> Answer:
-        detail = self._view.run(run_id)
-        if detail is None or not detail.attempts:
+    def _output(self, run_id: str, check: Check) -> Answer:
+        output = self._pages.output(run_id, check)
+        if output is None:
             return Answer("404 Not Found", TEXT, b"The output of this run is not kept.\n")
-        return Answer("200 OK", TEXT, b"".join(attempt.kept.text for attempt in detail.attempts))
+        return Answer("200 OK", TEXT, output)
 
 
 def _check(environ: Environ) -> None:

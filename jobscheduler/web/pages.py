@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from jobscheduler.model import Status, StoredAttempt
+from jobscheduler.status.run_detail import RunDetail
 from jobscheduler.status.snapshot import JobStatus, Snapshot
 from jobscheduler.status.snapshot_json import schedule_text
 from jobscheduler.util.durations import format_duration
@@ -168,10 +169,7 @@ class Pages:
 
         `check` and `Busy` are as for `index`.
         """
-        if not _RUN.fullmatch(run_id):
-            return None
-        with self._activity.exclusive(check):
-            detail = self._view.run(run_id)
+        detail = self._run(run_id, check)
         if detail is None:
             return None
         return self._render(
@@ -183,6 +181,17 @@ class Pages:
             attempts=[ShownAttempt(attempt, attempt.attempt == detail.running_attempt) for attempt in detail.attempts],
             refresh=RUN_REFRESH if detail.is_active else None,
         )
+
+    def output(self, run_id: str, check: Check = lambda: None) -> bytes | None:
+        """Return all that was kept of what a run printed, None if that is nothing. `check` and `Busy` are as before."""
+        detail = self._run(run_id, check)
+        return b"".join(attempt.kept.text for attempt in detail.attempts) if detail and detail.attempts else None
+
+    def _run(self, run_id: str, check: Check) -> RunDetail | None:
+        if not _RUN.fullmatch(run_id):
+            return None
+        with self._activity.exclusive(check):
+            return self._view.run(run_id)
 
     def not_found(self, root: str) -> str:
         """Render the page for an unknown path."""

@@ -192,6 +192,22 @@ def test_a_file_that_is_not_ours_stays(tmp_path: Path) -> None:
     assert world.files() == [f"{DAY}/notes.md"]
 
 
+def test_a_file_that_a_crash_left_half_written_goes(world: World) -> None:
+    """It never got its name."""
+    world.step(0.0, printed(b"one\n"))
+    (world.path / DAY / "a@aaaa.1.new").write_bytes(b"half")
+    world.step(SWEEP_S)
+    assert world.files() == [f"{DAY}/a.txt"]
+
+
+def test_an_idle_service_leaves_the_directory_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call of the system is made for it."""
+    world.step(0.0)
+    monkeypatch.setattr(folder, "os", None)
+    world.step(1.0)
+    assert world.lines == []
+
+
 # -- a bad disk
 
 
