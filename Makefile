@@ -8,8 +8,8 @@
 
 PYTHON ?=
 ARGS ?=
-# How many processes the tests run in: most of their time is waiting, so a few more than there are cores.
-JOBS ?= 6
+# How many processes the tests run in: most of their time is waiting, so some more than there are cores.
+JOBS ?= 8
 # What `make bench` measures (all), how often, and whether a rough answer will do; how long `make soak` takes.
 NAMES ?=
 ROUNDS ?= 5
@@ -29,6 +29,8 @@ RENEW ?=
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
 PIP := $(IN_VENV) -m pip --quiet --disable-pip-version-check
+# All processes of the tests need the same modules: each reads what the first one compiled, whatever the environment says.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(IN_VENV) -m pytest
 
 INSTALL := PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' UNITDIR='$(UNITDIR)' USERUNITDIR='$(USERUNITDIR)' DESTDIR='$(DESTDIR)' systemd/install.sh
 # EXTRAS and PACKAGES reach it by themselves: make exports what is set on its command line or in the environment.
@@ -55,15 +57,15 @@ run: $(VENV)/requirements ## run the service in the foreground on var/jobs.d; Ct
 
 .PHONY: test
 test: $(VENV)/requirements-dev ## run the tests of the code and of the service as a process
-	@$(IN_VENV) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(filter tests%,$(ARGS)),tests/unit tests/service) $(filter-out tests%,$(ARGS))
+	@$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(filter tests%,$(ARGS)),tests/unit tests/service) $(filter-out tests%,$(ARGS))
 
 .PHONY: test-host
 test-host: $(VENV)/requirements-dev ## run the tests that need a host: systemd, packages, database servers
-	@$(IN_VENV) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder tests/host $(ARGS)
+	@$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder tests/host $(ARGS)
 
 .PHONY: test-deep
 test-deep: $(VENV)/requirements-dev ## run the tests that take minutes, and those in other Debian releases
-	@$(IN_VENV) -m pytest -m deep --timeout 3600 -n $(JOBS) --dist load $(ARGS)
+	@$(PYTEST) -m 'deep or property' --hypothesis-profile deep --timeout 3600 -n $(JOBS) --dist load $(ARGS)
 	@$(MAKE) --no-print-directory test-hosts ARGS=
 
 .PHONY: test-hosts
@@ -72,7 +74,7 @@ test-hosts: $(VENV)/made ## run the tests in roots of other Debian releases: HOS
 
 .PHONY: test-web
 test-web: $(VENV)/requirements-dev ## run the tests of the page in a real browser (Debian's chromium)
-	@$(IN_VENV) -m pytest -m web $(ARGS)
+	@$(PYTEST) -m web $(ARGS)
 
 .PHONY: check
 check: $(VENV)/requirements-dev ## check style and types

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
+from tests.support.distribution import Scheduling, rank
+from tests.support.fork_server import own_environment
+from tests.support.properties import load_profiles
 from tests.support.service import Service
 from tests.support.throwaway_users import alice, mallory
 from tests.support.zone_data import pin_zone_data
@@ -16,47 +20,40 @@ from tests.support.zone_data import pin_zone_data
 __all__ = ["alice", "mallory"]
 
 pin_zone_data()
+own_environment()  # before any test changes it
 
 # A background job of a shell ignores these, and every command that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for _number in (signal.SIGQUIT, signal.SIGHUP):
     signal.signal(_number, signal.SIG_DFL)
 
-
-settings.register_profile(
-    "everyday", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
-)
+load_profiles()
 
 
-settings.load_profile("everyday")  # the same cases every time, however busy the machine is
-
-
-# Files whose tests take longest: they begin first, so that nothing waits for them at the end.
-LONGEST = (
-    "test_running_md",
-    "test_systemd",
-    "test_packaging",
-    "test_database_service",
-    "test_hangs_service",
-    "test_account_log",
-    "test_account_restart",
-    "test_hangs_by_count",
-    "test_alerts_service",
-    "test_health",
-    "test_service",
-    "test_account_crash",
-    "test_account_clock",
-    "test_survivors",
-    "test_account_standstill",
-    "test_scheduler_standstill",
-    "test_verbs",
-    "test_web_app",
-)
-
-
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    """Begin with what takes longest, and mark what draws examples."""
+    items.sort(key=rank)
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("property")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out files, and some of them test by test; `--dist load` hands out every test by itself."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Search for no garbage while thousands of tests are collected, nor among them later, as many of them cause."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture

@@ -5,15 +5,15 @@ from jobscheduler.alerts.dispatcher import AlertDispatcher, DefaultAlerts
 from jobscheduler.alerts.payload import build_payload
 from jobscheduler.alerts.pending_alert import PendingAlert
 from jobscheduler.alerts.rules import AlertKind, due_alert
-from jobscheduler.alerts.sender import Sender
+from jobscheduler.alerts.sender_pool import AlertSenderPool
 
 __all__ = [
     "AlertConfigError",
     "AlertDispatcher",
     "AlertKind",
+    "AlertSenderPool",
     "DefaultAlerts",
     "PendingAlert",
-    "Sender",
     "build_payload",
     "due_alert",
     "read_defaults",

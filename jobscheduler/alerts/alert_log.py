@@ -10,6 +10,7 @@ from jobscheduler.alerts.alert_queues import MAX_NAMED_JOBS
 from jobscheduler.alerts.pending_alert import PendingAlert
 from jobscheduler.model import Event, Level, LogFields
 from jobscheduler.runner import AttemptResult, tail
+from jobscheduler.util.text import format_error
 
 
 class AlertLog:
@@ -44,7 +45,7 @@ class AlertLog:
 
     def crash(self, error: Exception) -> None:
         """Log an error of a task."""
-        self._event(Level.ERROR, "task.crashed", (("error", f"{type(error).__name__}: {error}"),))
+        self._event(Level.ERROR, "task.crashed", (("error", format_error(error)),))
 
     def _about(self, due: PendingAlert, level: Level, name: str, values: LogFields) -> None:
         record = due.alert.record
@@ -54,5 +55,5 @@ class AlertLog:
         self._event(level, name, (*subject, ("on", due.alert.on), *run, *changes, *values))
 
     def _event(self, level: Level, name: str, values: LogFields) -> None:
-        with suppress(Exception):
+        with suppress(Exception):  # the log reports its own trouble, and the alert goes on
             self._write(Event(self._clock(), level, name, values))

@@ -1,8 +1,8 @@
 """Observe records in the log, and run a task when the result of a job changes.
 
 A job never waits for its alerts, and no alert adds a record: the observer of the log only queues the record. A thread
-takes it from the queue, knows the last result of each job, and decides; the `Sender` runs the tasks. Results from
-before this start stand in the log, which is read once: when the first job with an alert ends.
+takes it from the queue, knows the last result of each job, and decides; the `AlertSenderPool` runs the tasks. Results
+from before this start stand in the log, which is read once: when the first job with an alert ends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from queue import Empty, SimpleQueue
 
 from jobscheduler.alerts.damping import Batch, Damper, ResultChange
@@ -19,8 +19,10 @@ from jobscheduler.alerts.payload import build_payload, build_summary
 from jobscheduler.alerts.pending_alert import PendingAlert
 from jobscheduler.alerts.previous_results import PreviousResults
 from jobscheduler.alerts.rules import AlertKind, due_alert, is_result
-from jobscheduler.alerts.sender import Sender
+from jobscheduler.alerts.sender_pool import AlertSenderPool
 from jobscheduler.model import NO_TASK, Event, Job, Level, LogEntry, Record, Status, TaskSpec
+from jobscheduler.util.instants import utc_now
+from jobscheduler.util.text import format_error
 
 MAX_QUEUED_RECORDS = 100_000  # further records are only counted
 RETRY_S = 1.0  # between two attempts to start a thread on a host that has none left
@@ -58,8 +60,8 @@ class AlertDispatcher:
         find_job: Callable[[str], Job | None],
         *,
         host: str = "",
-        sender: Sender | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sender: AlertSenderPool | None = None,
+        clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._defaults = defaults
@@ -67,7 +69,7 @@ class AlertDispatcher:
         self._results = PreviousResults(previous_results, since=clock())
         self._find_job = find_job
         self._host = host
-        self._sender = sender or Sender(write, clock=clock)
+        self._sender = sender or AlertSenderPool(write, clock=clock)
         self._clock = clock
         self._monotonic = monotonic
         self._damper = Damper()
@@ -136,7 +138,7 @@ class AlertDispatcher:
             except Empty:
                 pass
             except Exception as error:  # the next record has to be handled all the same
-                self._report_error(f"{type(error).__name__}: {error}")
+                self._report_error(format_error(error))
             self._send(self._damper.pop_due(self._monotonic()))
             can_send = self._sender.maintain()
             self._log_dropped()

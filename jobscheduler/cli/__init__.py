@@ -49,27 +49,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = [*(sys.argv[1:] if argv is None else argv)]  # `list` names a module here once that verb was imported
     if not words or (words[0].startswith("-") and words[0] not in {"-h", "--help", "--version"}):
         words.insert(0, DEFAULT)
-    arguments = _parser([words[0]] if words[0] in VERBS else VERBS).parse_args(words)
+    return _run(_parser([words[0]] if words[0] in VERBS else VERBS).parse_args(words))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run the verb that the arguments name; print its error, if any, and return the exit status."""
     try:
         status = int(_module(arguments.verb).run(arguments))
         sys.stdout.flush()
         return status
-    except BadSetting as error:
-        print(f"jobscheduler: {error}", file=sys.stderr)
-        return 2
     except SettingsError as error:
         for problem in error.problems:
             print_problem(problem, sys.stderr)
-        return 1
+        return 2 if isinstance(error, BadSetting) else 1
     except UnknownTimezone as unknown:
         print_problem(Problem(str(unknown), help=unknown.help), sys.stderr)
         return 1
-    except ServiceUnreachable as unreachable:
-        print_problem(unreachable.problem, sys.stderr)
-        return 3
-    except ApiError as refusal:
-        print_problem(refusal.problem, sys.stderr)
-        return 1
+    except (ServiceUnreachable, ApiError) as error:
+        print_problem(error.problem, sys.stderr)
+        return 3 if isinstance(error, ServiceUnreachable) else 1
     except KeyboardInterrupt:
         return 130  # the status that shells use for a program ended by Ctrl-C
     except BrokenPipeError:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from jobscheduler.cli.options import add_options, current_report
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.config.report import DEFAULT
+from jobscheduler.util.standard_output import is_standard_output
 
 SUMMARY = "show every setting, its value, and where it comes from"
 EXAMPLES = """examples:
@@ -37,13 +39,22 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(report))
         return 0
     rows = [
-        (key, entry["value"] or "-", entry["origin"])
+        (key, _shown(key, entry["value"]), entry["origin"])
         for key, entry in report["settings"].items()
         if entry["origin"] != DEFAULT or not arguments.given
     ]
     columns = (Column("SETTING", keep_whole=True), Column("VALUE"), Column("FROM"))
-    for line in table(columns, rows, width=terminal_width(), colour=use_colour(sys.stdout)):
+    for line in table(columns, rows, width=terminal_width(), colour=use_colour(sys.stdout)) if rows else ():
         print(line)
+    if not rows:
+        print("every setting has its default")
     for name, value in report["defaults"].items():
         print(f"default {name} = {json.dumps(value)}")
     return 0
+
+
+def _shown(key: str, value: str | None) -> str:
+    """Return a value for people: a bare `-` means that there is none, and no log on standard output."""
+    if key == "log-file" and value is not None and is_standard_output(Path(value)):
+        return f"{value} (standard output)"
+    return value or "-"

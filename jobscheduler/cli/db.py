@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobscheduler.cli.client_verbs import format_local_or_dash
+from jobscheduler.cli.client_helpers import format_local_or_dash
 from jobscheduler.cli.db_files import ExportConflict, read_directory, read_files, write_directory
 from jobscheduler.cli.db_wait import wait_for_reload
 from jobscheduler.cli.options import add_options, settings_from_arguments
@@ -114,7 +114,8 @@ def _open(arguments: argparse.Namespace) -> JobTable:
     settings = settings_from_arguments(arguments)
     url = load_url(settings.database_url, settings.database_url_file)
     if url is None:
-        raise BadSetting("name the database with `--database-url URL` or `--database-url-file FILE`")
+        help_ = "name the database with `--database-url URL` or `--database-url-file FILE`"
+        raise BadSetting((Problem("no database is named", help=help_),))
     from jobscheduler.database import JobTable  # noqa: PLC0415 - an extra
 
     return JobTable(url, rules=job_context(settings))

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.client_verbs import api_path
+from jobscheduler.cli.client_helpers import api_path
 from jobscheduler.cli.explain_facts import add_log_facts, facts_from_files, facts_from_service
 from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem, problem_json

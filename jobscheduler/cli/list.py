@@ -10,7 +10,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from jobscheduler.cli.client_verbs import (
+from jobscheduler.cli.client_helpers import (
     EXIT_STATUSES,
     add_client_options,
     api_path,

@@ -22,6 +22,7 @@ from jobscheduler.config import (
     SettingsError,
     SettingsFile,
     default_text,
+    find_settings,
     load_settings,
     read_settings_file,
 )
@@ -60,15 +61,18 @@ def settings_from_arguments(arguments: argparse.Namespace, environ: Mapping[str,
     return _load(arguments, environ, own_service.asked_for(arguments, environ), is_client=False)
 
 
-def client_settings(arguments: argparse.Namespace) -> Settings:
+def client_settings(arguments: argparse.Namespace, *, is_silent: bool = False) -> Settings:
     """Build the settings by which a verb finds the service. A settings file that this user may not read counts as none.
+
+    What is wrong in the file is a warning, unless `is_silent`: for a verb to which the service says it.
 
     Raises:
         BadSetting: a value on the command line or in the environment cannot be read.
         SettingsError: the settings file cannot be used, or a variable has an unknown name.
 
     """
-    return _load(arguments, os.environ, own_service.found(arguments, os.environ), is_client=True)
+    own = own_service.found(arguments, os.environ)
+    return _load(arguments, os.environ, own, is_client=True, is_silent=is_silent)
 
 
 def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) -> Settings:
@@ -84,9 +88,9 @@ def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) 
     """
     named = load_settings(_flags(arguments), os.environ).given
     try:
-        report: Mapping[str, Any] = request(client_settings(arguments).socket, "GET", "/v1/settings")
+        report: Mapping[str, Any] = request(client_settings(arguments, is_silent=True).socket, "GET", "/v1/settings")
     except (ServiceUnreachable, ApiError):
-        settings = _settings_without_service(arguments, is_client=True)
+        settings = _settings_without_service(arguments, is_client=True)  # it says what is wrong in the settings file
         if any(settings.given.get(name) != named.get(name) or name not in named for name in needed):
             print(f"note: no service was asked; {_origin(settings)}", file=sys.stderr)
         return settings
@@ -95,11 +99,25 @@ def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) 
 
 
 def current_report(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], bool]:
-    """Return the report of all settings, and whether it is the service's own."""
+    """Return the report of all settings, and whether it is the service's own.
+
+    Raises:
+        BadSetting: a value on the command line or in the environment cannot be read.
+        SettingsError: no service answers, and none would start with these settings.
+
+    """
     try:
-        return request(client_settings(arguments).socket, "GET", "/v1/settings"), True
-    except (ServiceUnreachable, ApiError):
-        return settings_report(_settings_without_service(arguments, is_client=False)), False
+        report: Mapping[str, Any] = request(client_settings(arguments, is_silent=True).socket, "GET", "/v1/settings")
+    except (ServiceUnreachable, ApiError, SettingsError):
+        settings = _settings_without_service(arguments, is_client=False)
+        if problems := _problems_for_jobs(settings):
+            raise SettingsError(problems) from None
+        return settings_report(settings), False
+    for problem in _problems_for_jobs(
+        client_settings(arguments)
+    ):  # of the file, which may have changed since the start
+        print_problem(problem, sys.stderr, level="warning")
+    return report, True
 
 
 def _settings_without_service(arguments: argparse.Namespace, *, is_client: bool) -> Settings:
@@ -110,10 +128,34 @@ def _settings_without_service(arguments: argparse.Namespace, *, is_client: bool)
 
 
 def _load(
-    arguments: argparse.Namespace, environ: Mapping[str, str], own: OwnPaths | None, *, is_client: bool
+    arguments: argparse.Namespace,
+    environ: Mapping[str, str],
+    own: OwnPaths | None,
+    *,
+    is_client: bool,
+    is_silent: bool = False,
 ) -> Settings:
-    file = _settings_file(arguments, environ, own, is_client=is_client)
-    return load_settings(_flags(arguments), environ, file, own)
+    """Build the settings. If something is wrong in them, all that is wrong is raised, but for a client.
+
+    To a client what is wrong in the settings file is only a warning: a verb has to reach the service also when its next
+    start would fail.
+    """
+    file, problems = _settings_file(arguments, environ, own, is_client=is_client)
+    found = find_settings(_flags(arguments), environ, file, own)
+    if is_client:
+        for problem in () if is_silent else problems:
+            print_problem(problem, sys.stderr, level="warning")
+        return found.check()
+    if problems or found.wrong_usage or found.problems:
+        problems = (*problems, *_problems_for_jobs(found.settings))
+    return found.check(problems)
+
+
+def _problems_for_jobs(settings: Settings) -> tuple[Problem, ...]:
+    """Return every problem of the zone and of `[defaults]`."""
+    from jobscheduler.config.job_context import problems_for_jobs  # noqa: PLC0415 - the parser, which few verbs need
+
+    return problems_for_jobs(settings)
 
 
 def exposed_in_settings(arguments: argparse.Namespace, settings: Settings) -> Iterator[Problem]:
@@ -134,31 +176,33 @@ def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:
 
 def _settings_file(
     arguments: argparse.Namespace, environ: Mapping[str, str], own: OwnPaths | None, *, is_client: bool
-) -> SettingsFile:
-    """Read the settings file. One that is not named need not exist.
+) -> tuple[SettingsFile, tuple[Problem, ...]]:
+    """Read the settings file; return what is right in it, and what is wrong.
 
-    With `is_client` it need not be readable either, and what is wrong in it is only a warning: a verb has to reach
-    the service also when its next start would fail.
+    One that is not named need not exist, and for a client it need not be readable.
+
+    Raises:
+        SettingsError: for a client: the file that it names cannot be opened.
+
     """
     path, named = _settings_path(arguments, environ, own)
     try:
-        return read_settings_file(path)
+        return read_settings_file(path), ()
+    except SettingsError as error:
+        return error.usable or NO_FILE, error.problems
     except FileNotFoundError:
         if not named:
-            return NO_FILE
+            return NO_FILE, ()
         help_ = f"make it, or leave out `--config` and {CONFIG_VARIABLE}"
-        raise SettingsError((Problem("there is no such settings file", file=str(path), help=help_),)) from None
-    except SettingsError as error:
-        if not is_client:
-            raise
-        for problem in error.problems:
-            print_problem(problem, sys.stderr, level="warning")
-        return error.usable or NO_FILE
+        problem = Problem("there is no such settings file", file=str(path), help=help_)
     except PermissionError:
         if not named and (is_client or own_service.is_elsewhere(arguments)):
-            return NO_FILE
+            return NO_FILE, ()
         help_ = "only its owner may: run the command as that user; `serve --user` runs a service of your own"
-        raise SettingsError((Problem("the settings file may not be read", file=str(path), help=help_),)) from None
+        problem = Problem("the settings file may not be read", file=str(path), help=help_)
+    if is_client:
+        raise SettingsError((problem,))
+    return NO_FILE, (problem,)
 
 
 def _settings_path(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from jobscheduler.cli.client_verbs import api_path
+from jobscheduler.cli.client_helpers import api_path
 from jobscheduler.cli.options import add_options, client_settings, settings_of_service
 from jobscheduler.cli.output_display import Display, JsonDisplay, TextDisplay, attempt_line, readable, result_line
 from jobscheduler.cli.output_files import OutputUnavailable, StoredRun, stored_run

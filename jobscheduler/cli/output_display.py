@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from jobscheduler.cli.client_verbs import format_duration_or_dash
+from jobscheduler.cli.client_helpers import format_duration_or_dash
 from jobscheduler.cli.table import colourize, use_colour
 from jobscheduler.util.instants import format_with_zone
 from jobscheduler.util.terminal_text import TerminalText, printable

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobscheduler.cli.client_verbs import api_path
+from jobscheduler.cli.client_helpers import api_path
 from jobscheduler.cli.output_display import Display
 from jobscheduler.control.client import request
 

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options
+from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem
-from jobscheduler.control.client import request
+from jobscheduler.control.client import ServiceUnreachable, request
 from jobscheduler.model import Problem
 from jobscheduler.util.text import plural
 
@@ -31,8 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reload, and print what came of it; problems go to standard error."""
-    settings = client_settings(arguments)
-    outcome = request(settings.socket, "POST", "/v1/reload")
+    settings = client_settings(arguments, is_silent=True)
+    try:
+        outcome = request(settings.socket, "POST", "/v1/reload")
+    except ServiceUnreachable:
+        client_settings(arguments)  # its warnings may tell why
+        raise
     problems = [Problem(**problem) for problem in outcome["problems"]]
     if arguments.json:
         print(json.dumps(outcome))

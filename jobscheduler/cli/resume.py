@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from jobscheduler.cli.client_verbs import EXIT_STATUSES, add_client_options, api_path
+from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options, api_path
 from jobscheduler.cli.options import client_settings
 from jobscheduler.control.client import request
 

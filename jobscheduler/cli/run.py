@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobscheduler.cli.client_verbs import add_client_options, api_path
+from jobscheduler.cli.client_helpers import add_client_options, api_path
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.output_display import TextDisplay
 from jobscheduler.cli.output_follow import follow

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.cli.client_verbs import (
+from jobscheduler.cli.client_helpers import (
     add_client_options,
     api_path,
     format_duration_or_dash,

@@ -51,7 +51,7 @@ def parse_time_or_age(text: str | None, flag: str, zone: ZoneInfo, now: datetime
     try:
         return now - timedelta(seconds=durations.parse_duration(text))
     except ValueError:
-        pass
+        pass  # not a duration: perhaps a date or an instant
     if _DATE.fullmatch(text):
         return _midnight(text, flag, zone)
     try:

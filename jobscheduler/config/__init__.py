@@ -8,6 +8,7 @@ from jobscheduler.config.settings import (
     Given,
     Settings,
     default_text,
+    find_settings,
     load_settings,
 )
 from jobscheduler.config.settings_file import NO_FILE, SettingsError, SettingsFile, parse_settings, read_settings_file
@@ -25,6 +26,7 @@ __all__ = [
     "SettingsError",
     "SettingsFile",
     "default_text",
+    "find_settings",
     "load_settings",
     "parse_settings",
     "read_settings_file",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobscheduler import tasks
+from jobscheduler.config.options import PREFIX
 from jobscheduler.config.settings import Settings
 from jobscheduler.config.settings_file import DEFAULTS, NO_FILE, SettingsError, SettingsFile, read_settings_file
 from jobscheduler.jobs.parser import NO_DEFAULTS, ParseContext, check_defaults
@@ -19,12 +20,47 @@ def job_context(settings: Settings) -> ParseContext:
     """Return the context of these settings: the same in the service and in the verbs.
 
     Raises:
-        UnknownTimezone: the zone of jobs without one cannot be determined.
-        SettingsError: something in `[defaults]` is wrong.
+        SettingsError: the zone of jobs without one cannot be determined, or something in `[defaults]` is wrong. It has
+            all problems.
 
     """
-    context = ParseContext(service_zone(settings.timezone, os.environ), tasks.task_type, tasks.task_names())
-    return with_defaults(context, settings.file)
+    context, problems = _job_context(settings)
+    if context is None or problems:
+        raise SettingsError(problems)
+    return context
+
+
+def problems_for_jobs(settings: Settings) -> tuple[Problem, ...]:
+    """Return why jobs cannot be read with these settings: every problem of the zone and of `[defaults]`."""
+    return _job_context(settings)[1]
+
+
+def _job_context(settings: Settings) -> tuple[ParseContext | None, tuple[Problem, ...]]:
+    """Return the context and what is wrong in the settings. Defaults are judged in UTC if the zone is unknown."""
+    problems: tuple[Problem, ...] = ()
+    try:
+        zone = service_zone(settings.timezone, os.environ)
+    except UnknownTimezone as unknown:
+        problems = (_zone_problem(settings, unknown),)
+        try:
+            zone = get_zone("UTC")
+        except UnknownTimezone:  # this host has no zone data
+            return None, problems
+    context = ParseContext(zone, tasks.task_type, tasks.task_names())
+    try:
+        return with_defaults(context, settings.file), problems
+    except SettingsError as error:
+        return None, (*problems, *error.problems)
+
+
+def _zone_problem(settings: Settings, unknown: UnknownTimezone) -> Problem:
+    """Return the problem of the zone at its line of the settings file, or with the variable that names it."""
+    given = settings.given.get("timezone")
+    for option, _ in settings.file.options:
+        if option.name == "timezone" and given is not None and given.origin == settings.file.origin(option):
+            return settings.file.problem((option.key,), str(unknown), unknown.help)
+    is_variable = given is not None and given.origin.startswith(PREFIX)
+    return Problem(f"{given.origin}: {unknown}" if given and is_variable else str(unknown), help=unknown.help)
 
 
 def check_settings_file(path: Path, context: ParseContext) -> tuple[Problem, ...]:

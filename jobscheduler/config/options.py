@@ -45,10 +45,6 @@ class Option:
         return PREFIX + self.name.upper()
 
 
-class BadSetting(ValueError):
-    """A setting that cannot be parsed. The message names it and says what is expected."""
-
-
 def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise ValueError("a path is expected")

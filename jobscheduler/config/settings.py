@@ -26,8 +26,8 @@ class Given:
     origin: str
 
 
-class BadSetting(ValueError):
-    """A setting on the command line or in the environment that cannot be parsed. The message names it."""
+class BadSetting(SettingsError):
+    """Settings on the command line or in the environment that cannot be parsed: wrong usage. The problems name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,36 @@ class Settings:
         return "systemctl --user" if self.is_own else "systemctl"
 
 
+@dataclass(frozen=True, slots=True)
+class FoundSettings:
+    """Settings as they were found: what is right, and every problem.
+
+    `wrong_usage` are flags and variables whose value cannot be parsed.
+    """
+
+    settings: Settings
+    wrong_usage: tuple[Problem, ...]
+    problems: tuple[Problem, ...]
+
+    def check(self, further: tuple[Problem, ...] = ()) -> Settings:
+        """Return the settings if nothing is wrong in them, and there are no further problems.
+
+        Raises:
+            BadSetting: a flag or a variable cannot be parsed.
+            SettingsError: something else is wrong.
+
+        """
+        problems = sorted((*self.wrong_usage, *self.problems, *further), key=_place)
+        if problems:
+            raise (BadSetting if self.wrong_usage else SettingsError)(tuple(problems))
+        return self.settings
+
+
+def _place(problem: Problem) -> tuple[str, int]:
+    """Return what problems are sorted by: those of a file from top to bottom."""
+    return problem.file, problem.line or 0
+
+
 def load_settings(
     flags: Mapping[str, str | None],
     environ: Mapping[str, str],
@@ -104,50 +134,63 @@ def load_settings(
         SettingsError: a variable has an unknown name.
 
     """
+    return find_settings(flags, environ, file, own).check()
+
+
+def find_settings(
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    file: SettingsFile = NO_FILE,
+    own: OwnPaths | None = None,
+) -> FoundSettings:
+    """Build the settings as `load_settings` does, from all that is right, and collect what is wrong."""
     values: dict[str, Any] = {} if own is None else {**own.settings()}
     given = {name: Given(str(path), USER_FLAG) for name, path in values.items()}
     given |= {option.name: Given(text, file.origin(option)) for option, text in file.options}
     values |= {option.name: option.parse(text) for option, text in file.options}
+    wrong: list[Problem] = []
     for option, text, origin in _given(flags, environ):
         try:
-            values[option.name] = option.parse(text)
+            values[option.name] = _parse(option, text, origin)
+            given[option.name] = Given(text, origin)
         except ValueError as error:
-            raise BadSetting(f"{origin}: {error}" if option.is_secret else f"{origin}: `{text}`: {error}") from None
-        given[option.name] = Given(text, origin)
-    check_variables(environ)
-    return Settings(**values, is_own=own is not None, file=file, given=given)
+            wrong.append(Problem(str(error)))
+    settings = Settings(**values, is_own=own is not None, file=file, given=given)
+    return FoundSettings(settings, tuple(wrong), tuple(_unknown_variables(environ)))
 
 
 def _given(flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Iterator[tuple[Option, str, str]]:
     """Yield the options that the command line or the environment gives, each with its text and where that stands."""
     for option in OPTIONS:
         text = flags.get(option.name)
-        if text is not None and option.is_secret and has_password(text):
-            help_ = f"put it into a file that only the service's user can read, and use {option.flag}-file FILE"
-            raise BadSetting(f"{option.flag}: `ps` shows a password there to all users: {help_}")
         if text is not None:
             yield option, text, option.flag
         elif variable := environ.get(option.variable):
             yield option, variable, option.variable
 
 
-def check_variables(environ: Mapping[str, str]) -> None:
-    """Check that each variable with our prefix is one of ours: a misspelt one would silently change nothing.
+def _parse(option: Option, text: str, origin: str) -> Any:
+    """Parse a value of the command line or the environment.
 
     Raises:
-        SettingsError: there is no such setting.
+        ValueError: it cannot be used. The message names where it stands, and a secret is not repeated.
 
     """
+    if origin == option.flag and option.is_secret and has_password(text):
+        help_ = f"put it into a file that only the service's user can read, and use {option.flag}-file FILE"
+        raise ValueError(f"{option.flag}: `ps` shows a password there to all users: {help_}")
+    try:
+        return option.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{origin}: {error}" if option.is_secret else f"{origin}: `{text}`: {error}") from None
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield a problem for each variable with our prefix that is not ours: a misspelt one would change nothing."""
     known = [option.variable for option in OPTIONS] + [CONFIG_VARIABLE]
-    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
-    if unknown:
-        listed = "the settings and their variables are listed by `jobscheduler config`"
-        raise SettingsError(
-            tuple(
-                Problem(f"unknown variable {quote(name)} in the environment", help=did_you_mean(name, known) or listed)
-                for name in unknown
-            )
-        )
+    for name in sorted(name for name in environ if name.startswith(PREFIX) and name not in known):
+        help_ = did_you_mean(name, known) or "the settings and their variables are listed by `jobscheduler config`"
+        yield Problem(f"unknown variable {quote(name)} in the environment", help=help_)
 
 
 def default_text(option: Option) -> str:

@@ -2,54 +2,78 @@
 
 from __future__ import annotations
 
-import io
 import json
 import socket
 import struct
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
 from typing import Any
-from wsgiref.simple_server import ServerHandler, WSGIRequestHandler
+from urllib.parse import unquote_to_bytes
 
 from jobscheduler.control.request_head import MAX_HEAD_BYTES, BoundedHead, HeadTooLong
 
 IDLE_TIMEOUT_S = 10.0  # seconds that a client may stay silent
 
-ServerHandler.http_version = "1.0"  # one request for each connection
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, and the process and the user that sent it, from the kernel."""
+
+    method: str
+    path: str
+    query: str = ""
+    uid: int = 0
+    pid: int = 0
 
 
-class ConnectionHandler(WSGIRequestHandler):
+Application = Callable[[Request], AbstractContextManager[tuple[HTTPStatus, bytes]]]
+"""Returns the status and the body of an answer; the context lasts until the answer is sent, or the client has left."""
+
+
+class ConnectionHandler(BaseHTTPRequestHandler):
     """Answers the one request of a connection."""
 
     timeout = IDLE_TIMEOUT_S
     requestline, request_version = "", "HTTP/1.0"  # until the first line has been read
 
-    def get_environ(self) -> dict[str, Any]:
-        """Add the client's `control.uid` and `control.pid`, from the kernel."""
-        pid, uid, _ = peer_of(self.connection)
-        return {**super().get_environ(), "control.uid": uid, "control.pid": pid}
+    def __init__(self, application: Application, *connection: Any) -> None:
+        """`connection` is what the server passes; the request is answered before this returns."""
+        self._application = application
+        super().__init__(*connection)
 
     def handle(self) -> None:
         """Answer one request. An error of the connection ends only this connection."""
         self.rfile = BoundedHead(self.rfile)
         with suppress(OSError, ValueError):
             try:
-                super().handle()
+                self.raw_requestline = self.rfile.readline()
+                if self.parse_request():
+                    self._answer()
             except HeadTooLong:
                 self.send_error(431, f"the head of a request has at most {MAX_HEAD_BYTES} bytes")
+
+    def _answer(self) -> None:
+        pid, uid, _ = peer_of(self.connection)
+        path, _, query = self.path.partition("?")
+        path = unquote_to_bytes(path.encode("latin-1")).decode("utf-8", "replace")  # `parse_request` decodes latin-1
+        with self._application(Request(self.command, path, query, uid, pid)) as (status, body):
+            self._send(status, status.phrase, body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer a malformed request in JSON."""
         del explain
         body = json.dumps({"error": {"message": (message or "bad request").lower(), "help": None}}).encode() + b"\n"
-        self.send_response(code, "Bad Request")
+        self._send(code, "Bad Request", body)
+
+    def _send(self, code: int, phrase: str, body: bytes) -> None:
+        self.send_response(code, phrase)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def get_stderr(self) -> Any:
-        """Return a buffer that drops what wsgiref prints about clients that do not read their answer."""
-        return io.StringIO()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is inherited
         """Write nothing to standard error: important events go to the log."""

@@ -1,4 +1,4 @@
-"""The WSGI application behind the control socket: a few paths, JSON in and out.
+"""The application behind the control socket: a few paths, JSON in and out.
 
 `GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`,
 `GET /v1/runs/RUN_ID?wait=SECONDS`, `GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`,
@@ -8,16 +8,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from jobscheduler.control.calling_runs import calling_runs
-from jobscheduler.control.large_answers import AnswerQueue, QueuedBody
+from jobscheduler.control.connection import Application, Request
+from jobscheduler.control.large_answers import AnswerQueue
 from jobscheduler.model import Problem
 from jobscheduler.model.errors import ProblemError
 from jobscheduler.status.snapshot import Conflict, NotFound
+from jobscheduler.util.text import format_error
 
 MAX_WAIT_S = 30.0  # seconds that one request may wait for the end of a run
 
@@ -84,86 +87,72 @@ class BadRequest(ProblemError):
 
 def build_app(
     api: ControlApi, administration: AdministrationApi, outputs: OutputApi, report_error: Callable[[str], object]
-) -> Callable[..., Iterable[bytes]]:
+) -> Application:
     """Return the application. It passes our errors to `report_error`; the client learns only that there was one."""
     turns = AnswerQueue()
 
-    def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") != LARGE_ANSWER_PATH:
-            return [body(environ, start_response)]
-        turn = turns.acquire(str(environ.get("control.uid", "unknown")), ANSWER_WAIT_S)
-        if turn is None:
-            return [_queued(HTTPStatus.SERVICE_UNAVAILABLE, _error(_BUSY), start_response)]
-        try:
-            return QueuedBody(body(environ, start_response), turn)
-        except BaseException:
-            turn.release()
-            raise
+    @contextmanager
+    def answer(request: Request) -> Iterator[tuple[HTTPStatus, bytes]]:
+        if request.path != LARGE_ANSWER_PATH:
+            yield _encode(respond(request))
+            return
+        with turns.turn(request.uid, ANSWER_WAIT_S) as has_turn:
+            yield _encode(respond(request) if has_turn else (HTTPStatus.SERVICE_UNAVAILABLE, _error(_BUSY)))
 
-    def body(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
+    def respond(request: Request) -> Answer:
         try:
-            status, value = _answer(api, administration, outputs, environ)
+            return _call(api, administration, outputs, request)
         except BadRequest as bad_request:
-            status, value = bad_request.status, _error(bad_request.problem)
+            return bad_request.status, _error(bad_request.problem)
         except NotFound as not_found:
-            status, value = HTTPStatus.NOT_FOUND, _error(not_found.problem)
+            return HTTPStatus.NOT_FOUND, _error(not_found.problem)
         except Conflict as conflict:
-            status, value = HTTPStatus.CONFLICT, _error(conflict.problem)
+            return HTTPStatus.CONFLICT, _error(conflict.problem)
         except Exception as error:
-            report_error(f"{environ.get('PATH_INFO')}: {type(error).__name__}: {error}")
-            status, value = (
-                HTTPStatus.INTERNAL_SERVER_ERROR,
-                _error(Problem("the service failed; see its log")),
-            )
-        return _queued(status, value, start_response)
+            report_error(f"{request.path}: {format_error(error)}")
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed; see its log"))
 
     return answer
 
 
-def _queued(status: HTTPStatus, value: Mapping[str, Any], start_response: Callable[..., Any]) -> bytes:
-    body = json.dumps(value).encode() + b"\n"
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    start_response(f"{status.value} {status.phrase}", headers)
-    return body
+def _encode(answer: Answer) -> tuple[HTTPStatus, bytes]:
+    status, value = answer
+    return status, json.dumps(value).encode() + b"\n"
 
 
-def _answer(
-    api: ControlApi, administration: AdministrationApi, outputs: OutputApi, environ: Mapping[str, Any]
-) -> Answer:
+def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi, request: Request) -> Answer:
     """Call the method for a path. An id is passed on as the client sent it, whatever it contains."""
-    path = str(environ.get("PATH_INFO", ""))
-    path = path.encode("latin-1", "replace").decode("utf-8", "replace")  # PEP 3333 decodes paths as latin-1
-    parts = path.split("/")[1:]
-    match environ.get("REQUEST_METHOD"), parts:
+    by, parts = str(request.uid), request.path.split("/")[1:]
+    match request.method, parts:
         case "GET", ["v1", "status"]:
             return HTTPStatus.OK, api.status()
         case "GET", ["v1", "settings"]:
             return HTTPStatus.OK, administration.settings()
         case "POST", ["v1", "reload"]:
-            return HTTPStatus.OK, administration.reload(str(environ.get("control.uid", "unknown")))
+            return HTTPStatus.OK, administration.reload(by)
         case "GET", ["v1", "jobs"]:
             return HTTPStatus.OK, api.jobs()
         case "GET", ["v1", "jobs", *name]:
             return HTTPStatus.OK, api.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
-            return HTTPStatus.OK, api.run_result(run_id, _wait(str(environ.get("QUERY_STRING", ""))))
+            return HTTPStatus.OK, api.run_result(run_id, _wait(request.query))
         case "GET", ["v1", "runs", run_id, "output"]:
-            return HTTPStatus.OK, _output_part(outputs, run_id, environ)
+            return HTTPStatus.OK, _output_part(outputs, run_id, request)
         case "GET", ["v1", "output"]:
-            query = parse_qs(str(environ.get("QUERY_STRING", "")))
+            query = parse_qs(request.query)
             return HTTPStatus.OK, outputs.output(query.get("of", [""])[-1], failed="failed" in query)
         case "POST", ["v1", "jobs", *name, "run"]:
-            by, within = str(environ.get("control.uid", "unknown")), calling_runs(int(environ.get("control.pid", 0)))
-            return HTTPStatus.ACCEPTED, api.run("/".join(name), by, within)
-        case "POST", ["v1", "jobs", *name, "pause" | "resume" as verb]:
-            return _command(api, verb, "/".join(name), str(environ.get("control.uid", "unknown")))
-    raise _unknown(str(environ.get("REQUEST_METHOD")), parts)
+            return HTTPStatus.ACCEPTED, api.run("/".join(name), by, calling_runs(request.pid))
+        case "POST", ["v1", "jobs", *name, "pause"]:
+            return HTTPStatus.OK, api.pause("/".join(name), by)
+        case "POST", ["v1", "jobs", *name, "resume"]:
+            return HTTPStatus.OK, api.resume("/".join(name), by)
+    raise _unknown(request.method, parts)
 
 
-def _output_part(outputs: OutputApi, run_id: str, environ: Mapping[str, Any]) -> Mapping[str, Any]:
-    query = str(environ.get("QUERY_STRING", ""))
-    attempt, offset = _number(query, "attempt", 1), _number(query, "offset", 0)
-    return outputs.part(run_id, attempt, offset, _wait(query), str(environ.get("control.uid", "unknown")))
+def _output_part(outputs: OutputApi, run_id: str, request: Request) -> Mapping[str, Any]:
+    attempt, offset = _number(request.query, "attempt", 1), _number(request.query, "offset", 0)
+    return outputs.part(run_id, attempt, offset, _wait(request.query), str(request.uid))
 
 
 def _number(query: str, name: str, default: int) -> int:
@@ -171,10 +160,6 @@ def _number(query: str, name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise BadRequest(HTTPStatus.BAD_REQUEST, Problem(f"`{name}` is a whole number, 0 or more"))
     return int(text)
-
-
-def _command(api: ControlApi, what: str, job_id: str, by: str) -> Answer:
-    return HTTPStatus.OK, (api.pause if what == "pause" else api.resume)(job_id, by)
 
 
 def _unknown(method: str, parts: list[str]) -> BadRequest:

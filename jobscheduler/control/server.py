@@ -1,4 +1,4 @@
-"""The server on the Unix socket: the standard library's WSGI server, with one thread for each connection.
+"""The server on the Unix socket, with one thread for each connection.
 
 A client that hangs, sends slowly or sends garbage holds only its own thread, until `IDLE_TIMEOUT_S` or
 `MAX_CONNECTION_S` is over. The head of a request is limited as a whole, and one user cannot take up all the room.
@@ -10,16 +10,15 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from socketserver import ThreadingMixIn
+from socketserver import ThreadingMixIn, UnixStreamServer
 from types import TracebackType
 from typing import Any, Self
-from wsgiref.simple_server import WSGIServer
 
-from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
-from jobscheduler.control.connection import ConnectionHandler, peer_of
+from jobscheduler.control.connection import Application, ConnectionHandler, peer_of
+from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionQueue, Limits
 from jobscheduler.control.socket_file import bind_socket, describe_listen_error, file_identity
 from jobscheduler.model.errors import ProblemError
 
@@ -32,8 +31,6 @@ MAX_WAITING, MAX_WAITING_OF_USER = 256, 192  # waiting connections, of all users
 POLL_S = 60.0  # seconds between two checks whether the server must stop; a stop also wakes its thread
 
 MAX_WAIT_FOR_ROOM_S = 5.0  # seconds that a connection waits; the next `maintain` then closes it unanswered
-
-App = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
 class ListenError(ProblemError):
@@ -48,9 +45,9 @@ class ControlServer:
 
     """
 
-    def __init__(self, path: Path, app: App) -> None:
+    def __init__(self, path: Path, application: Application) -> None:
         self._path = path
-        self._app = app
+        self._application = application
         self._server: _Server | None = None
         self._created: tuple[int, int] | None = None
 
@@ -62,7 +59,7 @@ class ControlServer:
         return self
 
     def _listen(self) -> None:
-        self._server = _Server(self._path, self._app)
+        self._server = _Server(self._path, self._application)
         self._created = file_identity(self._path)
         threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="control", daemon=True).start()
 
@@ -93,22 +90,20 @@ class ControlServer:
                 self._listen()
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    """The WSGI server of the standard library, on a Unix socket."""
+class _Server(ThreadingMixIn, UnixStreamServer):
+    """The server of the standard library, with bounds on its connections."""
 
-    address_family = socket.AF_UNIX
     daemon_threads = True
     block_on_close = False
     request_queue_size = 1024
 
-    def __init__(self, path: Path, app: App) -> None:
+    def __init__(self, path: Path, application: Application) -> None:
         self._open: dict[socket.socket, float] = {}
         self._queue: ConnectionQueue[socket.socket] = ConnectionQueue(
             Limits(MAX_CONNECTIONS, MAX_OF_USER, MAX_WAITING, MAX_WAITING_OF_USER)
         )
         self._lock = threading.Lock()
-        super().__init__(path, ConnectionHandler)  # type: ignore[arg-type] # a path, not host and port
-        self.set_app(app)
+        super().__init__(str(path), partial(ConnectionHandler, application))
 
     def server_bind(self) -> None:
         """Replace a socket file that no process listens on. The new file is made beside it and renamed when complete.
@@ -118,13 +113,6 @@ class _Server(ThreadingMixIn, WSGIServer):
 
         """
         bind_socket(self.socket, Path(str(self.server_address)))
-        self.server_name, self.server_port = "localhost", 0
-        self.setup_environ()
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection. wsgiref expects an address of two parts, which a Unix client lacks."""
-        connection, _ = super().get_request()
-        return connection, ("local", 0)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer a connection on a thread of its own, now or when there is room."""
@@ -132,9 +120,9 @@ class _Server(ThreadingMixIn, WSGIServer):
         now = time.monotonic()
         with self._lock:
             admission = self._queue.admit(request, peer_of(request)[1], now)
-        if admission is Admission.ADMITTED:
+        if admission is AdmissionDecision.ADMITTED:
             self._answer(request)
-        elif admission is Admission.REFUSED:
+        elif admission is AdmissionDecision.REFUSED:
             super().shutdown_request(request)
 
     def _answer(self, request: socket.socket | None) -> None:
@@ -143,7 +131,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             with self._lock:
                 self._open[request] = time.monotonic()
             try:
-                super().process_request(request, ("local", 0))
+                super().process_request(request, "")
             except RuntimeError:
                 request = self._close(request)
             else:

@@ -10,8 +10,8 @@ from typing import Any
 
 from jobscheduler.config import Settings
 from jobscheduler.control.past_runs import PastRuns
-from jobscheduler.control.recent_records import MAX_RECORDS_OF_JOB, RecentRecords
-from jobscheduler.control.snapshot_builder import SnapshotBuilder, Supervising
+from jobscheduler.control.recent_record_times import MAX_RECORDS_OF_JOB, RecentRecordTimes
+from jobscheduler.control.snapshot_builder import LiveIssues, SnapshotBuilder
 from jobscheduler.model import Status
 from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog.bounded_query import ReadLimit, newest_records, records_at
@@ -42,8 +42,8 @@ class LiveServiceView:
         snapshots: SnapshotBuilder,
         scheduler: Scheduler,
         results: RunStats,
-        supervising: Supervising,
-        recent: RecentRecords,
+        issues: LiveIssues,
+        recent: RecentRecordTimes,
         past_runs: PastRuns,
         ask: Callable[[Callable[[], Records]], Records] = lambda question: question(),
         kept: RecentLines | None = None,
@@ -58,7 +58,7 @@ class LiveServiceView:
         self._log = settings.log_file, settings.log_backups
         self._snapshots = snapshots
         self._scheduler = scheduler
-        self._supervising = supervising
+        self._issues = issues
         self._results = results
         self._recent = recent
         self._lock = threading.Lock()
@@ -148,10 +148,10 @@ class LiveServiceView:
 
     def health(self) -> str | None:
         """Return what is wrong with the scheduling loop or the watcher, None if both are alive and on time."""
-        overdue = self._supervising.overdue()
+        overdue = self._issues.overdue()
         if overdue is not None:
             return f"{overdue} is not on time"
-        return next(iter(self._supervising.issues()), None)
+        return next(iter(self._issues.issues()), None)
 
 
 def _kept_records(kept: RecentLines, wanted: LogFilter, most: int) -> Records:

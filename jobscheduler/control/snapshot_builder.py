@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from jobscheduler import __version__
@@ -16,9 +16,10 @@ from jobscheduler.model import Job, Once, Problem, Record, Status
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus, ServiceStatus, Snapshot, job_state
-from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime
+from jobscheduler.util.instants import utc_now
 from jobscheduler.util.standard_output import log_name
 
 MAX_SHOWN_SLOTS = 10  # next slots of a job that are shown
@@ -31,8 +32,8 @@ class JobHolder(Protocol):
     def job(self, job_id: str) -> Job | None: ...  # noqa: D102
 
 
-class Supervising(Protocol):
-    """The state of the service (see `service.supervisor.Supervisor`)."""
+class LiveIssues(Protocol):
+    """The zone, the late part and the issues of the service (see `service.service_issues.ServiceIssues`)."""
 
     def zone(self) -> str: ...  # noqa: D102
     def waiting_rules(self) -> tuple[str, ...]: ...  # noqa: D102
@@ -45,11 +46,11 @@ class StartTime:
 
     def __init__(self) -> None:
         self._uptime = uptime()
-        self._instant = datetime.now(UTC)
+        self._instant = utc_now()
 
     def instant(self) -> datetime:
         """Return the start, counted back from the present clock: the clock at the start may have been decades wrong."""
-        instant = datetime.now(UTC) - timedelta(seconds=uptime() - self._uptime)
+        instant = utc_now() - timedelta(seconds=uptime() - self._uptime)
         if abs(instant - self._instant) > timedelta(seconds=1):
             self._instant = instant
         return self._instant
@@ -67,7 +68,7 @@ class SnapshotBuilder:
         scheduler: Scheduler,
         holder: JobHolder,
         results: RunStats,
-        supervising: Supervising,
+        issues: LiveIssues,
         load_last_records: Callable[[], object] = lambda: None,
         *,
         jobs_dir: str = "",
@@ -87,7 +88,7 @@ class SnapshotBuilder:
         self._scheduler = scheduler
         self._reconciler = holder
         self._results = results
-        self._supervising = supervising
+        self._issues = issues
         self._load_last_records = load_last_records
         self._start = StartTime()
 
@@ -102,7 +103,7 @@ class SnapshotBuilder:
             *(self._deleted(runtimes[job_id]) for job_id in sorted(runtimes.keys() - jobs.keys())),
         ]
         refused = [_refused(name, item) for name, item in sorted(item_states.items()) if name not in stale]
-        return Snapshot(datetime.now(UTC), self._service(), (*known, *refused))
+        return Snapshot(utc_now(), self._service(), (*known, *refused))
 
     def job_detail(self, job_id: str) -> Detail | None:
         """Return details of a job that has a valid definition; None for any other."""
@@ -111,7 +112,7 @@ class SnapshotBuilder:
             return None
         upcoming = tuple(slot for slot, _ in self._scheduler.upcoming(job_id, MAX_SHOWN_SLOTS))
         if isinstance(job.schedule, Once):
-            return Detail(redacted_definition(job), "once, at this instant", self._supervising.zone(), upcoming)
+            return Detail(redacted_definition(job), "once, at this instant", self._issues.zone(), upcoming)
         sentence = crontab.describe(crontab.parse(job.schedule.expression))
         return Detail(redacted_definition(job), sentence, job.schedule.timezone, upcoming)
 
@@ -152,12 +153,12 @@ class SnapshotBuilder:
         return JobStatus(runtime.job.id, state, "", runtime.job, active_runs=runtime.active_runs, last=last)
 
     def _service(self) -> ServiceStatus:
-        queued, new_rules = self._scheduler.queued(), self._supervising.waiting_rules()
+        queued, new_rules = self._scheduler.queued(), self._issues.waiting_rules()
         return ServiceStatus(
             version=__version__,
             pid=os.getpid(),
             started=self._start.instant(),
-            timezone=self._supervising.zone(),
+            timezone=self._issues.zone(),
             jobs_dir=self._locations[0],
             database=self._locations[1],
             log_file=log_name(self._settings.log_file),
@@ -166,8 +167,8 @@ class SnapshotBuilder:
             queued=queued,
             lost_threads=self._scheduler.lost_threads(),
             last_tick_age=self._scheduler.seconds_since_tick(),
-            overdue=self._supervising.overdue(),
-            issues=(*self._supervising.issues(), *self._scheduler.issues()),
+            overdue=self._issues.overdue(),
+            issues=(*self._issues.issues(), *self._scheduler.issues()),
             alerts=self._alerts(),
             left_pipes=_left_pipes(),
             notes=(*self._notes, *_note_on(new_rules)),

@@ -123,10 +123,7 @@ def insert_jobs(
 
     """
     for part in _by_size(definitions, max_packet):
-        values = [
-            {"job_id": job_id, "definition": text_, "created_at": now, "updated_at": now} for job_id, text_ in part
-        ]
-        connection.execute(insert(JOBS), values)
+        connection.execute(insert(JOBS), _new_rows(part, now))
 
 
 def update_jobs(
@@ -139,10 +136,13 @@ def update_jobs(
 
     """
     for part in _by_size(definitions, max_packet):
-        values = [
-            {"job_id": job_id, "definition": text_, "created_at": now, "updated_at": now} for job_id, text_ in part
-        ]
-        _overwrite(connection, values)
+        _overwrite(connection, _new_rows(part, now))
+
+
+def _new_rows(definitions: Iterable[tuple[str, str]], now: datetime) -> list[Mapping[str, Any]]:
+    return [
+        {"job_id": job_id, "definition": text, "created_at": now, "updated_at": now} for job_id, text in definitions
+    ]
 
 
 def _overwrite(connection: Connection, values: Sequence[Mapping[str, Any]]) -> None:

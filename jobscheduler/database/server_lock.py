@@ -6,8 +6,9 @@ import threading
 import time
 from contextlib import suppress
 from hashlib import blake2b
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.exc import DBAPIError
 
 from jobscheduler.database.errors import Unavailable, translate_errors
@@ -82,16 +83,6 @@ class ServerLock:
                 self._connection.execute(update(SERVICE).where(own_row).values(**empty))
         self._connection = None
 
-    def _wait_for_last_holder(self, connection: Connection, kind: type[ServerKind], name: str) -> None:
-        """Leave a free lock to its last holder for a while: that may have lost only its connection."""
-        last = _last(connection)
-        if last is None or last.is_gone(self._holder):
-            return
-        deadline = time.monotonic() + HOLDER_GRACE_S
-        while kind.holder_id(connection, name) is None and time.monotonic() < deadline:
-            if self._closing.wait(_HOLDER_POLL_S):
-                raise Unavailable("the service ends")
-
     def _acquire(self, connection: Connection, kind: type[ServerKind], version: int) -> None:
         name = _name(connection, version)
         if version > 1:
@@ -103,13 +94,23 @@ class ServerLock:
         if version > 1:
             _write(connection, self._holder, self._number)
 
+    def _wait_for_last_holder(self, connection: Connection, kind: type[ServerKind], name: str) -> None:
+        """Leave a free lock to its last holder for a while: that may have lost only its connection."""
+        last = _last_holder(connection)
+        if last is None or last.is_gone(self._holder):
+            return
+        deadline = time.monotonic() + HOLDER_GRACE_S
+        while kind.holder_id(connection, name) is None and time.monotonic() < deadline:
+            if self._closing.wait(_HOLDER_POLL_S):
+                raise Unavailable("the service ends")
+
     def _replace_gone_holder(self, connection: Connection, kind: type[ServerKind], name: str, version: int) -> None:
         """Find the connection that holds the lock; end it if its process is gone, and take the lock.
 
         That process may also be this one before its connection broke.
         """
         connection_id = kind.holder_id(connection, name)
-        holder = _read(connection, connection_id) if version > 1 else None
+        holder = _holder_with(connection, connection_id) if version > 1 else None
         if holder is not None and holder.may_be_gone(self._holder):
             raise Unavailable(
                 f"{DatabaseInUse(holder)}; it was before this host booted",
@@ -142,15 +143,18 @@ def _name(connection: Connection, version: int) -> str:
     return f"jobscheduler.{blake2b(str(connection.engine.url.database).encode(), digest_size=16).hexdigest()}"
 
 
-def _read(connection: Connection, connection_id: int | None) -> LockHolder | None:
+def _holder_with(connection: Connection, connection_id: int | None) -> LockHolder | None:
     """Return the service that took the lock with this connection, None if another connection is recorded."""
     row = connection.execute(select(SERVICE)).first()
-    return _last(connection) if row is not None and row.connection == connection_id else None
+    return _holder_in(row) if row is not None and row.connection == connection_id else None
 
 
-def _last(connection: Connection) -> LockHolder | None:
+def _last_holder(connection: Connection) -> LockHolder | None:
     """Return the service that took the lock last, None if it released the lock."""
-    row = connection.execute(select(SERVICE)).first()
+    return _holder_in(connection.execute(select(SERVICE)).first())
+
+
+def _holder_in(row: Row[Any] | None) -> LockHolder | None:
     if row is None or row.host is None or row.since is None:
         return None
     return LockHolder(row.host, int(row.pid or 0), row.boot or "", row.instance or "", row.since)

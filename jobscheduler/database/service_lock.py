@@ -94,7 +94,7 @@ class ServiceLock:
 
     def release(self) -> None:
         """Record in the database that the lock is released, and close the connection."""
-        with suppress(Exception):
+        with suppress(Exception):  # the connection is closed in any case, which releases the lock of a server
             self._server.release(self._version)
         self._polling.drop()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -15,6 +14,7 @@ from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util.durations import format_rough_duration
 from jobscheduler.util.instants import format_with_zone
+from jobscheduler.util.text import did_you_mean
 
 TICK = timedelta(microseconds=1)
 _WAITING_FOR = {
@@ -52,8 +52,7 @@ def explain_missing_job(question: Question, facts: Facts) -> Answer:
     if not facts.was_asked:
         return Answer("unknown", (f"no job file defines `{question.job_id}`", *last_record(facts)))
     if facts.evidence.is_empty and question.job_id not in facts.known:
-        similar = difflib.get_close_matches(question.job_id[:128], facts.known, 1)
-        help_ = f"did you mean `{similar[0]}`?" if similar else "`jobscheduler list` shows the jobs that there are"
+        help_ = did_you_mean(question.job_id, facts.known) or "`jobscheduler list` shows the jobs that there are"
         return Answer("unknown", (f"there is no job `{question.job_id}`",), help=help_)
     headline = f"there is no job `{question.job_id}` any more"
     return Answer("removed", (headline, *last_record(facts)))

@@ -263,7 +263,7 @@ class _GuardedView:
 
 def _close(exit_context: Callable[[None, None, None], object]) -> None:
     """Exit a context, whether or not entering it succeeded."""
-    with suppress(Exception):
+    with suppress(Exception):  # it is given up, and no caller waits for it any more
         exit_context(None, None, None)
 
 

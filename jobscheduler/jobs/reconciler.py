@@ -16,8 +16,8 @@ from jobscheduler.jobs.item_events import log_status_change
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.schedule_updater import Schedule, ScheduleUpdater, Stopping
 from jobscheduler.jobs.source_observer import SourceObserver
+from jobscheduler.jobs.source_state import TrackedSource
 from jobscheduler.jobs.sources import Source, SourceUnavailable
-from jobscheduler.jobs.tracked_source import TrackedSource
 from jobscheduler.model import EventLogger, Job
 from jobscheduler.util.exposure_log import ExposureLog
 from jobscheduler.util.instants import utc_now

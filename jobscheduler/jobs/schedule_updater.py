@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from jobscheduler.jobs.plan import is_past, make_plan
-from jobscheduler.jobs.tracked_source import ReadHistory, TrackedSource
+from jobscheduler.jobs.source_state import FirstReadState, TrackedSource
 from jobscheduler.model import Cron, EventLogger, Job, Level, Once
 from jobscheduler.timetable.definition_hash import hash_in_log
 
@@ -148,7 +148,7 @@ class ScheduleUpdater:
         before = self.applied.get(job.id)
         next_before = self._schedule.next_slot(job.id) if before else None
         source = self._source_of(job.source_name)
-        next_slot = self._schedule.put(job, now, is_first_sync=source.history is not ReadHistory.READ)
+        next_slot = self._schedule.put(job, now, is_first_sync=source.first_read is not FirstReadState.READ)
         self._note_applied(job)
         self._expired.discard(job.id)
         if not source.is_new and job.modified_at is not None:

@@ -10,8 +10,8 @@ from jobscheduler.jobs.catalog import SETTLE_DELAY_S, Catalog
 from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.jobs.problem_wording import reword_problem
 from jobscheduler.jobs.schedule_updater import Stopping
+from jobscheduler.jobs.source_state import TrackedSource
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable, SourceView
-from jobscheduler.jobs.tracked_source import TrackedSource
 from jobscheduler.model import Job, Problem, name_sort_key
 from jobscheduler.util.exposed_secrets import exposed_in_definition
 from jobscheduler.util.exposure_log import ExposureLog

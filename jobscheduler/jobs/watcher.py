@@ -143,7 +143,7 @@ class DirectoryWatcher:
         loss, self._loss = self._loss, None
         try:
             identity = self._identity()
-        except Exception:
+        except Exception:  # of any kind: the source reports why its directory cannot be found
             self._disarm()
             return WatchState.UNAVAILABLE, ""
         if identity == self._armed and self.is_alive():

@@ -7,7 +7,7 @@ from jobscheduler.runlog.last_results import last_results
 from jobscheduler.runlog.open_file import LogRefused, check_log
 from jobscheduler.runlog.recovery import recover
 from jobscheduler.runlog.stream import LogStream
-from jobscheduler.runlog.volatile import volatile_log
+from jobscheduler.runlog.tmpfs_check import check_log_on_tmpfs
 from jobscheduler.runlog.writer import LogWriter
 
 __all__ = [
@@ -16,11 +16,11 @@ __all__ = [
     "LogStream",
     "LogWriter",
     "check_log",
+    "check_log_on_tmpfs",
     "encode_line",
     "format_json",
     "format_text",
     "last_results",
     "recover",
     "to_events",
-    "volatile_log",
 ]

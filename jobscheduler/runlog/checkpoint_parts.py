@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from jobscheduler.model import EPOCH, FullCheckpoint, TimeSpans
 from jobscheduler.util.instants import format_instant
-from jobscheduler.util.spans import spans_in, subtract
+from jobscheduler.util.time_spans import spans_in, subtract
 
 # Why slots were missed that may turn out to lie in the future after all.
 REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # of MISSED
@@ -99,25 +99,27 @@ def _whole_seconds(at: datetime) -> str:
 
 @dataclass
 class CheckpointState:
-    """A full checkpoint to which the lines after it are applied; `up` is the uptime at the latest checkpoint."""
+    """A full checkpoint to which the lines after it are applied; `uptime` is that of the latest checkpoint."""
 
     host: str
-    floor: datetime
-    up: float
+    accounted_since: datetime
+    uptime: float
     hashes: dict[str, str] = field(default_factory=dict)
     since: dict[str, datetime] = field(default_factory=dict)
-    over: dict[str, TimeSpans] = field(default_factory=dict)
-    again: dict[str, TimeSpans] = field(default_factory=dict)
+    decided: dict[str, TimeSpans] = field(default_factory=dict)
+    reopened: dict[str, TimeSpans] = field(default_factory=dict)
     missed: dict[str, list[Missed]] = field(default_factory=dict)
 
     def full(self) -> FullCheckpoint:
         """Return it as of the latest checkpoint: missed slots carry their age."""
         missed = {
-            job_id: tuple((first, last, max(0.0, self.up - at)) for first, last, at in spans)
+            job_id: tuple((first, last, max(0.0, self.uptime - at)) for first, last, at in spans)
             for job_id, spans in self.missed.items()
             if spans
         }
-        return FullCheckpoint(self.host, self.floor, self.hashes, self.since, self.over, self.again, missed)
+        return FullCheckpoint(
+            self.host, self.accounted_since, self.hashes, self.since, self.decided, self.reopened, missed
+        )
 
     def apply(self, line: Mapping[str, str]) -> None:
         """Apply a line.
@@ -128,7 +130,7 @@ class CheckpointState:
         """
         word, job_id = line["word"], line.get("job_id", "")
         if word == "service.alive":
-            self.up = float(line.get("uptime", self.up))
+            self.uptime = float(line.get("uptime", self.uptime))
         elif word in {"job.added", "job.updated"} and "hash" in line:
             self._set_definition(job_id, line["hash"], datetime.fromisoformat(line["time"]))
         elif word == "job.removed":
@@ -139,7 +141,7 @@ class CheckpointState:
             self._add_slot(line, job_id)
 
     def _set_definition(self, job_id: str, digits: str, at: datetime) -> None:
-        self.since.setdefault(job_id, at if job_id not in self.hashes else self.floor)
+        self.since.setdefault(job_id, at if job_id not in self.hashes else self.accounted_since)
         if digits.startswith("-"):  # the job is disabled
             self.hashes.pop(job_id, None)
         else:
@@ -147,7 +149,7 @@ class CheckpointState:
 
     def _take_decided(self, line: Mapping[str, str], job_id: str) -> None:
         """Take the decided slots that a job brings along; a line with `part` adds to the line before."""
-        for spans, key in ((self.over, "decided"), (self.again, "reopened")):
+        for spans, key in ((self.decided, "decided"), (self.reopened, "reopened")):
             before = spans.get(job_id, ()) if "part" in line else ()
             spans[job_id] = (*before, *spans_in(line.get(key, "")))
 
@@ -155,14 +157,14 @@ class CheckpointState:
         first = datetime.fromisoformat(line["scheduled"])
         if line["word"] == "MISSED" and line.get("reason") in REOPENABLE_REASONS and "corrects" not in line:
             last = datetime.fromisoformat(line.get("last", line["scheduled"]))
-            self.missed.setdefault(job_id, []).append((first, last, self.up))
+            self.missed.setdefault(job_id, []).append((first, last, self.uptime))
         elif "corrects" in line:
             self._close_slot(job_id, first)
 
     def _close_slot(self, job_id: str, slot: datetime) -> None:
         """Note that a missed slot has begun after all, or waits to begin."""
-        if job_id in self.again:
-            self.again[job_id] = subtract(self.again[job_id], [(slot, slot)])
+        if job_id in self.reopened:
+            self.reopened[job_id] = subtract(self.reopened[job_id], [(slot, slot)])
         self.missed[job_id] = [
             (*span, at)
             for first, last, at in self.missed.get(job_id, ())
@@ -177,8 +179,8 @@ def from_fields(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> 
         ValueError, KeyError: the pairs are not in the form of `to_fields`.
 
     """
-    up = float(last.get("uptime", "0"))
-    state = CheckpointState(last.get("host", ""), datetime.fromisoformat(last["since"]), up)
+    uptime = float(last.get("uptime", "0"))
+    state = CheckpointState(last.get("host", ""), datetime.fromisoformat(last["since"]), uptime)
     for part in parts:
         for key, value in part.items():
             read = _READERS.get(key.partition("_")[0])
@@ -199,16 +201,22 @@ def _read_removed(state: CheckpointState, job_id: str, since: str) -> None:
 
 
 def _read_decided(state: CheckpointState, job_id: str, first: str, last: str) -> None:
-    state.over[job_id] = (*state.over.get(job_id, ()), (datetime.fromisoformat(first), datetime.fromisoformat(last)))
+    state.decided[job_id] = (
+        *state.decided.get(job_id, ()),
+        (datetime.fromisoformat(first), datetime.fromisoformat(last)),
+    )
 
 
 def _read_reopened(state: CheckpointState, job_id: str, first: str, last: str) -> None:
-    state.again[job_id] = (*state.again.get(job_id, ()), (datetime.fromisoformat(first), datetime.fromisoformat(last)))
+    state.reopened[job_id] = (
+        *state.reopened.get(job_id, ()),
+        (datetime.fromisoformat(first), datetime.fromisoformat(last)),
+    )
 
 
 def _read_missed(state: CheckpointState, job_id: str, first: str, last: str, age: str) -> None:
     span = datetime.fromisoformat(first), datetime.fromisoformat(last)
-    state.missed.setdefault(job_id, []).append((*span, state.up - float(age)))
+    state.missed.setdefault(job_id, []).append((*span, state.uptime - float(age)))
 
 
 _READERS: Mapping[str, Callable[..., None]] = {

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from jobscheduler.model import PendingSlot
 from jobscheduler.model.log_line import Line, slot_range
 from jobscheduler.runlog.checkpoints import NAME, parse_in_flight, parse_pending
 from jobscheduler.runlog.file_names import log_files
@@ -66,18 +67,29 @@ class DecidedSlots:
                 self._add(line)
 
     def _add(self, line: Line) -> None:
-        is_checkpoint = line["word"] == NAME
-        self._has_last = is_checkpoint and (self._has_last or "settled" in line)
-        if is_checkpoint and not self._has_last:
-            return  # a part of a checkpoint whose last line is lost: its waiting slots may have been withdrawn since
-        if not is_checkpoint:
-            slots_of_line = slot_range(line) if "job_id" in line and "starts" not in line else None
-            slots = [(line["job_id"], slots_of_line[1])] if slots_of_line else []
-        else:
-            in_flight = [(run.job_id, run.scheduled) for run in parse_in_flight(line) if run.scheduled is not None]
-            slots = [*in_flight, *parse_pending(line)]
+        """Add a line. Reading backwards, the last line of a checkpoint comes first: the one with `settled`."""
+        if line["word"] != NAME:
+            self._has_last = False
+            slots = _slots_of(line)
+        elif self._has_last or "settled" in line:
+            self._has_last = True
+            slots = _slots_of_checkpoint(line)
             if "settled" in line:
                 settled = max(datetime.fromisoformat(line[key]) for key in ("settled", "clock_ahead") if key in line)
                 self._reach = min(self._reach, settled)
+        else:
+            return  # a part of a checkpoint whose last line is lost: its waiting slots may have been withdrawn since
         for job_id, slot in slots:
             self._latest[job_id] = max(slot, self._latest.get(job_id, _ALL_TIME))
+
+
+def _slots_of(line: Line) -> list[PendingSlot]:
+    """Return the latest slot that a record or an event decides, with its job; none if it decides no slot."""
+    slots = slot_range(line) if "job_id" in line and "starts" not in line else None
+    return [] if slots is None else [(line["job_id"], slots[1])]
+
+
+def _slots_of_checkpoint(line: Line) -> list[PendingSlot]:
+    """Return the slots that a line of a checkpoint names: those of active runs, and pending ones."""
+    in_flight = [(run.job_id, run.scheduled) for run in parse_in_flight(line) if run.scheduled is not None]
+    return [*in_flight, *parse_pending(line)]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from jobscheduler.model import LogEntry, Record
 from jobscheduler.runlog.format import encode_line, format_json, format_text, syslog_priority
 from jobscheduler.runlog.stderr_copy import StderrCopy
+from jobscheduler.util.text import format_error
 
 LineObserver = Callable[[LogEntry, bytes], object]
 
@@ -72,7 +73,7 @@ class LineEncoder:
         try:
             return encode_line(entry, self._format)
         except Exception as error:  # a task gave a value that cannot be formatted; the rest of the line is needed
-            problem = (("unwritable", f"{type(error).__name__}: {error}"),)
+            problem = (("unwritable", format_error(error)),)
             if isinstance(entry, Record):
                 return encode_line(replace(entry, details=problem, output=None), self._format)
             return encode_line(replace(entry, values=problem), self._format)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain, groupby
 from types import TracebackType
 from typing import Self
@@ -28,6 +28,7 @@ from jobscheduler.runlog.file_calls import Superseded
 from jobscheduler.runlog.line_encoder import LineEncoder, LineObserver
 from jobscheduler.runlog.sync_thread import SyncThread
 from jobscheduler.runlog.target import LogTarget
+from jobscheduler.util.instants import utc_now
 
 REOPEN_CHECK_S = 5.0  # seconds between two checks of the file's name while nothing is written
 LATE_BATCH_S = 1.0  # seconds; a batch that took longer was late
@@ -53,7 +54,7 @@ class LogWriter:
         priorities: bool = False,
         own_priorities: bool = False,
         copies_all: bool = True,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """`echo` is the descriptor that gets the same lines, with syslog priorities in front if `priorities`.
 

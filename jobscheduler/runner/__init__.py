@@ -10,16 +10,16 @@
 """
 
 from jobscheduler.runner.attempt_result import REDACTED, AttemptResult, execute_task
-from jobscheduler.runner.leftovers import detach_output_pipes, kill_leftovers, run_once
+from jobscheduler.runner.crash_cleanup import kill_leftovers
 from jobscheduler.runner.outputs import KeepsNothing, OutputKeeper, tail
 from jobscheduler.runner.process_loop import ProcessLoop
 from jobscheduler.runner.process_start import runs_as_process
 from jobscheduler.runner.run import Attempt, Run
-from jobscheduler.runner.run_log import LogThen
+from jobscheduler.runner.run_reporter import LogThen
 from jobscheduler.runner.run_state import RetryAfter
 from jobscheduler.runner.runner import STOP_GRACE_S, Runner
-from jobscheduler.runner.survivors import describe_survivors, is_alive
 from jobscheduler.runner.timer import TimerThread
+from jobscheduler.runner.unkillable_processes import describe_unkillable, is_alive
 
 __all__ = [
     "REDACTED",
@@ -34,12 +34,10 @@ __all__ = [
     "Run",
     "Runner",
     "TimerThread",
-    "describe_survivors",
-    "detach_output_pipes",
+    "describe_unkillable",
     "execute_task",
     "is_alive",
     "kill_leftovers",
-    "run_once",
     "runs_as_process",
     "tail",
 ]

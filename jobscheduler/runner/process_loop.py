@@ -8,7 +8,7 @@ each other at every step. Here a thousand runs that are due in one second share 
 3. Other threads do all work that would block this one: files read before a start, retries of a start, and the ending
    of stopped processes.
 4. A start can still hang, on a disk that does not answer. `replace_if_hung` makes another thread take over (see
-   `takeover.py`). If the hung thread ever returns, it waits for its own command and then ends.
+   `loop_ownership.py`). If the hung thread ever returns, it waits for its own command and then ends.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from contextlib import suppress
 
 from jobscheduler.model import Record
 from jobscheduler.runner.attempt_result import AttemptResult, execute_task, from_exception
+from jobscheduler.runner.loop_ownership import LoopOwnership
 from jobscheduler.runner.poller import Poller
 from jobscheduler.runner.preparation import Preparations
 from jobscheduler.runner.process_start import FailedStart, StartedAttempt, Unprepared, start_process
 from jobscheduler.runner.process_watch import THREAD_RETRY_S, ProcessWatch
 from jobscheduler.runner.run import Attempt, Run
-from jobscheduler.runner.run_log import RunLog
+from jobscheduler.runner.run_reporter import RunReporter
 from jobscheduler.runner.run_state import RetryAfter
 from jobscheduler.runner.start_queue import StartQueue
-from jobscheduler.runner.takeover import LoopOwnership
 from jobscheduler.tasks import ProcessTask, StartFailedTemporarily
 
 STARTS_PER_ROUND = 16  # processes started before the ends of others are handled
@@ -50,7 +50,7 @@ class ProcessLoop:
 
     def __init__(
         self,
-        log: RunLog,
+        log: RunReporter,
         on_end: Callable[[Run, Record | RetryAfter | None], object],
         run_in_pool: Callable[[Callable[[], None]], object],
     ) -> None:

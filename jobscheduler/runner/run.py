@@ -14,11 +14,11 @@ from jobscheduler.runner.attempt_result import AttemptResult, execute_task
 from jobscheduler.runner.lost_threads import LostThreads
 from jobscheduler.runner.outputs import OutputKeeper, tail
 from jobscheduler.runner.run_ids import new_run_id
-from jobscheduler.runner.run_log import RunLog
+from jobscheduler.runner.run_reporter import RunReporter
 from jobscheduler.runner.run_state import Phase, RetryAfter, RunState
-from jobscheduler.runner.survivors import add_survivors
 from jobscheduler.runner.timer import TimerThread
-from jobscheduler.tasks import Context, ProcessTask, Survivor
+from jobscheduler.runner.unkillable_processes import add_unkillable
+from jobscheduler.tasks import Context, ProcessTask, UnkillableProcess
 from jobscheduler.tasks.command.output_buffer import bounded
 
 
@@ -26,7 +26,7 @@ from jobscheduler.tasks.command.output_buffer import bounded
 class RunServices:
     """What all runs of a runner share. `forget` gets the id of a run that is no longer active."""
 
-    log: RunLog
+    log: RunReporter
     timer: TimerThread
     outputs: OutputKeeper
     lost_threads: LostThreads
@@ -37,7 +37,7 @@ class RunServices:
 class Run:
     """One run of a job: a handle until its record exists. `RunState` decides, and this does what was decided.
 
-    `extra` goes into all its events and its record. `parent` is the run whose task requested this one. `survivors`
+    `extra` goes into all its events and its record. `parent` is the run whose task requested this one. `unkillable`
     are the processes of its last attempt that could not be ended.
 
     Thread: any thread may call any method. No method raises.
@@ -58,7 +58,7 @@ class Run:
         self.parent = parent
         self.started_at: datetime | None = None
         self.record: Record | None = None
-        self.survivors: tuple[Survivor, ...] = ()
+        self.unkillable: tuple[UnkillableProcess, ...] = ()
         self._services = services
         self._lock = threading.Lock()
         self._state = RunState(job.retry)
@@ -130,10 +130,10 @@ class Run:
             crash = self.event(Level.ERROR, "task.crashed", (("traceback", result.traceback),))
             self._services.log.emit(crash)
         with self._lock:
-            self.survivors = attempt.context.signals.survivors
+            self.unkillable = attempt.context.signals.unkillable
             verdict = self._state.attempt_ended(attempt.number, result, attempt.context.reason)
             failure = self._state.last_failure
-            record = self._make_record(verdict, self.survivors) if isinstance(verdict, AttemptResult) else None
+            record = self._make_record(verdict, self.unkillable) if isinstance(verdict, AttemptResult) else None
         if verdict is None:
             self._services.lost_threads.discard(attempt.context)
             self._services.lost_threads.report_change()
@@ -216,11 +216,11 @@ class Run:
         )
         self._services.log.emit(self.event(Level.WARNING, "run.attempt_failed", values))
 
-    def _make_record(self, result: AttemptResult, survivors: tuple[Survivor, ...] = ()) -> Record:
+    def _make_record(self, result: AttemptResult, unkillable: tuple[UnkillableProcess, ...] = ()) -> Record:
         """Make the record. Lock: held by the caller, who logs the record after releasing it."""
         count = self._state.attempts
         attempts: LogFields = (("attempts", count),) if count > 1 else ()
-        details = add_survivors(result.details, survivors) if survivors else result.details
+        details = add_unkillable(result.details, unkillable) if unkillable else result.details
         self.record = Record(
             at=self._services.log.clock(),
             status=Status.SUCCESS if result.reason is None else Status.FAILURE,

@@ -10,7 +10,7 @@ from jobscheduler.model import Event, Job, LogFields, Record
 from jobscheduler.runner.lost_threads import LostThreads
 from jobscheduler.runner.outputs import KeepsNothing, OutputKeeper
 from jobscheduler.runner.run import Run, RunServices
-from jobscheduler.runner.run_log import LogThen, RunLog
+from jobscheduler.runner.run_reporter import LogThen, RunReporter
 from jobscheduler.runner.timer import TimerThread
 from jobscheduler.tasks import Context
 from jobscheduler.util.instants import utc_now
@@ -21,7 +21,7 @@ STOP_GRACE_S = 10.0  # after a stop request; longer than TERM and KILL take in `
 class Runner:
     """Makes runs and keeps the active ones.
 
-    `record`, `emit`, `clock`, `announce` and `on_behind` make the `RunLog` of all runs.
+    `record`, `emit`, `clock`, `announce` and `on_behind` make the `RunReporter` of all runs.
     `on_lost` is called when `lost` may have changed. `outputs` gets what each attempt has printed.
 
     Thread: `record` is called by the thread that ends the run: a worker, the timer or the caller of `stop`.
@@ -40,7 +40,7 @@ class Runner:
         on_lost: Callable[[], object] = lambda: None,
         outputs: OutputKeeper | None = None,
     ) -> None:
-        self.log = RunLog(record, emit, clock=clock, announce=announce, on_behind=on_behind)
+        self.log = RunReporter(record, emit, clock=clock, announce=announce, on_behind=on_behind)
         self.timer = TimerThread(self.log.report_error)
         self._lost_threads = LostThreads(on_lost, self.log.report_error)
         keeper = KeepsNothing() if outputs is None else outputs

@@ -9,7 +9,7 @@ from functools import partial
 
 from jobscheduler.model import Record
 from jobscheduler.runner.run import Attempt, Run
-from jobscheduler.runner.run_log import LOG_WAIT_S, RunLog
+from jobscheduler.runner.run_reporter import LOG_WAIT_S, RunReporter
 
 
 class _Batch:
@@ -34,7 +34,7 @@ class StartQueue:
 
     def __init__(
         self,
-        log: RunLog,
+        log: RunReporter,
         call_soon: Callable[[Callable[[], None]], None],
         on_end: Callable[[Run, Record | None], object],
     ) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from jobscheduler.model import Checkpoint, FullCheckpoint, InFlightRun, PendingSlot
 from jobscheduler.scheduler.clock_progress import ClockProgress
-from jobscheduler.scheduler.decided_ahead import CLOCK_MEMORY_S, NOTHING_AHEAD, DecidedAhead, MissedSpan, time_passed
+from jobscheduler.scheduler.clock_setback import CLOCK_MEMORY_S, NO_SETBACK, ClockSetbackState, MissedSpan, time_passed
 from jobscheduler.scheduler.records import CORRECTS
 from jobscheduler.scheduler.registry import JobRegistry
 
@@ -96,17 +96,17 @@ class CheckpointBuilder:
         """Return the additional content of a full checkpoint: every job with slots, and the effects of a set clock."""
         floor = self.accounted_since
         hashes, since = {}, {}
-        ahead: dict[str, DecidedAhead] = {}
+        ahead: dict[str, ClockSetbackState] = {}
         for job_id, entry in self._registry.jobs.items():
             if entry.is_schedulable:
                 hashes[job_id] = entry.definition_hash
             if entry.since is not floor and entry.since != floor:
                 since[job_id] = entry.since
-            if entry.decided_ahead is not NOTHING_AHEAD:
-                ahead[job_id] = entry.decided_ahead = time_passed(entry.decided_ahead, elapsed) or NOTHING_AHEAD
+            if entry.setback is not NO_SETBACK:
+                ahead[job_id] = entry.setback = time_passed(entry.setback, elapsed) or NO_SETBACK
         for job_id, removed in self._registry.memory.removed_jobs():
-            if removed.decided_ahead:
-                ahead[job_id], since[job_id] = removed.decided_ahead, removed.since
+            if removed.setback:
+                ahead[job_id], since[job_id] = removed.setback, removed.since
         return FullCheckpoint(
             self._host_id,
             floor,

@@ -19,18 +19,18 @@ from jobscheduler.model import Job, LogEntry, Record
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.checkpoint_builder import CheckpointBuilder
 from jobscheduler.scheduler.clock_progress import ClockProgress
-from jobscheduler.scheduler.decided_ahead import NOTHING_AHEAD
+from jobscheduler.scheduler.clock_setback import NO_SETBACK
 from jobscheduler.scheduler.job_entry import JobEntry
+from jobscheduler.scheduler.job_recovery import JobHistory, JobRecovery
 from jobscheduler.scheduler.records import decided_events, missed_record
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, NewRun, RunActions
-from jobscheduler.scheduler.start_recovery import JobHistory, StartRecovery
 from jobscheduler.timetable.decision import MissedSlots
 from jobscheduler.timetable.overlap import Action, decide_manual_run
 from jobscheduler.timetable.rule_change import NO_CHANGE, RuleChange, rule_change
 from jobscheduler.timetable.slots import Circumstances, ReasonOf, decide
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.spans import TICK, span_at, unite
+from jobscheduler.util.time_spans import TICK, span_at, unite
 
 
 class Phase(Enum):
@@ -74,7 +74,7 @@ class Engine:
         self.checkpoints = CheckpointBuilder(
             self.registry, self.progress, due_jobs=due_jobs, clock=clock, elapsed=elapsed, host_id=host_id, boot=boot
         )
-        self.recovery = StartRecovery(
+        self.recovery = JobRecovery(
             self.registry,
             self.progress,
             self.checkpoints,
@@ -114,14 +114,14 @@ class Engine:
         self.registry.memory.note_decided(job.id, min(last, now))
         self.log_pending(job.id, now)
         known = self.registry.get(job.id)
-        former = NOTHING_AHEAD if known is None else known.decided_ahead
+        former = NO_SETBACK if known is None else known.setback
         entry = self.registry.get_or_create(job, timetable, now)
         if history.state is not None:
-            entry.since, entry.decided_ahead = history.state
+            entry.since, entry.setback = history.state
         if last > now:
-            decided = unite([*entry.decided_ahead.decided, (last, last)])
-            entry.decided_ahead = replace(entry.decided_ahead, decided=decided)
-        if entry.decided_ahead != former:
+            decided = unite([*entry.setback.decided, (last, last)])
+            entry.setback = replace(entry.setback, decided=decided)
+        if entry.setback != former:
             self._log_decided(entry, now)
         effects = self._replace_definition(entry, job, timetable, now)
         effects += self.recovery.recover(entry, now, last, is_first_sync=is_first_sync)
@@ -152,7 +152,7 @@ class Engine:
         Without these lines, a crash before the next full checkpoint would reopen those slots.
         """
         if self.phase is not Phase.STARTING:
-            for event in decided_events(entry.job.id, entry.decided_ahead, now):
+            for event in decided_events(entry.job.id, entry.setback, now):
                 self._write(event)
 
     def _replace_definition(self, entry: JobEntry, job: Job, timetable: Timetable, now: datetime) -> list[Effect]:
@@ -175,8 +175,8 @@ class Engine:
         Slots that have passed by the new rules are those of an outage, as when the clock is set ahead.
         """
         if change.repeated:
-            ahead = entry.decided_ahead
-            entry.decided_ahead = replace(ahead, decided=unite([*ahead.decided, *change.repeated]))
+            ahead = entry.setback
+            entry.setback = replace(ahead, decided=unite([*ahead.decided, *change.repeated]))
             self._log_decided(entry, now)
         if not change.passed:
             return []
@@ -205,7 +205,7 @@ class Engine:
         self.actions.miss_queued(entry, reason, now)
         jittering = self._pop_jittering_slot(entry, now)
         if jittering is not None:
-            corrects = span_at(jittering, entry.decided_ahead.reopened) is not None
+            corrects = span_at(jittering, entry.setback.reopened) is not None
             missed = MissedSlots(jittering, jittering, 1, reason=reason, corrects=corrects)
             self._write(missed_record(entry.job.id, missed, now))
         return [run.end_attempts for run in entry.active_runs if run.attempts]
@@ -218,7 +218,7 @@ class Engine:
         entry = registry.jobs.get(job_id)
         if entry is None or self.phase is _STOPPED or not entry.is_schedulable:
             return NO_EFFECTS
-        circumstances = self._circumstances if entry.decided_ahead is NOTHING_AHEAD else self._circumstances_of(entry)
+        circumstances = self._circumstances if entry.setback is NO_SETBACK else self._circumstances_of(entry)
         situation = entry.situation(paused=job_id in registry.paused)
         decision = decide(entry.timetable, entry.cursor, now, situation, circumstances)
         if decision.cursor == entry.cursor:
@@ -230,7 +230,7 @@ class Engine:
 
     def _circumstances_of(self, entry: JobEntry) -> Circumstances:
         """Return what matters for the slots of a job after a change of the clock."""
-        ahead = entry.decided_ahead
+        ahead = entry.setback
         return replace(self._circumstances, decided=ahead.decided, reopened=ahead.reopened)
 
     def run_ended(self, record: Record) -> Run | None:

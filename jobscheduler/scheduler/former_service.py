@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from jobscheduler.model import Checkpoint, FullCheckpoint, Job, RecoveredState
-from jobscheduler.scheduler.decided_ahead import CLOCK_MEMORY_S, MissedSpan
+from jobscheduler.scheduler.clock_setback import CLOCK_MEMORY_S, MissedSpan
 from jobscheduler.timetable.definition_hash import definition_hash, has_same_slots
 from jobscheduler.util.host_id import is_same_boot
-from jobscheduler.util.spans import span_at
+from jobscheduler.util.time_spans import span_at
 
 MIN_CLOCK_STEP_S = 1.0  # the clock was set during the outage if it gained more than this on the uptime
 UNSYNCED_WINDOW = timedelta(seconds=2)  # lines this long after the last one may be lost in a crash of the host

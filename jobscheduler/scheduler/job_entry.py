@@ -9,21 +9,21 @@ from functools import lru_cache
 
 from jobscheduler.model import EPOCH, Event, Job
 from jobscheduler.runner import Run
-from jobscheduler.scheduler.decided_ahead import NOTHING_AHEAD, DecidedAhead
+from jobscheduler.scheduler.clock_setback import NO_SETBACK, ClockSetbackState
 from jobscheduler.scheduler.records import pending_event
 from jobscheduler.timetable.overlap import JobSituation, Overlap
 from jobscheduler.timetable.slots import next_slot
 from jobscheduler.timetable.timetable import Timetable
 
-MAX_SURVIVING_RUNS = 16  # of one job, the latest; older ones with living processes are forgotten
+MAX_UNKILLABLE_RUNS = 16  # of one job, the latest; older ones with living processes are forgotten
 
 
 @dataclass(slots=True)
 class JobEntry:
     """One job: its definition, the last slot decided (`cursor`), and its runs.
 
-    Slots are decided from `since` on; `decided_ahead` adds what is different for a clock that was set.
-    `surviving_runs` have their record, but processes of them could not be killed: they count as overlap.
+    Slots are decided from `since` on; `setback` adds what is different for a clock that was set.
+    `unkillable_runs` have their record, but processes of them could not be killed: they count as overlap.
     The entry outlives its definition while a run is active: a job that comes back still overlaps with that run.
     """
 
@@ -32,11 +32,11 @@ class JobEntry:
     cursor: datetime
     since: datetime = EPOCH
     definition_hash: str = ""
-    decided_ahead: DecidedAhead = NOTHING_AHEAD
+    setback: ClockSetbackState = NO_SETBACK
     is_active: bool = True
     active_runs: list[Run] = field(default_factory=list)
     queued_run: Run | None = None
-    surviving_runs: list[Run] = field(default_factory=list)
+    unkillable_runs: list[Run] = field(default_factory=list)
 
     @property
     def is_schedulable(self) -> bool:
@@ -45,12 +45,12 @@ class JobEntry:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the job has no active, queued or surviving run."""
-        return not self.active_runs and self.queued_run is None and not self.surviving_runs
+        """Whether the job has no active, queued or unkillable run."""
+        return not self.active_runs and self.queued_run is None and not self.unkillable_runs
 
     def next(self) -> datetime | None:
         """Return the next undecided slot."""
-        decided = self.decided_ahead.decided
+        decided = self.setback.decided
         return next_slot(self.timetable, self.cursor, decided) if decided else self.timetable.next(self.cursor)
 
     def next_of_enabled(self) -> datetime | None:
@@ -62,7 +62,7 @@ class JobEntry:
         slot = self.next()
         while slot is not None:
             yield slot
-            slot = next_slot(self.timetable, slot, self.decided_ahead.decided)
+            slot = next_slot(self.timetable, slot, self.setback.decided)
 
     def has_undecided_slot(self, settled: datetime) -> bool:
         """Whether a slot up to `settled` is due and undecided."""
@@ -90,14 +90,14 @@ class JobEntry:
 
     def run_ended(self, run_id: str) -> Run | None:
         """Remove a run that has ended; return the queued run if it may begin now."""
-        self.surviving_runs += [run for run in self.active_runs if run.run_id == run_id and run.survivors]
-        del self.surviving_runs[:-MAX_SURVIVING_RUNS]
+        self.unkillable_runs += [run for run in self.active_runs if run.run_id == run_id and run.unkillable]
+        del self.unkillable_runs[:-MAX_UNKILLABLE_RUNS]
         self.active_runs = [run for run in self.active_runs if run.run_id != run_id]
         return self.start_queued()
 
     def is_blocked(self) -> bool:
-        """Whether surviving processes count as an active run; not under `replace`, which would stop that run anyway."""
-        return bool(self.surviving_runs) and self.job.overlap != Overlap.REPLACE
+        """Whether unkillable processes count as an active run. Not under `replace`, which stops that run anyway."""
+        return bool(self.unkillable_runs) and self.job.overlap != Overlap.REPLACE
 
     def start_queued(self) -> Run | None:
         """Move the queued run to the active ones, if nothing overlaps with it, and return it."""

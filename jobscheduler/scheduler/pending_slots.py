@@ -10,7 +10,7 @@ from jobscheduler.runner import kill_leftovers
 from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.scheduler.records import CORRECTS, interrupted_record, missed_record
 from jobscheduler.timetable.decision import MissedSlots
-from jobscheduler.util.spans import Span
+from jobscheduler.util.time_spans import TimeSpan
 
 
 class PendingSlots:
@@ -36,11 +36,11 @@ class PendingSlots:
         """Return the pending slots of a job, to be decided by the caller."""
         return self._pending.pop(job_id, [])
 
-    def closed(self, job_id: str) -> list[Span]:
+    def closed(self, job_id: str) -> list[TimeSpan]:
         """Return the slots of a job that got their record at this start."""
         return [(slot, slot) for slot in self._closed.get(job_id, ())]
 
-    def later_than(self, now: datetime, job_id: str, *, corrects: bool = False) -> list[Span]:
+    def later_than(self, now: datetime, job_id: str, *, corrects: bool = False) -> list[TimeSpan]:
         """Return the pending slots of a job later than `now`: they have no record, and are due again.
 
         With `corrects`, return only those that a wrong clock missed before; their lines say so when they run.

@@ -9,7 +9,7 @@ from itertools import starmap
 from jobscheduler.model import Event, Level, LogEntry, LogFields
 from jobscheduler.runner import runs_as_process
 from jobscheduler.scheduler.run_queue import RunQueue
-from jobscheduler.scheduler.standstill import Overdue, Standstill, StandstillGuard
+from jobscheduler.scheduler.stuck_runs import OverdueStep, StuckRun, StuckRunDetector
 
 BUSY_CHECKS = 60  # checks, a second apart, without the end of a run while others wait; then it is an issue
 BACKLOG_WARNING_S = 1.0  # seconds that a run may wait for a worker before a warning
@@ -38,14 +38,14 @@ class PoolMonitor:
         self._is_short = is_short
         self._write = write
         self._clock = clock
-        self._guard = StandstillGuard()
+        self._detector = StuckRunDetector()
         self._busy = 0, 0  # workers freed so far, checks since the last one was freed while runs waited
         self._reported_full = False
 
     @property
-    def standstill(self) -> Standstill | None:
-        """The step of a run that is overdue for longest, if one is late."""
-        return self._guard.longest
+    def stuck_run(self) -> StuckRun | None:
+        """The run whose step is overdue for longest, if one is late."""
+        return self._detector.longest
 
     def issues(self) -> Iterator[str]:
         """Return a sentence if all workers are busy for long."""
@@ -65,27 +65,27 @@ class PoolMonitor:
         elif not self._reported_full and now - since > BACKLOG_WARNING_S:
             self._reported_full = True
             self._write(Event(self._clock(), Level.WARNING, "pool.full", (("waiting", waiting),)))
-        self._check_standstill(now)
+        self._check_stuck_runs(now)
 
-    def _check_standstill(self, now: float) -> None:
+    def _check_stuck_runs(self, now: float) -> None:
         at = self._clock()
-        previous = self._guard.longest
-        late = self._guard.check([*self._not_begun(), *starmap(Overdue, self._overdue(now))], at)
+        previous = self._detector.longest
+        late = self._detector.check([*self._not_begun(), *starmap(OverdueStep, self._overdue(now))], at)
         if late is not None:
-            self._write(Event(at, Level.ERROR, "runner.stuck", _standstill_fields(late)))
-        elif previous is not None and self._guard.longest is None:
-            self._write(Event(at, Level.INFO, "runner.moved", _standstill_fields(previous)))
+            self._write(Event(at, Level.ERROR, "runner.stuck", _stuck_run_fields(late)))
+        elif previous is not None and self._detector.longest is None:
+            self._write(Event(at, Level.INFO, "runner.moved", _stuck_run_fields(previous)))
 
-    def _not_begun(self) -> Iterator[Overdue]:
+    def _not_begun(self) -> Iterator[OverdueStep]:
         """Return the oldest command, and the oldest other run, that were handed over and have not begun."""
         waiting = self._queue.not_begun()
         commands = [run for run in waiting if runs_as_process(run.job.task)]
         others = [] if self._is_short() else [run for run in waiting if not runs_as_process(run.job.task)]
         for run in (*commands[:1], *others[:1]):
-            yield Overdue(run.job.id, run.run_id, "it was handed over and has not begun")
+            yield OverdueStep(run.job.id, run.run_id, "it was handed over and has not begun")
 
 
-def _standstill_fields(late: Standstill) -> LogFields:
-    """Return the log fields of a standstill."""
-    due = late.due
-    return (("job_id", due.job_id), ("run_id", due.run_id), ("problem", due.missing), ("since", late.since))
+def _stuck_run_fields(late: StuckRun) -> LogFields:
+    """Return the log fields of a stuck run."""
+    step = late.step
+    return (("job_id", step.job_id), ("run_id", step.run_id), ("problem", step.missing), ("since", late.since))

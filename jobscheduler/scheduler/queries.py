@@ -11,13 +11,13 @@ from itertools import islice
 from jobscheduler.runner import Attempt, Run
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
-from jobscheduler.scheduler.standstill import STUCK_AFTER_CHECKS
-from jobscheduler.scheduler.surviving_processes import SurvivingProcesses
+from jobscheduler.scheduler.stuck_runs import STUCK_AFTER_CHECKS
+from jobscheduler.scheduler.unkillable_watch import UnkillableWatch
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.status.snapshot import ActiveRun, Behind, JobRuntime
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.spans import Span, span_at
+from jobscheduler.util.time_spans import TimeSpan, span_at
 
 
 class SchedulerQueries:
@@ -39,7 +39,7 @@ class SchedulerQueries:
         self._waker = waker
         self._pool = pool
         self._clock = clock
-        self._surviving = SurvivingProcesses(lock, engine.registry, pool.submit)
+        self._unkillable = UnkillableWatch(lock, engine.registry, pool.submit)
 
     # -- jobs
 
@@ -55,13 +55,13 @@ class SchedulerQueries:
             return []
         return [(slot, entry.timetable.start_time(slot)) for slot in islice(entry.undecided_slots(), count)]
 
-    def decided_ahead(self, job_id: str) -> tuple[Span, ...]:
+    def decided_ahead(self, job_id: str) -> tuple[TimeSpan, ...]:
         """Return the future spans in which a job's slots were decided before the clock was set back.
 
         No slot in them is due again.
         """
         now, entry = self._clock(), self._schedulable(job_id)
-        spans = () if entry is None else entry.decided_ahead.decided
+        spans = () if entry is None else entry.setback.decided
         return tuple(span for span in spans if span[1] > now)
 
     def _schedulable(self, job_id: str) -> JobEntry | None:
@@ -82,7 +82,7 @@ class SchedulerQueries:
         ]
 
     def _active_runs(self, entry: JobEntry) -> tuple[ActiveRun, ...]:
-        runs = tuple(map(self._pool.describe, (*entry.active_runs, *entry.surviving_runs)))
+        runs = tuple(map(self._pool.describe, (*entry.active_runs, *entry.unkillable_runs)))
         queued = entry.queued_run
         return runs if queued is None else (*runs, ActiveRun(queued.run_id, queued.scheduled, None, 1, "turn"))
 
@@ -124,16 +124,16 @@ class SchedulerQueries:
 
     def issues(self) -> tuple[str, ...]:
         """Return a sentence for each issue with runs."""
-        return (*self._pool.monitor.issues(), *self._surviving.issues())
+        return (*self._pool.monitor.issues(), *self._unkillable.issues())
 
-    def standstill(self) -> str | None:
+    def stuck_run(self) -> str | None:
         """Return a sentence about the step of a run that is overdue, if there is one."""
-        longest = self._pool.monitor.standstill
-        return None if longest is None else str(longest.due)
+        longest = self._pool.monitor.stuck_run
+        return None if longest is None else str(longest.step)
 
     def is_stuck(self) -> bool:
         """Return whether a step is overdue for so long that only a new process helps."""
-        longest = self._pool.monitor.standstill
+        longest = self._pool.monitor.stuck_run
         return longest is not None and longest.checks >= STUCK_AFTER_CHECKS
 
     # -- the scheduling thread
@@ -156,7 +156,7 @@ class SchedulerQueries:
         return self._waker.next_wakeup()
 
 
-def _behind(jobs: Iterable[tuple[Timetable, tuple[Span, ...]]], now: datetime) -> Behind | None:
+def _behind(jobs: Iterable[tuple[Timetable, tuple[TimeSpan, ...]]], now: datetime) -> Behind | None:
     """Count the jobs whose next slot lies in a decided span; a job with a slot before that does not wait."""
     slots = ((timetable.next(now), decided) for timetable, decided in jobs)
     spans = [span_at(slot, decided) for slot, decided in slots if slot is not None]

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from jobscheduler.model import Event, InFlightRun, Level, LogFields, LogValue, Record, Status
 from jobscheduler.runner import Run
-from jobscheduler.scheduler.decided_ahead import DecidedAhead
+from jobscheduler.scheduler.clock_setback import ClockSetbackState
 from jobscheduler.timetable.decision import MissedSlots
-from jobscheduler.util.spans import spans_text
+from jobscheduler.util.time_spans import spans_text
 
 CORRECTS: LogFields = (("corrects", "clock"),)  # marks lines about a slot that a wrong clock had missed before
 _MAX_SPANS_PER_LINE = 24  # spans in one value of a `job.decided` line
@@ -23,7 +23,7 @@ def pending_event(
     return Event(now, Level.INFO, "slot.waits", (("job_id", job_id), ("scheduled", slot), *later, *extra))
 
 
-def decided_events(job_id: str, ahead: DecidedAhead, now: datetime) -> Iterator[Event]:
+def decided_events(job_id: str, ahead: ClockSetbackState, now: datetime) -> Iterator[Event]:
     """Return lines about a job's future slots: `decided` ones, and `reopened` ones that only a wrong clock missed.
 
     The spans are spread over several lines, because the length of a line is limited. Each line but the first has a

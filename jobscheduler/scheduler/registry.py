@@ -11,9 +11,9 @@ from datetime import datetime
 
 from jobscheduler.model import EPOCH, Job, Once, Record
 from jobscheduler.runner import Run
-from jobscheduler.scheduler.decided_ahead import (
+from jobscheduler.scheduler.clock_setback import (
     CLOCK_MEMORY_S,
-    NOTHING_AHEAD,
+    NO_SETBACK,
     REOPENABLE_REASONS,
     cursor_passed,
     state_set_back,
@@ -24,7 +24,7 @@ from jobscheduler.timetable.decision import Decision
 from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.timetable.overlap import JobSituation
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.spans import TICK, Span, clip
+from jobscheduler.util.time_spans import TICK, TimeSpan, clip
 
 
 class JobRegistry:
@@ -32,14 +32,14 @@ class JobRegistry:
 
     - `paused`: jobs whose slots are skipped, by id; a job need not be active for that.
     - `being_added`: active jobs without a wake-up yet.
-    - `surviving`: jobs with runs whose processes could not be killed.
+    - `jobs_with_unkillable`: jobs with runs whose processes could not be killed.
     """
 
     def __init__(self) -> None:
         self.jobs: dict[str, JobEntry] = {}
         self.paused: set[str] = set()
         self.being_added: set[str] = set()
-        self.surviving: set[str] = set()
+        self.jobs_with_unkillable: set[str] = set()
         self.memory = SlotMemory()
         self._jittered: set[str] = set()
 
@@ -54,10 +54,8 @@ class JobRegistry:
         removed = self.memory.take_removed(job.id)
         known = self.jobs.get(job.id)
         if known is None:
-            since, ahead = (removed.since, removed.decided_ahead) if removed else (now, NOTHING_AHEAD)
-            known = self.jobs[job.id] = JobEntry(
-                job, timetable, self.initial_cursor(job, now), since, decided_ahead=ahead
-            )
+            since, ahead = (removed.since, removed.setback) if removed else (now, NO_SETBACK)
+            known = self.jobs[job.id] = JobEntry(job, timetable, self.initial_cursor(job, now), since, setback=ahead)
         return known
 
     def is_new(self, job_id: str) -> bool:
@@ -88,23 +86,23 @@ class JobRegistry:
         if entry is None:
             return None
         queued = entry.run_ended(record.run_id or "")
-        if entry.surviving_runs:
-            self.surviving.add(record.job_id)
+        if entry.unkillable_runs:
+            self.jobs_with_unkillable.add(record.job_id)
         self._discard_if_unused(entry)
         return queued
 
-    def surviving_runs(self) -> list[Run]:
+    def unkillable_runs(self) -> list[Run]:
         """Return the runs that have their record although processes of them could not be killed, by job."""
-        entries = [self.jobs[job_id] for job_id in sorted(self.surviving) if job_id in self.jobs]
-        return [run for entry in entries for run in entry.surviving_runs]
+        entries = [self.jobs[job_id] for job_id in sorted(self.jobs_with_unkillable) if job_id in self.jobs]
+        return [run for entry in entries for run in entry.unkillable_runs]
 
-    def keep_surviving(self, alive: Container[str]) -> list[Run]:
-        """Keep only these surviving runs (their ids); return the queued runs that may begin now."""
+    def keep_unkillable_runs(self, alive: Container[str]) -> list[Run]:
+        """Keep only these runs with unkillable processes (their ids); return the queued runs that may begin now."""
         unblocked = []
-        for entry in [self.jobs[job_id] for job_id in self.surviving if job_id in self.jobs]:
-            entry.surviving_runs = [run for run in entry.surviving_runs if run.run_id in alive]
-            if not entry.surviving_runs:
-                self.surviving.discard(entry.job.id)
+        for entry in [self.jobs[job_id] for job_id in self.jobs_with_unkillable if job_id in self.jobs]:
+            entry.unkillable_runs = [run for run in entry.unkillable_runs if run.run_id in alive]
+            if not entry.unkillable_runs:
+                self.jobs_with_unkillable.discard(entry.job.id)
                 unblocked.append(entry.start_queued())
                 self._discard_if_unused(entry)
         return [run for run in unblocked if run is not None]
@@ -127,17 +125,17 @@ class JobRegistry:
     def apply(self, entry: JobEntry, decision: Decision, elapsed: float) -> None:
         """Note a decision about a job. `elapsed` are seconds of the clock that is never set."""
         self.decide(entry, decision.cursor)
-        if decision.missed or entry.decided_ahead is not NOTHING_AHEAD:
+        if decision.missed or entry.setback is not NO_SETBACK:
             self._advance(entry, decision, elapsed + CLOCK_MEMORY_S)
 
     def _advance(self, entry: JobEntry, decision: Decision, open_until: float) -> None:
         """Remember the missed slots: if the clock is set back, they may run."""
         first = min((slot - TICK for slot, _ in decision.actions), default=decision.cursor)
-        reopened = clip(entry.decided_ahead.reopened, EPOCH, first)
+        reopened = clip(entry.setback.reopened, EPOCH, first)
         missed_again = (span for span in reopened if _has_slot(entry.timetable, span))
         newly_missed = ((m.first, m.last) for m in decision.missed if m.reason in REOPENABLE_REASONS)
         missed = [*missed_again, *newly_missed]
-        entry.decided_ahead = cursor_passed(entry.decided_ahead, decision.cursor, missed, open_until) or NOTHING_AHEAD
+        entry.setback = cursor_passed(entry.setback, decision.cursor, missed, open_until) or NO_SETBACK
 
     def initial_cursor(self, job: Job, now: datetime) -> datetime:
         """Return the cursor of a new definition: slots count from now on, none twice; a one-time slot always counts."""
@@ -163,20 +161,18 @@ class JobRegistry:
         """
         rewound = [entry for entry in self.jobs.values() if entry.cursor > now]
         for entry in rewound:
-            entry.since, entry.decided_ahead = state_set_back(
-                entry.since, entry.cursor, entry.decided_ahead, now, elapsed
-            )
+            entry.since, entry.setback = state_set_back(entry.since, entry.cursor, entry.setback, now, elapsed)
             entry.cursor = now
         self.memory.clock_set_back(now, elapsed)
         return [entry for entry in rewound if entry.is_schedulable]
 
-    def jobs_behind_clock(self) -> list[tuple[Timetable, tuple[Span, ...]]]:
+    def jobs_behind_clock(self) -> list[tuple[Timetable, tuple[TimeSpan, ...]]]:
         """Return timetable and decided future spans of each job that has such spans."""
         entries = self.jobs.values()
         return [
-            (entry.timetable, entry.decided_ahead.decided)
+            (entry.timetable, entry.setback.decided)
             for entry in entries
-            if entry.decided_ahead.decided and entry.is_schedulable
+            if entry.setback.decided and entry.is_schedulable
         ]
 
     # -- for the checkpoint
@@ -195,6 +191,6 @@ class JobRegistry:
                 yield job_id, entry.queued_run
 
 
-def _has_slot(timetable: Timetable, span: Span) -> bool:
+def _has_slot(timetable: Timetable, span: TimeSpan) -> bool:
     slot = timetable.next(span[0] - TICK)
     return slot is not None and slot <= span[1]

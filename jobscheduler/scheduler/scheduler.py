@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -27,11 +26,10 @@ from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.timetable.overlap import Action
 from jobscheduler.timetable.timetable import timetable_of
 from jobscheduler.util.host_id import uptime
-from jobscheduler.util.spans import Span
+from jobscheduler.util.instants import utc_now
+from jobscheduler.util.time_spans import TimeSpan
 
 LOCK_WAIT_S = 0.1  # longest wait of the main thread for the lock; it also checks that the lock is ever released
-
-utc_now: Callable[[], datetime] = partial(datetime.now, UTC)  # the host's time; called several times for each run
 
 
 class Scheduler(SchedulerQueries):
@@ -51,7 +49,7 @@ class Scheduler(SchedulerQueries):
         clock: Callable[[], datetime] = utc_now,
         elapsed: Callable[[], float] = uptime,
         late_reason: Callable[[], str] = lambda: "down",
-        standstills: Callable[[], tuple[Span, ...]] = lambda: (),
+        standstills: Callable[[], tuple[TimeSpan, ...]] = lambda: (),
         outputs: OutputKeeper | None = None,
     ) -> None:
         """`write` takes records and events and must not wait; `log_then` and `on_behind` are as in `Runner`.
@@ -173,10 +171,7 @@ class Scheduler(SchedulerQueries):
         self._waker.wakeup()
 
     def _warm_up(self, job_id: str) -> None:
-        """Warm up caches: run the code path of a due slot once, just before a slot is due.
-
-        Decides nothing unless the slot is already due.
-        """
+        """Run the code path of a slot shortly before it is due, to warm up caches; decide nothing before then."""
         self._pool.warm_up()
         self._on_due(job_id, EPOCH)
 
@@ -204,7 +199,7 @@ class Scheduler(SchedulerQueries):
     def check_backlog(self, now: float) -> None:
         """Check for runs that wait for long, stand still or have ended at last. Call it once a second (monotonic)."""
         self._pool.check(now)
-        self._surviving.check()
+        self._unkillable.check()
 
     # -- requests of people
 

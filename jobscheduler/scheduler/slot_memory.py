@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from jobscheduler.model import EPOCH
-from jobscheduler.scheduler.decided_ahead import (
+from jobscheduler.scheduler.clock_setback import (
     CLOCK_MEMORY_S,
-    NOTHING_AHEAD,
+    NO_SETBACK,
     REOPENABLE_REASONS,
-    DecidedAhead,
+    ClockSetbackState,
     cursor_passed,
     state_set_back,
 )
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.timetable.decision import MissedSlots
-from jobscheduler.util.spans import TICK
+from jobscheduler.util.time_spans import TICK
 
 REMOVED_JOB_MEMORY = timedelta(days=2)  # beyond its `catch_up`; a deleted job that comes back must not run a slot twice
 
@@ -34,7 +34,7 @@ class RemovedJob:
 
     until: datetime
     since: datetime
-    decided_ahead: DecidedAhead
+    setback: ClockSetbackState
 
 
 class SlotMemory:
@@ -69,8 +69,8 @@ class SlotMemory:
     def remember_removed(self, entry: JobEntry, now: datetime) -> None:
         """Keep the last slot of a removed job for as long as it could run again, and forget those that cannot."""
         until = now + REMOVED_JOB_MEMORY + min(timedelta(seconds=min(entry.job.catch_up, 1e9)), _MAX_MEMORY)
-        until = max([until, *(last + REMOVED_JOB_MEMORY for _, last in entry.decided_ahead.decided)])
-        self._removed[entry.job.id] = RemovedJob(until, entry.since, entry.decided_ahead)
+        until = max([until, *(last + REMOVED_JOB_MEMORY for _, last in entry.setback.decided)])
+        self._removed[entry.job.id] = RemovedJob(until, entry.since, entry.setback)
         if len(self._removed) < self._sweep_at:
             return
         for job_id in [job_id for job_id, removed in self._removed.items() if removed.until < now]:
@@ -82,10 +82,10 @@ class SlotMemory:
         """Remember the missed slot of an expired one-time job: if the clock is set back, it may run."""
         self.last[job_id] = missed.last
         reopenable = [(missed.first, missed.last)] if missed.reason in REOPENABLE_REASONS else []
-        ahead = cursor_passed(NOTHING_AHEAD, missed.last, reopenable, elapsed + CLOCK_MEMORY_S)
+        ahead = cursor_passed(NO_SETBACK, missed.last, reopenable, elapsed + CLOCK_MEMORY_S)
         self._removed[job_id] = RemovedJob(now + REMOVED_JOB_MEMORY, missed.first - TICK, ahead)
 
-    def remember_absent(self, job_id: str, since: datetime, ahead: DecidedAhead, now: datetime) -> None:
+    def remember_absent(self, job_id: str, since: datetime, ahead: ClockSetbackState, now: datetime) -> None:
         """Remember a job of a former service that is not active: its slots up to now are decided."""
         if not ahead:
             return
@@ -96,6 +96,6 @@ class SlotMemory:
         """Rewind to `now`. What was decided stays decided, except for slots that were only missed."""
         for job_id, removed in self._removed.items():
             last = self.last_decided(job_id)
-            since, ahead = state_set_back(removed.since, last, removed.decided_ahead, now, elapsed)
-            self._removed[job_id] = replace(removed, since=since, decided_ahead=ahead)
+            since, ahead = state_set_back(removed.since, last, removed.setback, now, elapsed)
+            self._removed[job_id] = replace(removed, since=since, setback=ahead)
         self.last = {job_id: min(slot, now) for job_id, slot in self.last.items()}

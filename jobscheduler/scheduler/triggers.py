@@ -16,7 +16,7 @@ from functools import lru_cache
 from apscheduler.triggers import cron, date
 
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.spans import TICK
+from jobscheduler.util.time_spans import TICK
 
 RETRY = timedelta(minutes=1)  # delay of the next wake-up when a job's next time could not be computed
 
@@ -46,7 +46,7 @@ class _TimetableTrigger:
         try:
             return self._next(previous_fire_time, now)
         except Exception as error:
-            with suppress(Exception):
+            with suppress(Exception):  # the scheduling thread goes on, even if the error cannot be logged
                 self.on_error(f"{self} after {previous_fire_time} at {now}", error)
             return _later(now)
 

@@ -7,9 +7,9 @@ from jobscheduler.config import Settings
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Level
 from jobscheduler.runlog import LogWriter
+from jobscheduler.service.errors import StartupError
 from jobscheduler.service.live_settings import LiveSettings
 from jobscheduler.service.optional_parts import ALERTS, OptionalParts
-from jobscheduler.service.startup import StartupError
 from jobscheduler.service.zone_watch import ZoneWatch
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 

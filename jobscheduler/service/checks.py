@@ -10,8 +10,8 @@ from jobscheduler.runlog import LogWriter
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
 from jobscheduler.service.clock_monitor import ClockMonitor
-from jobscheduler.service.file_work import FileWork
 from jobscheduler.service.health import HealthMonitor
+from jobscheduler.service.sync_requests import SyncRequests
 
 
 class PartDied(Exception):
@@ -22,17 +22,22 @@ class HostCheck:
     """Checks the jobs directory, the log file, the clock and the backlog of runs."""
 
     def __init__(
-        self, log: LogWriter, clock: ClockMonitor, scheduler: Scheduler, checkpoints: CheckpointTimer, work: FileWork
+        self,
+        log: LogWriter,
+        clock: ClockMonitor,
+        scheduler: Scheduler,
+        checkpoints: CheckpointTimer,
+        requests: SyncRequests,
     ) -> None:
         self._log = log
         self._clock = clock
         self._scheduler = scheduler
         self._checkpoints = checkpoints
-        self._work = work
+        self._requests = requests
 
     def run(self, now: float) -> None:
         """Check each of them once."""
-        self._work.check_directory()
+        self._requests.check_directory()
         self._log.check_file(now)
         self._check_clock(now)
         self._scheduler.check_backlog(now)
@@ -43,7 +48,7 @@ class HostCheck:
         if jump is not None:
             self._log.event(Level.WARNING, "clock.stepped", set_by=jump.set_by or None, slept=jump.slept or None)
         if self._scheduler.check_clock():  # this sees also a clock that is set back by little, again and again
-            self._work.reconsider()
+            self._requests.reconsider()
         if jump is not None:
             self._scheduler.wakeup()
             self._checkpoints.write(now)
@@ -52,9 +57,9 @@ class HostCheck:
 class HealthCheck:
     """Checks the threads of the service, and has its sockets, its zone and its directory checked closely."""
 
-    def __init__(self, health: HealthMonitor, work: FileWork) -> None:
+    def __init__(self, health: HealthMonitor, requests: SyncRequests) -> None:
         self._health = health
-        self._work = work
+        self._requests = requests
 
     def run(self, now: float) -> None:
         """Check each of them once.
@@ -66,6 +71,6 @@ class HealthCheck:
         fault = self._health.fatal()
         if fault:
             raise PartDied(fault)
-        self._work.invalidate_directory()
+        self._requests.invalidate_directory()
         self._health.probe()
-        self._work.maintain(now)
+        self._requests.maintain(now)

@@ -15,7 +15,7 @@ from jobscheduler.database import DatabaseConfigError, load_url
 from jobscheduler.jobs.sources import Source
 from jobscheduler.model import Checkpoint, EventLogger, Level, Problem
 from jobscheduler.runlog import LogWriter
-from jobscheduler.service.startup import StartupError
+from jobscheduler.service.errors import StartupError
 
 if TYPE_CHECKING:
     from jobscheduler.database.log_copy import LogCopier

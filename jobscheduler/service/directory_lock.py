@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Self
 
 from jobscheduler.model import EventLogger, Level, Problem
+from jobscheduler.service.checked_settings import CheckedSettings
+from jobscheduler.service.errors import StartupError
 from jobscheduler.service.guarded_calls import call_or, entered
-from jobscheduler.service.startup import StartupError, in_use
-from jobscheduler.service.startup_checks import Startup
+from jobscheduler.service.path_checks import in_use
 from jobscheduler.util.file_locks import LockHeld, Locks, is_trusted, lock_holders, lock_name, try_lock
 from jobscheduler.util.hang_guard import HangGuard
 
@@ -138,15 +139,15 @@ class LockKeeper:
         self._holder = holder
 
 
-def lock_directory(startup: Startup, stack: ExitStack) -> DirectoryLock:
+def lock_directory(checked: CheckedSettings, stack: ExitStack) -> DirectoryLock:
     """Lock the jobs directory, if the service has one, until the stack is closed.
 
     Raises:
         StartupError: another service holds the lock, or the directory does not answer.
 
     """
-    lock = DirectoryLock(None if startup.directory is None else startup.settings.jobs_dir)
-    return stack.enter_context(entered(startup.guard, startup.jobs_name, lock))
+    lock = DirectoryLock(None if checked.directory is None else checked.settings.jobs_dir)
+    return stack.enter_context(entered(checked.guard, checked.jobs_name, lock))
 
 
 def _no_lock(directory: str, error: OSError) -> Problem:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from jobscheduler.model import Problem
-from jobscheduler.service.startup import StartupError
+from jobscheduler.service.errors import StartupError
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 
 P = ParamSpec("P")

@@ -7,13 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jobscheduler.config import OPTIONS, BadSetting, Settings, SettingsError
+from jobscheduler.config import OPTIONS, Settings, SettingsError
 from jobscheduler.config.exposed_settings import exposure_checks
 from jobscheduler.config.job_context import job_context
 from jobscheduler.config.report import settings_report
 from jobscheduler.model import Level, Problem
 from jobscheduler.runlog import LogWriter
-from jobscheduler.timetable.timezones import UnknownTimezone
 from jobscheduler.util.exposure_log import ExposureLog
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 
@@ -39,7 +38,7 @@ class LiveSettings:
     """
 
     def __init__(self, settings: Settings, read: Callable[[], Settings], log: LogWriter, guard: HangGuard) -> None:
-        """`read` reads the settings again; it raises BadSetting and SettingsError."""
+        """`read` reads the settings again; it raises SettingsError."""
         self.current = settings
         self._started_with = settings
         self._read = read
@@ -60,8 +59,8 @@ class LiveSettings:
             new = self._guard.call("the settings file", self._read_and_judge)
         except SettingsError as error:
             return self._kept(error.problems)
-        except (BadSetting, CallHung) as error:
-            return self._kept((Problem(str(error)),))
+        except CallHung as hung:
+            return self._kept((Problem(str(hung)),))
         changed = [option for option in OPTIONS if _value(new, option.name) != _value(self.current, option.name)]
         applied = [option for option in changed if option.name in APPLIED_AT_RELOAD]
         values = {option.name: _value(new, option.name) for option in applied}
@@ -85,10 +84,7 @@ class LiveSettings:
     def _read_and_judge(self) -> Settings:
         """Read the settings and judge the zone and the defaults in them: all of it is used, or nothing."""
         settings = self._read()
-        try:
-            job_context(settings)
-        except UnknownTimezone as unknown:
-            raise SettingsError((Problem(str(unknown), help=unknown.help),)) from None
+        job_context(settings)
         return settings
 
     def _given(self, new: Settings) -> dict[str, Any]:

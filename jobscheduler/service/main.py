@@ -11,15 +11,15 @@ from functools import partial
 from jobscheduler.config import Settings
 from jobscheduler.model import Level, RecoveredState
 from jobscheduler.service import process
+from jobscheduler.service.checked_settings import check_settings
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
-from jobscheduler.service.clients import open_clients
 from jobscheduler.service.directory_lock import lock_directory
+from jobscheduler.service.listeners import open_listeners
 from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.service.open_log import OpenLog, open_log
 from jobscheduler.service.own_service import warn_of_no_lingering
 from jobscheduler.service.parts import Parts, build_parts
 from jobscheduler.service.source_watch import SourceWatch, watch_sources
-from jobscheduler.service.startup_checks import check_startup
 from jobscheduler.service.supervision import Supervision, build_supervision, build_supervisor
 from jobscheduler.util.hang_guard import HangGuard
 from jobscheduler.util.instants import utc_now
@@ -28,7 +28,7 @@ from jobscheduler.util.instants import utc_now
 def serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
     """Run the service until a signal ends it; return its exit status. Leaving the stack stops what it started.
 
-    `read_settings` reads the settings again, for a reload; it raises BadSetting and SettingsError.
+    `read_settings` reads the settings again, for a reload; it raises SettingsError.
 
     Raises:
         StartupError: a part that the service needs is missing, or another service uses it.
@@ -37,13 +37,13 @@ def serve(settings: Settings, read_settings: Callable[[], Settings]) -> int:
     """
     process.prepare_process()
     mailbox = Mailbox()
-    startup = check_startup(settings, read_settings, HangGuard(partial(mailbox.put, Message.HUNG_CALL_ENDED)))
+    checked = check_settings(settings, read_settings, HangGuard(partial(mailbox.put, Message.HUNG_CALL_ENDED)))
     with ExitStack() as stack:
         process.pause_gc(stack)
         process.receive_signals(stack, mailbox, settings.drain_timeout)
-        lock = lock_directory(startup, stack)
-        opened = open_log(startup, mailbox, stack)
-        parts = build_parts(startup, mailbox, opened.log, stack)
+        lock = lock_directory(checked, stack)
+        opened = open_log(checked, mailbox, stack)
+        parts = build_parts(checked, mailbox, opened.log, stack)
         sources = watch_sources(parts, lock, stack)
         fault = _run(parts, sources, opened, stack)
         if fault is not None:
@@ -57,8 +57,8 @@ def _run(parts: Parts, sources: SourceWatch, opened: OpenLog, stack: ExitStack) 
     Return None after an end in order, or which part died.
     """
     supervision = build_supervision(parts, sources, stack)
-    if parts.startup.hung_alerts is not None:
-        supervision.alert_defaults.report_hung(parts.startup.hung_alerts)
+    if parts.checked.hung_alerts is not None:
+        supervision.alert_defaults.report_hung(parts.checked.hung_alerts)
 
     # The first sync reads every file. Only then does scheduling begin: nothing is due before all jobs are known.
     recovered = parts.scheduler.restore(opened.recovered, utc_now())
@@ -69,7 +69,7 @@ def _run(parts: Parts, sources: SourceWatch, opened: OpenLog, stack: ExitStack) 
     checkpoints = _begin_scheduling(parts, supervision, recovered)
 
     # The service is open to its clients, and ready.
-    maintain_control = open_clients(parts, supervision, opened, stack)
+    maintain_control = open_listeners(parts, supervision, opened, stack)
     process.tune_gc()
     supervision.manager.ready()
     return build_supervisor(parts, sources, supervision, checkpoints, maintain_control).run()
@@ -87,9 +87,9 @@ def _begin_scheduling(parts: Parts, supervision: Supervision, recovered: Recover
     checkpoints = CheckpointTimer(parts.scheduler, parts.reconciler, time.monotonic())
     supervision.zone.warn_of_odd_zone()
     supervision.live.warn_of_exposed_secrets()
-    parts.startup.optional.log(parts.log.event)
-    warn_of_no_lingering(parts.startup.settings, parts.log.event)
+    parts.checked.optional.log(parts.log.event)
+    warn_of_no_lingering(parts.checked.settings, parts.log.event)
     settled = recovered.checkpoint.settled if recovered else "nothing is known of the time before"
     parts.log.event(Level.INFO, "service.started", jobs=jobs, refused=refused, pid=os.getpid(), settled=settled)
-    parts.startup.database.allow_sync()
+    parts.checked.database.allow_sync()
     return checkpoints

@@ -12,7 +12,7 @@ from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.model import EventLogger
 from jobscheduler.output import Limits, OutputReader, OutputThread, RecentOutputs
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.service.startup_checks import Startup
+from jobscheduler.service.checked_settings import CheckedSettings
 
 T = TypeVar("T")
 
@@ -25,9 +25,9 @@ class ServiceOutputs:
     Thread: any, but for `write`, which the start calls.
     """
 
-    def __init__(self, startup: Startup) -> None:
-        self._folder: Path | None = startup.settings.output_folder
-        self._startup = startup
+    def __init__(self, checked: CheckedSettings) -> None:
+        self._folder: Path | None = checked.settings.output_folder
+        self._checked = checked
         self.recent = RecentOutputs() if self._folder is not None else RecentOutputs(most_unwritten=MEMORY_BYTES)
 
     @property
@@ -39,7 +39,7 @@ class ServiceOutputs:
         """Write outputs to the directory until the stack is closed; None if there is none."""
         if self._folder is None:
             return None
-        settings = self._startup.settings
+        settings = self._checked.settings
         limits = Limits(settings.output_max_bytes, keep_s=settings.output_keep)
         thread = OutputThread(self._folder, limits, self.recent, scheduler.running_attempts, log_event)
         return stack.enter_context(thread)
@@ -51,7 +51,7 @@ class ServiceOutputs:
 
     def _ask(self, question: Callable[[], T]) -> T:
         """Ask the directory. Raises: `CallHung` if it does not answer."""
-        return self._startup.guard.call(self.name, question)
+        return self._checked.guard.call(self.name, question)
 
 
 def close_outputs(thread: OutputThread | None, then: Callable[[], object]) -> Callable[[], object]:

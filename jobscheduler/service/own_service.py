@@ -10,7 +10,7 @@ from pathlib import Path
 from jobscheduler.config import Settings
 from jobscheduler.config.own_paths import USER_FLAG, is_there
 from jobscheduler.model import EventLogger, Level, Problem
-from jobscheduler.service.startup import StartupError
+from jobscheduler.service.errors import StartupError
 
 LINGER_FOLDER = Path("/var/lib/systemd/linger")  # logind has a file there for each user whose services stay
 

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from functools import partial
 
 from jobscheduler.alerts import AlertDispatcher
-from jobscheduler.control.recent_records import RecentRecords
+from jobscheduler.control.recent_record_times import RecentRecordTimes
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.output import OutputThread
 from jobscheduler.runlog import LogWriter, last_results
-from jobscheduler.runner import detach_output_pipes
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.service.checked_settings import CheckedSettings
 from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.guarded_calls import raising_os_error
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.open_log import read_boot_id
 from jobscheduler.service.outputs import ServiceOutputs
-from jobscheduler.service.startup_checks import Startup
 from jobscheduler.status.run_stats import RunStats
+from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.util.host_id import host_id, host_seed
 
 
@@ -28,7 +28,7 @@ from jobscheduler.util.host_id import host_id, host_seed
 class Parts:
     """The parts of a service that has judged its settings and opened its log."""
 
-    startup: Startup
+    checked: CheckedSettings
     mailbox: Mailbox
     log: LogWriter
     clock: ClockMonitor
@@ -36,37 +36,37 @@ class Parts:
     reconciler: Reconciler
     alerts: AlertDispatcher
     stats: RunStats
-    recent: RecentRecords
+    recent: RecentRecordTimes
     outputs: ServiceOutputs
     output_thread: OutputThread | None
 
 
-def build_parts(startup: Startup, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
+def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
     """Build the way of a job: the reconciler activates it, the scheduler has it run, observers see its records."""
-    stack.callback(detach_output_pipes)
-    clock, stats, recent = ClockMonitor(), RunStats(), RecentRecords()
-    outputs = ServiceOutputs(startup)
-    scheduler = stack.enter_context(_scheduler(startup, log, clock, outputs))
+    stack.callback(REAPER.pipes.detach)  # background processes go on writing when this process has ended
+    clock, stats, recent = ClockMonitor(), RunStats(), RecentRecordTimes()
+    outputs = ServiceOutputs(checked)
+    scheduler = stack.enter_context(_scheduler(checked, log, clock, outputs))
     thread = outputs.write(scheduler, log.event, stack)
     reconciler = Reconciler(
-        startup.sources,
+        checked.sources,
         scheduler,
-        startup.context,
+        checked.context,
         log.event,
         observe_latency=stats.observe_latency,
         is_stopping=mailbox.is_ending,
     )
-    alerts = _alerts(startup, log, reconciler)
-    counters = [stats.observe, recent.observe] if startup.has_page else [stats.observe]
+    alerts = _alerts(checked, log, reconciler)
+    counters = [stats.observe, recent.observe] if checked.has_page else [stats.observe]
     log.subscribe(before=counters, after=[alerts.observe])
-    return Parts(startup, mailbox, log, clock, scheduler, reconciler, alerts, stats, recent, outputs, thread)
+    return Parts(checked, mailbox, log, clock, scheduler, reconciler, alerts, stats, recent, outputs, thread)
 
 
-def _scheduler(startup: Startup, log: LogWriter, clock: ClockMonitor, outputs: ServiceOutputs) -> Scheduler:
-    settings = startup.settings
+def _scheduler(checked: CheckedSettings, log: LogWriter, clock: ClockMonitor, outputs: ServiceOutputs) -> Scheduler:
+    settings = checked.settings
     return Scheduler(
         write=log.write,
-        write_checkpoint=startup.database.checkpoint_gate(log.checkpoint),
+        write_checkpoint=checked.database.checkpoint_gate(log.checkpoint),
         log_then=log.write_and_call,
         on_behind=log.warn_behind,
         max_workers=settings.max_workers,
@@ -79,8 +79,8 @@ def _scheduler(startup: Startup, log: LogWriter, clock: ClockMonitor, outputs: S
     )
 
 
-def _alerts(startup: Startup, log: LogWriter, reconciler: Reconciler) -> AlertDispatcher:
-    read_results = partial(last_results, startup.settings.log_file, startup.settings.log_backups)
-    previous_results = raising_os_error(startup.guard, startup.log_name, read_results)
+def _alerts(checked: CheckedSettings, log: LogWriter, reconciler: Reconciler) -> AlertDispatcher:
+    read_results = partial(last_results, checked.settings.log_file, checked.settings.log_backups)
+    previous_results = raising_os_error(checked.guard, checked.log_name, read_results)
     host = os.uname().nodename
-    return AlertDispatcher(log.write, previous_results, startup.default_alerts, reconciler.job, host=host)
+    return AlertDispatcher(log.write, previous_results, checked.default_alerts, reconciler.job, host=host)

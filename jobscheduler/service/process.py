@@ -17,7 +17,7 @@ from jobscheduler.service.forced_exit import ForcedExit
 from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.tasks.command.fd_budget import FD_LIMIT
 from jobscheduler.tasks.command.oom_score import OOM_SCORE
-from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.util.instants import utc_now
 
 LAST_LINE_WAIT_S = 1.0  # limit of the wait for the last line of the log after a failure

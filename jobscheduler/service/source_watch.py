@@ -32,13 +32,13 @@ def watch_sources(parts: Parts, lock: DirectoryLock, stack: ExitStack) -> Source
         StartupError: another service uses the database, or the directory does not answer.
 
     """
-    startup, mailbox, reconciler, log = parts.startup, parts.mailbox, parts.reconciler, parts.log
+    checked, mailbox, reconciler, log = parts.checked, parts.mailbox, parts.reconciler, parts.log
     watcher = _watcher(parts)
-    stack.enter_context(entered(startup.guard, startup.jobs_name, watcher))
+    stack.enter_context(entered(checked.guard, checked.jobs_name, watcher))
     sync_all = partial(_sync_items, reconciler, mailbox, frozenset[str]())
-    startup.database.start(stack, sync_all, log.event, is_ending=mailbox.is_stopping)
-    keeper = LockKeeper(lock, log.event, startup.guard, startup.jobs_name)
-    directory = DirectoryGuard(watcher, reconciler, keeper, log.event, startup.guard, startup.jobs_name)
+    checked.database.start(stack, sync_all, log.event, is_ending=mailbox.is_stopping)
+    keeper = LockKeeper(lock, log.event, checked.guard, checked.jobs_name)
+    directory = DirectoryGuard(watcher, reconciler, keeper, log.event, checked.guard, checked.jobs_name)
     return SourceWatch(watcher, keeper, directory)
 
 
@@ -49,11 +49,11 @@ def request_settle(reconciler: Reconciler, mailbox: Mailbox, fault: BaseExceptio
 
 
 def _watcher(parts: Parts) -> DirectoryWatcher:
-    directory = parts.startup.directory
+    directory = parts.checked.directory
     if directory is None:
         return NullWatcher()
     return DirectoryWatcher(
-        parts.startup.settings.jobs_dir,
+        parts.checked.settings.jobs_dir,
         partial(_sync_items, parts.reconciler, parts.mailbox),
         identity=directory.inner.identity,
         is_relevant=directory.inner.is_relevant,

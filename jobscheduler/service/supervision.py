@@ -11,9 +11,7 @@ from jobscheduler.control.administration import ReloadRequests
 from jobscheduler.service.alert_defaults import AlertDefaultsReader
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
 from jobscheduler.service.checks import HealthCheck, HostCheck
-from jobscheduler.service.condition import ServiceCondition
 from jobscheduler.service.file_thread import FileThread
-from jobscheduler.service.file_work import FileWork
 from jobscheduler.service.health import HealthMonitor, TurnTimer
 from jobscheduler.service.live_settings import LiveSettings
 from jobscheduler.service.mailbox import Message
@@ -22,9 +20,11 @@ from jobscheduler.service.outputs import close_outputs
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.reload import Reload
 from jobscheduler.service.sd_notify import Notifier
+from jobscheduler.service.service_issues import ServiceIssues
 from jobscheduler.service.shutdown import Shutdown
 from jobscheduler.service.source_watch import SourceWatch, request_settle
 from jobscheduler.service.supervisor import Supervisor
+from jobscheduler.service.sync_requests import SyncRequests
 from jobscheduler.service.zone_rules_watch import ZoneRulesWatch
 from jobscheduler.service.zone_watch import ZoneWatch
 
@@ -43,18 +43,18 @@ class Supervision:
     rules: ZoneRulesWatch
     alert_defaults: AlertDefaultsReader
     shutdown: Shutdown
-    condition: ServiceCondition
+    issues: ServiceIssues
 
 
 def build_supervision(parts: Parts, sources: SourceWatch, stack: ExitStack) -> Supervision:
     """Build all but the loop, before the first sync: that may take long, and a signal may end it."""
-    startup, log, scheduler, reconciler = parts.startup, parts.log, parts.scheduler, parts.reconciler
+    checked, log, scheduler, reconciler = parts.checked, parts.log, parts.scheduler, parts.reconciler
     files, turns = FileThread(partial(request_settle, reconciler, parts.mailbox)), TurnTimer()
     loops = {"the supervising loop": turns.busy_for, "the thread that reads files": files.busy_for}
     health = HealthMonitor(scheduler, log, sources.watcher, loops)
     manager = ManagerStatus(_notifier(stack), scheduler, reconciler, health, log)
-    live = LiveSettings(startup.settings, startup.read_settings, log, startup.guard)
-    zone, rules = ZoneWatch(live, startup.context, log, startup.guard), ZoneRulesWatch(log, startup.guard)
+    live = LiveSettings(checked.settings, checked.read_settings, log, checked.guard)
+    zone, rules = ZoneWatch(live, checked.context, log, checked.guard), ZoneRulesWatch(log, checked.guard)
     return Supervision(
         turns,
         files,
@@ -64,9 +64,9 @@ def build_supervision(parts: Parts, sources: SourceWatch, stack: ExitStack) -> S
         ReloadRequests(partial(parts.mailbox.put, Message.RELOAD)),
         zone,
         rules,
-        AlertDefaultsReader(live, zone, parts.alerts, startup.optional, log, startup.guard),
+        AlertDefaultsReader(live, zone, parts.alerts, checked.optional, log, checked.guard),
         _shutdown(parts, manager, turns, files),
-        ServiceCondition(zone, rules, health, parts, sources),
+        ServiceIssues(zone, rules, health, parts, sources),
     )
 
 
@@ -78,24 +78,24 @@ def build_supervisor(
     maintain_control: Callable[[float], None],
 ) -> Supervisor:
     """Build the loop, when all that it checks is there."""
-    work = _file_work(parts, sources, supervision, maintain_control)
+    requests = _sync_requests(parts, sources, supervision, maintain_control)
     return Supervisor(
         parts.mailbox,
         supervision.turns,
-        work,
-        HostCheck(parts.log, parts.clock, parts.scheduler, checkpoints, work),
-        HealthCheck(supervision.health, work),
+        requests,
+        HostCheck(parts.log, parts.clock, parts.scheduler, checkpoints, requests),
+        HealthCheck(supervision.health, requests),
         checkpoints,
         supervision.manager,
         supervision.shutdown,
-        rescan_interval=parts.startup.settings.rescan_interval,
+        rescan_interval=parts.checked.settings.rescan_interval,
     )
 
 
-def _file_work(
+def _sync_requests(
     parts: Parts, sources: SourceWatch, supervision: Supervision, maintain_control: Callable[[float], None]
-) -> FileWork:
-    return FileWork(
+) -> SyncRequests:
+    return SyncRequests(
         supervision.files,
         sources.directory,
         parts.reconciler,
@@ -118,7 +118,7 @@ def _notifier(stack: ExitStack) -> Notifier:
 
 def _shutdown(parts: Parts, manager: ManagerStatus, turns: TurnTimer, files: FileThread) -> Shutdown:
     return Shutdown(
-        parts.startup.settings.drain_timeout,
+        parts.checked.settings.drain_timeout,
         parts.mailbox,
         parts.log,
         manager,
@@ -126,7 +126,7 @@ def _shutdown(parts: Parts, manager: ManagerStatus, turns: TurnTimer, files: Fil
         files,
         parts.scheduler,
         parts.alerts,
-        close_outputs(parts.output_thread, parts.startup.database.report_unsent),
+        close_outputs(parts.output_thread, parts.checked.database.report_unsent),
     )
 
 
@@ -142,5 +142,5 @@ def _reload(parts: Parts, sources: SourceWatch, supervision: Supervision) -> Rel
         supervision.alert_defaults,
         sources.directory,
         parts.reconciler,
-        parts.startup.database.reload,
+        parts.checked.database.reload,
     )

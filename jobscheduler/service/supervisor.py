@@ -12,12 +12,12 @@ import traceback
 from jobscheduler.service import sd_notify
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
 from jobscheduler.service.checks import HealthCheck, HostCheck, PartDied
-from jobscheduler.service.file_work import FileWork
 from jobscheduler.service.health import TurnTimer
 from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.service.manager_status import ManagerStatus
 from jobscheduler.service.periodic import Periodic
 from jobscheduler.service.shutdown import Shutdown
+from jobscheduler.service.sync_requests import SyncRequests
 from jobscheduler.util.text import format_error
 
 CHECK_INTERVAL_S = 1.0  # between two checks of the jobs directory, the clock and the worker pool
@@ -33,7 +33,7 @@ class Supervisor:
         self,
         mailbox: Mailbox,
         turns: TurnTimer,
-        work: FileWork,
+        requests: SyncRequests,
         host_check: HostCheck,
         health_check: HealthCheck,
         checkpoints: CheckpointTimer,
@@ -44,7 +44,7 @@ class Supervisor:
     ) -> None:
         self._mailbox = mailbox
         self._turns = turns
-        self._work = work
+        self._requests = requests
         self._checkpoints = checkpoints
         self._manager = manager
         self._shutdown = shutdown
@@ -53,7 +53,7 @@ class Supervisor:
             Periodic(HEALTH_INTERVAL_S, health_check.run),
             self._host_check,
             Periodic(min(PING_INTERVAL_S, sd_notify.watchdog_interval() or PING_INTERVAL_S), lambda _: manager.ping()),
-            Periodic(rescan_interval, lambda _: work.rescan()),
+            Periodic(rescan_interval, lambda _: requests.rescan()),
         )
 
     def run(self) -> str | None:
@@ -86,7 +86,7 @@ class Supervisor:
     def _next_message(self) -> Message | None:
         """Wait for a message, or until the next work is due."""
         due_at = min(periodic.next_at for periodic in self._periodics)
-        settle_at = self._work.next_settle_at()
+        settle_at = self._requests.next_settle_at()
         if settle_at is not None:
             due_at = min(due_at, settle_at)
         return self._mailbox.take(max(0.0, due_at - time.monotonic()))
@@ -94,12 +94,12 @@ class Supervisor:
     def _handle(self, message: Message | None) -> None:
         match message:
             case Message.RELOAD:
-                self._work.reload()
+                self._requests.reload()
             case Message.HUNG_CALL_ENDED:
-                self._work.reread_hung()
+                self._requests.reread_hung()
             case Message.CHECK_DIRECTORY:
                 self._host_check.expire()
-                self._work.invalidate_directory()
+                self._requests.invalidate_directory()
             case Message.LOG_FILE_BEGUN:
                 self._checkpoints.write(time.monotonic(), full=True)
 
@@ -111,8 +111,8 @@ class Supervisor:
             Exception: a piece of work on the file thread has raised it.
 
         """
-        self._work.raise_fault()
-        self._work.settle_if_due(now)
+        self._requests.raise_fault()
+        self._requests.settle_if_due(now)
         for periodic in self._periodics:
             if periodic.due(now + COALESCE_S):
                 periodic.run(now)

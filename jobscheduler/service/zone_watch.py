@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from jobscheduler.config import Settings
+from jobscheduler.config import Settings, SettingsError
 from jobscheduler.config.job_context import job_context
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Level, Problem
 from jobscheduler.runlog import LogWriter
 from jobscheduler.service.live_settings import LiveSettings
-from jobscheduler.service.startup import StartupError
 from jobscheduler.timetable.timezones import UnknownTimezone, service_zone, zone_fingerprint, zone_note
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 
@@ -46,9 +45,9 @@ class ZoneWatch:
         """Read the zone again. If that fails, log why and keep the former zone."""
         try:
             self.context = parse_context(self._live.current, self._guard)
-        except StartupError as error:
-            problem, help_ = error.problem.message, error.problem.help
-            self._log.event(Level.ERROR, "zone.kept", problem=problem, in_force=self.zone(), help=help_)
+        except SettingsError as error:
+            for one in error.problems:
+                self._log.event(Level.ERROR, "zone.kept", problem=one.message, in_force=self.zone(), help=one.help)
 
     def note_reloaded(self) -> None:
         """Count the zone of now as reported: a reload has just logged it."""
@@ -83,14 +82,11 @@ def parse_context(settings: Settings, guard: HangGuard) -> ParseContext:
     """Return the context in which definitions are parsed: the service's zone, the defaults, and the task types.
 
     Raises:
-        StartupError: the service's zone is unknown or cannot be read.
-        SettingsError: something in `[defaults]` of the settings file is wrong.
+        SettingsError: the service's zone is unknown or cannot be read, or something in `[defaults]` is wrong.
 
     """
     try:
         return guard.call(ZONE_FILES, partial(job_context, settings))
-    except UnknownTimezone as unknown:
-        raise StartupError(Problem(str(unknown), help=unknown.help)) from None
     except CallHung as hung:
         help_ = "name the zone with `--timezone NAME`; is the file system of `/etc` or `/usr/share/zoneinfo` there?"
-        raise StartupError(Problem(str(hung), help=help_)) from None
+        raise SettingsError((Problem(str(hung), help=help_),)) from None

@@ -119,7 +119,7 @@ class RunStats:
 
         Call it with the oldest first.
         """
-        with suppress(Exception), self._lock:
+        with suppress(Exception), self._lock:  # a record that cannot be counted must not end a start
             self._note(record, 0)
 
     def observe_latency(self, seconds: float) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -155,8 +154,3 @@ def schedule_text(job: Job | None) -> str | None:
 def instant(at: datetime | None) -> str | None:
     """Format an instant in UTC, with milliseconds if it has any; None remains None."""
     return None if at is None else format_instant(at)
-
-
-def as_line(value: Mapping[str, Any]) -> str:
-    """Format a JSON object on one line."""
-    return json.dumps(value, ensure_ascii=True)

@@ -23,10 +23,10 @@ from jobscheduler.tasks.base import (
     Task,
     TaskFailed,
 )
-from jobscheduler.tasks.blind_spots import search_issues
+from jobscheduler.tasks.command.process_search_issues import search_issues
 from jobscheduler.tasks.hung_paths import GUARD
-from jobscheduler.tasks.stop_signals import StopSignals, Survivor
-from jobscheduler.util.text import nearest
+from jobscheduler.tasks.stop_signals import StopSignals, UnkillableProcess
+from jobscheduler.util.text import format_error, nearest
 
 __all__ = [
     "GUARD",
@@ -39,9 +39,9 @@ __all__ = [
     "RunningProcess",
     "StartFailedTemporarily",
     "StopSignals",
-    "Survivor",
     "Task",
     "TaskFailed",
+    "UnkillableProcess",
     "UnknownTask",
     "UnusableTask",
     "search_issues",
@@ -129,7 +129,7 @@ def _load(name: str, where: str) -> type[Task]:
     try:
         cls = getattr(importlib.import_module(module.strip()), attribute.partition("[")[0].strip())
     except BaseException as error:  # code of another package may raise anything, such as SystemExit
-        raise UnusableTask(name, where, f"cannot be imported: {type(error).__name__}: {error}") from error
+        raise UnusableTask(name, where, f"cannot be imported: {format_error(error)}") from error
     if not (isinstance(cls, type) and issubclass(cls, Task)):
         raise UnusableTask(name, where, "is not a subclass of jobscheduler.tasks.Task")
     return cls

@@ -14,7 +14,7 @@ SLACK_S = 2.0  # by which a signal may be late; more than a busy host needs to r
 
 
 @dataclass(frozen=True, slots=True)
-class Survivor:
+class UnkillableProcess:
     """A process that survived KILL. `reason` is text: `not permitted`, `waits for a device`, `does not end`."""
 
     pid: int
@@ -30,16 +30,16 @@ class StopSignals:
     """The signals that were sent to end the processes of one attempt.
 
     `term_sent` and `kill_sent` are instants of `time.monotonic()`, or None. A process that has already ended counts as
-    signalled. `survivors` holds the processes that survived KILL, and is set when the attempt has ended.
+    signalled. `unkillable` holds the processes that survived KILL, and is set when the attempt has ended.
     """
 
-    __slots__ = ("has_processes", "kill_sent", "survivors", "term_sent")
+    __slots__ = ("has_processes", "kill_sent", "term_sent", "unkillable")
 
     def __init__(self) -> None:
         self.has_processes = False
         self.term_sent: float | None = None
         self.kill_sent: float | None = None
-        self.survivors: tuple[Survivor, ...] = ()
+        self.unkillable: tuple[UnkillableProcess, ...] = ()
 
     def missing(self, requested_at: float, now: float, grace: float = KILL_AFTER_S) -> str | None:
         """Return the signal (`TERM` or `KILL`) that should have been sent by `now`, None if none is missing.

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 from jobscheduler.timetable.decision import Decision, MissedSlots, Slots
 from jobscheduler.timetable.overlap import JobSituation, overlap_actions
-from jobscheduler.util.spans import TICK, Span, clip, overlap, span_at, subtract, unite
+from jobscheduler.util.time_spans import TICK, TimeSpan, clip, overlap, span_at, subtract, unite
 
 # A slot decided later than this after its start fell into an outage. Clock steps and sleep are noticed sooner.
 OUTAGE_AFTER = timedelta(seconds=10)
 MAX_COUNTED_SLOTS = 100_000  # slots of one outage that are counted; a summary of more says so
+_ALL_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,11 @@ class Outage:
     after: datetime
     until: datetime
     reason: str = "down"
-    recorded: tuple[Span, ...] = ()
+    recorded: tuple[TimeSpan, ...] = ()
     pending: tuple[datetime, ...] = ()
     unknown: datetime | None = None
-    standstills: tuple[Span, ...] = ()
-    reopened: tuple[Span, ...] = ()
+    standstills: tuple[TimeSpan, ...] = ()
+    reopened: tuple[TimeSpan, ...] = ()
     corrects: frozenset[datetime] = frozenset()
 
 
@@ -46,26 +47,37 @@ def decide_after_outage(slots: Slots, outage: Outage, situation: JobSituation) -
        however many there are.
     2. The latest remaining slot runs if it is young enough. The others are grouped so that no group spans a recorded
        slot.
+
+    Example: a job of every minute, an outage from 12:00 to 12:05, and a record for 12:02. The pieces are 12:01, and
+    12:03 to 12:05. 12:05 runs. 12:01 is missed, and 12:03 to 12:04 is missed in one record.
     """
-    recorded_spans = unite(outage.recorded)
-    pending = tuple(sorted(slot for slot in outage.pending if span_at(slot, recorded_spans) is None))
-    points = tuple((slot, slot) for slot in pending)
-    pieces = sorted([*subtract([(outage.after + TICK, outage.until)], (*recorded_spans, *points)), *points])
+    recorded = unite(outage.recorded)
+    pending = tuple(sorted(slot for slot in outage.pending if span_at(slot, recorded) is None))
+    pieces = _pieces(outage, recorded, pending)
     latest = _latest(slots, pieces, pending, outage.until)
-    known = max([outage.after, *outage.pending, *(last for _, last in clip(recorded_spans, _ALL_TIME, outage.until))])
     runs = latest if latest is not None and _may_run(slots, latest, outage, situation) else None
     unrecorded = [part for piece in pieces for part in subtract([piece], outage.reopened)]
     missed = [slots_missed for piece in unrecorded for slots_missed in _counted(slots, piece, pending, runs, outage)]
     due = () if runs is None else (runs,)
     reopened = unite((*outage.reopened, *((slot, slot) for slot in outage.corrects)))
     actions, corrects = overlap_actions(due, situation), corrected_slots(due, reopened)
-    return Decision(max(known, latest or known), actions, tuple(_merge_adjacent(slots, missed)), corrects)
+    decided_until = _decided_until(outage, recorded)
+    cursor = decided_until if latest is None else max(decided_until, latest)
+    return Decision(cursor, actions, tuple(_merge_adjacent(slots, missed)), corrects)
 
 
-_ALL_TIME = datetime.min.replace(tzinfo=UTC)
+def _pieces(outage: Outage, recorded: Sequence[TimeSpan], pending: Sequence[datetime]) -> list[TimeSpan]:
+    """Return the time of the outage without recorded ranges; each pending slot is a piece of its own."""
+    points = tuple((slot, slot) for slot in pending)
+    return sorted([*subtract([(outage.after + TICK, outage.until)], (*recorded, *points)), *points])
 
 
-def _latest(slots: Slots, pieces: Sequence[Span], pending: Sequence[datetime], until: datetime) -> datetime | None:
+def _decided_until(outage: Outage, recorded: Sequence[TimeSpan]) -> datetime:
+    """Return the latest instant whose slot was decided before this decision."""
+    return max([outage.after, *outage.pending, *(last for _, last in clip(recorded, _ALL_TIME, outage.until))])
+
+
+def _latest(slots: Slots, pieces: Sequence[TimeSpan], pending: Sequence[datetime], until: datetime) -> datetime | None:
     """Find the latest slot that has started in these pieces of time, or is pending."""
     for first, last in reversed(pieces):
         started = _last_due(slots, first - TICK, last, until)
@@ -96,7 +108,7 @@ def _may_run(slots: Slots, slot: datetime, outage: Outage, situation: JobSituati
 
 
 def _counted(
-    slots: Slots, piece: Span, pending: Sequence[datetime], runs: datetime | None, outage: Outage
+    slots: Slots, piece: TimeSpan, pending: Sequence[datetime], runs: datetime | None, outage: Outage
 ) -> Iterator[MissedSlots]:
     """Count the slots of a piece except the one that runs, separately where their reasons differ."""
     first, last = piece
@@ -118,7 +130,7 @@ def _counted(
         after = upto
 
 
-def _edges(slots: Slots, piece: Span, outage: Outage) -> list[datetime]:
+def _edges(slots: Slots, piece: TimeSpan, outage: Outage) -> list[datetime]:
     """Return the slots of a piece after which the reason may change, and its last slot that has started."""
     first, last = piece
     end = _last_due(slots, first - TICK, last, outage.until)
@@ -160,6 +172,6 @@ def _are_alike(one: MissedSlots, other: MissedSlots) -> bool:
     return one.reason == other.reason and not one.more and not one.corrects and not other.corrects
 
 
-def corrected_slots(due: tuple[datetime, ...], reopened: Sequence[Span]) -> frozenset[datetime]:
+def corrected_slots(due: tuple[datetime, ...], reopened: Sequence[TimeSpan]) -> frozenset[datetime]:
     """Return the slots that were only missed because the clock was wrong."""
     return frozenset(slot for slot in due if span_at(slot, reopened)) if reopened else frozenset()

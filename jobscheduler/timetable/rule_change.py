@@ -17,7 +17,7 @@ from datetime import datetime
 from jobscheduler.timetable.crontab import Crontab, to_epoch_seconds
 from jobscheduler.timetable.crontab.wall_clock import first_instant_showing, latest_wall_time, to_datetime
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.spans import TICK, Span
+from jobscheduler.util.time_spans import TICK, TimeSpan
 
 MAX_SLOTS = 1000  # of one job, at whose wall-clock times a change of rules looks
 
@@ -29,9 +29,9 @@ class RuleChange:
     `decided` are the slots of the former rules among those that have passed.
     """
 
-    repeated: tuple[Span, ...] = ()
+    repeated: tuple[TimeSpan, ...] = ()
     passed: tuple[datetime, ...] = ()
-    decided: tuple[Span, ...] = ()
+    decided: tuple[TimeSpan, ...] = ()
 
 
 NO_CHANGE = RuleChange()
@@ -63,7 +63,7 @@ def _start(timetable: Timetable, wall: int, since: datetime) -> datetime:
     return max(since, to_datetime(first_instant_showing(timetable.zone, wall + 1)) - TICK)
 
 
-def _repeated(former: Timetable, new: Timetable, after: datetime, now: datetime) -> tuple[Span, ...]:
+def _repeated(former: Timetable, new: Timetable, after: datetime, now: datetime) -> tuple[TimeSpan, ...]:
     walls = (latest_wall_time(former.zone, to_epoch_seconds(slot)) for slot in former.slots(after, now, MAX_SLOTS))
     instants = (to_datetime(first_instant_showing(new.zone, wall)) for wall in walls)
     return tuple((slot, slot) for slot in instants if slot > now and new.next(slot - TICK) == slot)

@@ -13,10 +13,10 @@ from datetime import datetime
 from jobscheduler.timetable.decision import Decision, Slots
 from jobscheduler.timetable.outage import OUTAGE_AFTER, Outage, corrected_slots, decide_after_outage
 from jobscheduler.timetable.overlap import JobSituation, overlap_actions
-from jobscheduler.util.spans import Span, span_at
+from jobscheduler.util.time_spans import TimeSpan, span_at
 
 # Why slots are late, and the spans in which the service stood still. A slot does not age during those spans.
-ReasonOf = tuple[str, tuple[Span, ...]]
+ReasonOf = tuple[str, tuple[TimeSpan, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Circumstances:
     """
 
     reason_of: Callable[[], ReasonOf] = lambda: ("down", ())
-    decided: tuple[Span, ...] = ()
-    reopened: tuple[Span, ...] = ()
+    decided: tuple[TimeSpan, ...] = ()
+    reopened: tuple[TimeSpan, ...] = ()
 
 
 PLAIN = Circumstances()  # neither late nor after a clock change
@@ -55,7 +55,7 @@ def decide(
     return Decision(due[-1], overlap_actions(due, situation), corrects=corrected_slots(due, about.reopened))
 
 
-def next_slot(slots: Slots, after: datetime, over: Sequence[Span]) -> datetime | None:
+def next_slot(slots: Slots, after: datetime, over: Sequence[TimeSpan]) -> datetime | None:
     """Return the first slot after a moment that lies in none of the spans."""
     slot = slots.next(after)
     while slot is not None and (span := span_at(slot, over)) is not None:
@@ -63,7 +63,7 @@ def next_slot(slots: Slots, after: datetime, over: Sequence[Span]) -> datetime |
     return slot
 
 
-def _due(slots: Slots, slot: datetime | None, now: datetime, decided: Sequence[Span]) -> Iterator[datetime]:
+def _due(slots: Slots, slot: datetime | None, now: datetime, decided: Sequence[TimeSpan]) -> Iterator[datetime]:
     """Yield the slots that have started, up to `now`. They are punctual, so there are never many."""
     while slot is not None and slots.start_time(slot) <= now:
         yield slot

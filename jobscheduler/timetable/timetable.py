@@ -18,7 +18,7 @@ from jobscheduler.model import Cron, Job, Once, truncate_to_ms
 from jobscheduler.timetable.crontab import Crontab, count_slots, parse, to_epoch_seconds
 from jobscheduler.timetable.decision import SlotRange
 from jobscheduler.timetable.timezones import get_zone
-from jobscheduler.util.spans import TICK
+from jobscheduler.util.time_spans import TICK
 
 _SECOND = timedelta(seconds=1)
 

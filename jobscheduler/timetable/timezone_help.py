@@ -80,13 +80,16 @@ def _suggestion(name: str, names: tuple[str, ...]) -> str | None:
     A name that is merely similar is never suggested, because its zone has other rules.
     """
     wanted = without_prefix(name.rpartition("zoneinfo/")[2]).strip(" /.:").replace(" ", "_").lower()
-    by_lower = {known.lower(): known for known in (*CURRENT_NAME, *reversed(names))}
-    places = {lower.rpartition("/")[2]: known for lower, known in by_lower.items() if "/" in lower and known in names}
-    exact = by_lower.get(wanted) or places.get(wanted)
-    if exact or len(wanted) < 5:  # an abbreviation such as CEST is not a typo of another
-        return exact if exact in names else CURRENT_NAME.get(exact or "")
-    similar = {by_lower[known] for known in by_lower if _is_typo(wanted, known)}
-    similar |= {places[known] for known in places if _is_typo(wanted, known)}
+    by_name = {known.lower(): known for known in (*CURRENT_NAME, *reversed(names))}
+    by_place = {lower.rpartition("/")[2]: known for lower, known in by_name.items() if "/" in lower and known in names}
+    exact = by_name.get(wanted) or by_place.get(wanted)
+    if exact is not None:
+        return exact if exact in names else CURRENT_NAME.get(exact)
+    if len(wanted) < 5:  # an abbreviation such as CEST is not a typo of another
+        return None
+    similar = {
+        known for spellings in (by_name, by_place) for lower, known in spellings.items() if _is_typo(wanted, lower)
+    }
     candidates = {CURRENT_NAME.get(known, known) for known in similar} & set(names)
     return candidates.pop() if len(candidates) == 1 else None
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from jobscheduler.timetable.timezone_help import current_name, is_prefixed, unknown_zone_help, without_prefix, zone_note
 from jobscheduler.timetable.zone_rules import ZONE_RULES, ReloadedRules, UnreadableZone, zone_data
+from jobscheduler.util.text import quote
 
 __all__ = ["UnknownTimezone", "get_zone", "reload_rules", "service_zone", "zone_fingerprint", "zone_names", "zone_note"]
 
@@ -106,9 +107,9 @@ def _zone_of_setting(setting: str, root: Path) -> ZoneInfo:
         return get_zone(without_prefix(value))
     except UnknownTimezone as unknown:
         if _POSIX.fullmatch(value):
-            message = f"`TZ` is {_quoted(value)}, which gives rules and names no zone"
+            message = f"`TZ` is {quote(value)}, which gives rules and names no zone"
             raise UnknownTimezone(message, _CHOOSE_HELP) from None
-        message = f"`TZ` is {_quoted(value)}: {unknown.message}"
+        message = f"`TZ` is {quote(value)}: {unknown.message}"
         raise UnknownTimezone(message, _in_tz(unknown.help), of_host=unknown.of_host) from None
 
 
@@ -134,7 +135,7 @@ def _zone_of_file(file: Path, root: Path) -> ZoneInfo:
             return _zone_of_content(path, root)
         target = path.readlink()
         path = root / target.relative_to("/") if target.is_absolute() else Path(_resolved_name(path.parent / target))
-    raise UnknownTimezone(f"{_quoted(str(file))} is a symbolic link that leads to itself", _CHOOSE_HELP)
+    raise UnknownTimezone(f"{quote(str(file))} is a symbolic link that leads to itself", _CHOOSE_HELP)
 
 
 def _resolved_name(path: Path) -> str:
@@ -157,13 +158,13 @@ def _name_in(path: Path) -> str | None:
 
 def _zone_of_content(file: Path, root: Path) -> ZoneInfo:
     if not file.exists():
-        raise UnknownTimezone(f"{_quoted(str(file))} does not exist", _CHOOSE_HELP)
+        raise UnknownTimezone(f"{quote(str(file))} does not exist", _CHOOSE_HELP)
     if not file.is_file():
-        raise UnknownTimezone(f"{_quoted(str(file))} is not a file", _CHOOSE_HELP)
+        raise UnknownTimezone(f"{quote(str(file))} is not a file", _CHOOSE_HELP)
     with file.open("rb") as opened:
         content = opened.read(_MAX_FILE_BYTES)
     if not content.startswith(b"TZif"):
-        raise UnknownTimezone(f"{_quoted(str(file))} holds no time zone data", _CHOOSE_HELP)
+        raise UnknownTimezone(f"{quote(str(file))} holds no time zone data", _CHOOSE_HELP)
     return get_zone(_name_of_content(content, root, file))
 
 
@@ -180,7 +181,7 @@ def _name_of_content(content: bytes, root: Path, file: Path) -> str:
     fitting = [name for name in zone_names() if zone_data(name) == content]
     if not fitting:
         raise UnknownTimezone(
-            f"{_quoted(str(file))} is a copy of time zone data that has no name on this host", _CHOOSE_HELP
+            f"{quote(str(file))} is a copy of time zone data that has no name on this host", _CHOOSE_HELP
         )
     return min(fitting, key=_likelihood)
 
@@ -220,12 +221,7 @@ def _unknown(name: str) -> UnknownTimezone:
     if not names:
         return UnknownTimezone("this host has no time zone data", "install the package `tzdata`", of_host=True)
     if below := next((known_name for known_name in names if known_name.startswith(f"{name}/")), None):
-        return UnknownTimezone(f"{_quoted(name)} is a region, not a time zone", f"write a zone of it such as `{below}`")
+        return UnknownTimezone(f"{quote(name)} is a region, not a time zone", f"write a zone of it such as `{below}`")
     if help_ := current_name(without_prefix(name[:_MAX_NAME_CHARS]), names):
-        return UnknownTimezone(f"this host has no time zone {_quoted(name)}", help_, of_host=True)
-    return UnknownTimezone(f"unknown time zone {_quoted(name)}", unknown_zone_help(name[:_MAX_NAME_CHARS], names))
-
-
-def _quoted(text: str) -> str:
-    short = text if len(text) <= 60 else text[:57] + "..."
-    return "`" + "".join(c if c.isprintable() and c != "`" else ascii(c)[1:-1] for c in short) + "`"
+        return UnknownTimezone(f"this host has no time zone {quote(name)}", help_, of_host=True)
+    return UnknownTimezone(f"unknown time zone {quote(name)}", unknown_zone_help(name[:_MAX_NAME_CHARS], names))

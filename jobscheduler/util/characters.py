@@ -45,6 +45,11 @@ def is_invisible(character: str) -> bool:
     return not character.isascii() and unicodedata.category(character) in (*_BLANKS, "Cf")
 
 
+def has_half_pair(text: str) -> bool:
+    """Return whether a text holds half a surrogate pair, which UTF-8 cannot represent."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def invisible_characters(text: str) -> Iterator[str]:
     """Yield each different character of a text that is taken for a blank or not seen at all."""
     yield from dict.fromkeys(character for character in text if is_invisible(character))

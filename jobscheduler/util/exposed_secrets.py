@@ -16,6 +16,7 @@ from typing import Any
 from jobscheduler.model import Problem
 from jobscheduler.util import json_text
 from jobscheduler.util.environment_file import assignments
+from jobscheduler.util.json_walk import iter_texts
 from jobscheduler.util.path_walk import PathWalk, absolute_path, is_public
 from jobscheduler.util.trust import TrustJudge, quoted
 
@@ -63,7 +64,7 @@ def exposed_in(
 
     The problems have no excerpt: that would show the secret.
     """
-    for path in _secrets(value, ()):
+    for path in _secrets(value):
         location = locate(path)
         line, column = (None, None) if location is None else (location.line, location.column)
         yield Problem(_message(".".join(map(str, path))), file, line, column, help=_help(file))
@@ -112,14 +113,8 @@ def _public_text(file: Path) -> str:
         return ""
 
 
-def _secrets(value: Any, path: json_text.Path) -> Iterator[json_text.Path]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _secrets(inner, (*path, key))
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _secrets(inner, (*path, number))
-    elif isinstance(value, str):
+def _secrets(value: Any) -> Iterator[json_text.Path]:
+    for path, text in iter_texts(value):
         name = path[-1] if len(path) > 1 and isinstance(path[-1], str) else ""  # no field of a job or setting is one
-        if looks_secret(name, value):
+        if looks_secret(name, text):
             yield path

@@ -202,8 +202,8 @@ def unreadable(path: str, uid: int) -> TrustProblem:
     at, rights = os.path.realpath(path), "rx" if os.path.isdir(path) else "r"  # noqa: PTH112 - raises nothing
     for parent in reversed(Path(at).parents):
         if not os.access(parent, os.X_OK, effective_ids=True):
-            return TrustProblem(f"`{parent}` may not be searched", _allowed_groups(str(parent), "x", uid))
-    return TrustProblem(f"`{path}` may not be read", _allowed_groups(at, rights, uid))
+            return TrustProblem(f"`{parent}` may not be searched", _admission(str(parent), "x", uid))
+    return TrustProblem(f"`{path}` may not be read", _admission(at, rights, uid))
 
 
 def user_name(uid: int) -> str:
@@ -221,16 +221,29 @@ def _is_home(file_stat: os.stat_result, path: str) -> bool:
         return False
 
 
-def _allowed_groups(path: str, rights: str, uid: int) -> str:
-    """Return the command that gives access to the group of the service's user."""
+def _admission(path: str, rights: str, uid: int) -> str:
+    """Return the command that lets the user that runs the jobs read a file or enter a directory, and no other user.
+
+    No group is let in: that of a user may be one that all users are in. A directory keeps its owner, whose it may be
+    for other reasons; a file gets the user as its owner, which it may have by the rules of trust.
+    """
+    user = user_name(uid)
     if uid != os.geteuid():
-        return f"only {user_name(uid)} has to read it: run this as {user_name(uid)}"
+        return f"only {user} has to read it: run this as {user}"
     if uid == 0:
         return "the host does not let root in: is it a network file system, or an access rule of the kernel?"
-    group = _group_name(_primary_group(uid))
-    return (
-        f"`chgrp {group} {quoted(path)} && chmod g+{rights} {quoted(path)}` lets in the group `{group}` and no others"
-    )
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return f"{user} has to read it"
+    if found.st_uid == uid:
+        return f"`chmod u+{rights} {quoted(path)}`"
+    if stat.S_ISDIR(found.st_mode):
+        command = f"setfacl -m u:{user}:{rights} {quoted(path)}"
+    else:
+        more = "" if found.st_mode & stat.S_IRUSR else f" && chmod u+r {quoted(path)}"
+        command = f"chown {user} {quoted(path)}{more}"
+    return f"as root: `{command}` lets in `{user}` and no other user"
 
 
 def _is_sticky(file_stat: os.stat_result) -> bool:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
+from jobscheduler.util.text import format_error
 from jobscheduler.web.access import AccessCheck, Environ
 from jobscheduler.web.activity import Busy, Check
 from jobscheduler.web.health_cache import HealthCache
@@ -86,7 +87,9 @@ class App:
             text = b"Other requests are reading the log. Try again in a moment.\n"
             return Answer("503 Service Unavailable", TEXT, text, (("Retry-After", str(RETRY_S)),))
         except Exception as error:
-            _log.error("the page `%s` could not be made: %s", environ.get("PATH_INFO", "")[:200], _location(error))
+            _log.error(
+                "the page `%s` could not be made: %s", environ.get("PATH_INFO", "")[:200], _error_with_location(error)
+            )
             return Answer("500 Internal Server Error", TEXT, b"The page could not be made. The log says why.\n")
 
     def _route(self, environ: Environ) -> Answer:
@@ -154,10 +157,10 @@ def _compress(body: bytes, environ: Environ) -> tuple[bytes, tuple[tuple[str, st
     return gzip.compress(body, compresslevel=1, mtime=0), (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
 
 
-def _location(error: BaseException) -> str:
+def _error_with_location(error: BaseException) -> str:
     """Format an exception with its file and line: the log has one line for it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     location = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace else ""
-    return f"{type(error).__name__}: {error}{location}"
+    return f"{format_error(error)}{location}"

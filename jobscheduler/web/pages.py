@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -67,6 +67,21 @@ class ShownAttempt:
         return self.attempt.kept.text.decode("utf-8", "backslashreplace")
 
 
+@cache
+def _templates() -> Environment:
+    """Return the templates with what they may call; each is compiled once in a process."""
+    made = Environment(
+        loader=PackageLoader("jobscheduler.web", "files"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"human": format_duration, "visible": printable_lines, "machine": format_instant_s}
+    made.globals |= {"numbers": plural, "schedule_text": schedule_text, "words": WORDS}
+    return made
+
+
 class Pages:
     """Render the pages. `style` and `icon` are the files they refer to."""
 
@@ -77,19 +92,7 @@ class Pages:
         self.icon = (own / "icon.svg").read_bytes()
         self._host = socket.gethostname()
         self._activity = Activity(view)
-        self._templates = Environment(
-            loader=PackageLoader("jobscheduler.web", "files"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters |= {
-            "human": format_duration,
-            "visible": printable_lines,
-            "machine": format_instant_s,
-        }
-        self._templates.globals |= {"numbers": plural, "schedule_text": schedule_text, "words": WORDS}
+        self._templates = _templates()
 
     def index(self, query: Mapping[str, str], check: Check = lambda: None) -> str:
         """Render the first page: issues, files with problems, the timeline, and the jobs.

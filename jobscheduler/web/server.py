@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
 
+from jobscheduler.util.text import format_error
 from jobscheduler.web.access import AccessCheck
 from jobscheduler.web.view import ServiceView
 
@@ -53,7 +54,7 @@ class WebServer:
             self._begin()
         except Exception as error:
             host, port = self._address
-            why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            why = error.strerror if isinstance(error, OSError) else format_error(error)
             self.error = f"the page cannot be served on `{host}`, port {port}: {why}"
             _log.warning(self.error)
         return self

@@ -42,7 +42,7 @@ ISSUE_KINDS = (Status.FAILURE, Status.MISSED, Status.SKIPPED)  # statuses that n
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimelineBar:
     """A period on a row; `kind` is a status in lower case, `running` or `more` (too many slots to show)."""
 
     left: float
@@ -66,7 +66,7 @@ class Row:
     """One job. `summary` describes in words what is drawn."""
 
     job_id: str
-    spans: tuple[Span, ...]
+    bars: tuple[TimelineBar, ...]
     marks: tuple[Marker, ...]
     summary: str
     lanes: int
@@ -148,15 +148,15 @@ def layout_row(
     begin = view.now - WINDOW
     records = [run for run in records if run.end >= begin]
     runs = sorted((run for run in records if run.started is not None), key=lambda run: run.begin)
-    spans = [*_runs(view, runs), *_active_runs(view, job), *_missed(view, records), *_outside(view, upcoming)]
+    bars = [*_runs(view, runs), *_active_runs(view, job), *_missed(view, records), *_outside(view, upcoming)]
     is_paused = job is not None and job.paused
     marks = [*_slots(view, upcoming, is_paused=is_paused), *_issues(view, records)]
-    lanes = 2 if any(run.lane for run in spans) else 1
+    lanes = 2 if any(bar.lane for bar in bars) else 1
     has_issue = any(run.status in ISSUE_KINDS for run in records)
-    return Row(job_id, tuple(spans), tuple(marks), _summary(job_id, records, upcoming), lanes, has_issue)
+    return Row(job_id, tuple(bars), tuple(marks), _summary(job_id, records, upcoming), lanes, has_issue)
 
 
-def _runs(view: TimeAxis, runs: Iterable[LoggedRun]) -> Iterator[Span]:
+def _runs(view: TimeAxis, runs: Iterable[LoggedRun]) -> Iterator[TimelineBar]:
     """Draw runs, in the order of their starts: each on the first free lane, close ones merged."""
     lanes: list[list[list[LoggedRun]]] = [[], []]
     for run in runs:
@@ -169,7 +169,7 @@ def _runs(view: TimeAxis, runs: Iterable[LoggedRun]) -> Iterator[Span]:
         for group in groups:
             left, right = view.percent(group[0].begin), view.percent(max(run.end for run in group))
             kind = group[0].status.value.lower()
-            yield Span(left, _width(left, right), kind, _of_group(view, group), number)
+            yield TimelineBar(left, _width(left, right), kind, _of_group(view, group), number)
 
 
 def _width(left: float, right: float) -> float:
@@ -191,26 +191,26 @@ def _of_group(view: TimeAxis, group: Sequence[LoggedRun]) -> str:
     return f"{view.clock(first.begin)} to {view.clock(last.end)}: {runs} {WORDS[first.status]}, up to {longest}"
 
 
-def _active_runs(view: TimeAxis, job: JobStatus | None) -> Iterator[Span]:
+def _active_runs(view: TimeAxis, job: JobStatus | None) -> Iterator[TimelineBar]:
     for run in job.active_runs if job else ():
         if run.started is not None:
             left = view.percent(run.started)
             since = format_duration((view.now - run.started).total_seconds())
-            yield Span(left, _width(left, 50), "running", f"{view.clock(run.started)} running for {since}")
+            yield TimelineBar(left, _width(left, 50), "running", f"{view.clock(run.started)} running for {since}")
 
 
-def _missed(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Span]:
+def _missed(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[TimelineBar]:
     for record in records:
         if record.status is Status.MISSED and record.last is not None:
             left = view.percent(record.begin)
-            yield Span(left, _width(left, view.percent(record.last)), "missed", _issue_mark(view, record))
+            yield TimelineBar(left, _width(left, view.percent(record.last)), "missed", _issue_mark(view, record))
 
 
-def _outside(view: TimeAxis, upcoming: Sequence[datetime]) -> Iterator[Span]:
-    """Draw a span for further slots than are shown."""
+def _outside(view: TimeAxis, upcoming: Sequence[datetime]) -> Iterator[TimelineBar]:
+    """Draw a bar for further slots than are shown."""
     if len(upcoming) >= MAX_SLOTS:
         left = view.percent(upcoming[-1])
-        yield Span(left, _width(left, 100), "more", f"more slots after {view.clock(upcoming[-1])}")
+        yield TimelineBar(left, _width(left, 100), "more", f"more slots after {view.clock(upcoming[-1])}")
 
 
 def _issues(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Marker]:

@@ -57,6 +57,26 @@ def test_systemd_finds_the_service_in_its_leaf(machine: Machine, command: str) -
     assert group_of_service(machine) == LEAF
 
 
+def test_the_hardened_service_is_in_its_leaf_and_may_divide_its_own_group_alone(machine: Machine) -> None:
+    """Its drop-in makes the control groups read-only, but for the one of the unit; a job of root changes no other."""
+    place = "/run/systemd/system/jobscheduler.service.d"
+    machine(f"install -D -m 644 /opt/jobscheduler/current/hardened.conf {place}/hardened.conf")
+    own, other = "/sys/fs/cgroup/system.slice/jobscheduler.service/further", "/sys/fs/cgroup/system.slice/further"
+    command = f"mkdir {own} && rmdir {own} && echo divided; mkdir {other}"
+    definition = json.dumps(job("divide", "@yearly", command))
+    machine(f"echo '{definition}' > /etc/scheduler/jobs.d/divide.json")
+    for verb in ("restart", "reload", "restart"):
+        machine(f"systemctl daemon-reload; systemctl {verb} jobscheduler")
+        assert group_of_service(machine) == LEAF
+        assert machine("cat /sys/fs/cgroup/system.slice/jobscheduler.service/cgroup.procs") == ""
+    done = machine.run("jobscheduler run divide --wait")
+    assert done.returncode == 1
+    said = machine("jobscheduler history divide -n 1 --json")
+    assert '"output": "divided\\n' in said
+    assert "Read-only file system" in said
+    machine(f"rm -r {place} /etc/scheduler/jobs.d/divide.json; systemctl daemon-reload; systemctl restart jobscheduler")
+
+
 def test_a_stop_leaves_no_group(machine: Machine) -> None:
     """Nor a process, also one that a job has left in the background."""
     definition = json.dumps(job("left", "@yearly", "setsid sleep 3607 & true"))

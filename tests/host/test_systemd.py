@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -477,6 +478,22 @@ def has_ended(process_id: int) -> bool:
         return True
 
 
+@contextmanager
+def mounts_of_its_own() -> Iterator[tuple[list[str], Path]]:
+    """Make a host of its own as far as mounts go: what others mount meanwhile is not seen there.
+
+    Yield the beginning of a command line that runs the rest there, and the file that shows its mounts. They are shared
+    among themselves, as those of a host are: what one process mounts all see, unless it takes care.
+    """
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "mount --make-rshared / && echo && exec cat"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdin
+        assert holder.stdout
+        assert holder.stdout.readline() == "\n"
+        yield ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "--"], Path(f"/proc/{holder.pid}/mounts")
+        holder.stdin.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_machine_leaves_nothing_on_the_host_however_it_ends(
     machine: Machine, tmp_path: Path, number: signal.Signals
@@ -485,25 +502,24 @@ def test_a_machine_leaves_nothing_on_the_host_however_it_ends(
 
     Only control groups outlive a SIGKILL; the next machine removes them.
     """
-    mounts = Path("/proc/self/mounts").read_text("utf-8")
-    ours = [line for line in mounts.splitlines() if "/mnt" in line]
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "tests/systemd/boot", "--share", tmp_path, "--hold"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin
-    assert process.stdout
-    with process.stdin, process.stdout:
-        init = int(process.stdout.readline())
-        process.send_signal(number)
-        process.wait(20)
-        wait_until(lambda: has_ended(init), why="its systemd is gone")
+    with mounts_of_its_own() as (enter, mounts):
+        before = mounts.read_text("utf-8")
+        process = subprocess.Popen(
+            [*enter, sys.executable, ROOT / "tests/systemd/boot", "--share", tmp_path, "--hold"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin
+        assert process.stdout
+        with process.stdin, process.stdout:
+            init = int(process.stdout.readline())
+            process.send_signal(number)
+            process.wait(20)
+            wait_until(lambda: has_ended(init), why="its systemd is gone")
+        assert mounts.read_text("utf-8") == before
 
-    after = Path("/proc/self/mounts").read_text("utf-8")
-    assert [line for line in after.splitlines() if "/mnt" in line] == ours
-    groups = re.findall(r"^\S+ (\S+) cgroup2? ", mounts, re.MULTILINE)
+    groups = re.findall(r"^\S+ (\S+) cgroup2? ", before, re.MULTILINE)
     found = {path.name for group in groups for path in Path(group).glob("throwaway-*") if path.name != machine.groups}
     left = {name for name in found if has_ended(int(name.rpartition("-")[2]))}  # others have machines of their own
     assert left <= ({f"throwaway-{process.pid}"} if number is signal.SIGKILL else set())

@@ -193,7 +193,7 @@ def test_trouble_is_seen_on_the_timeline(browser: Chromium, hosts: dict[str, str
         paint = "(s => s.stroke + s.fill)(getComputedStyle(document.querySelector('.mark.{}')))"
         assert len({browser.evaluate(paint.format(kind)) for kind in kinds}) == 3
         now = browser.evaluate(f"(b => b.x + b.width / 2)({_box('.days .now')})")
-        assert browser.evaluate(_edges("max", ".track .span.success", "right")) <= now + 2
+        assert browser.evaluate(_edges("max", ".track .bar.success", "right")) <= now + 2
         assert browser.evaluate(_edges("min", ".track .slot", "left")) >= now - 2
 
 

@@ -6,14 +6,17 @@ Each test is one story with the real service and SIGKILL; everything is waited f
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.support.accounting import FINAL
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
+
+SHORT = {"timetable.outage.OUTAGE_AFTER": 3.0, "service.clock_monitor.MIN_STANDSTILL_S": 2.0}
+"""Seconds after which the service takes a pause for an outage, and for a standstill: users have 10 and 5."""
 
 
 def kill(service: Service) -> None:
@@ -58,7 +61,7 @@ def test_a_slot_that_waits_is_not_lost_with_a_touch_and_a_crash(service: Service
     fields = {"overlap": "queue", "catch_up": 0}
     names = ("touched", "renamed", "afterwards", "control")
     for name in names:
-        service.write(f"{name}.json", job(name, "*/2 * * * * *", "sleep 300", **fields))
+        service.write(f"{name}.json", job(name, "* * * * * *", "sleep 300", **fields))
     service.start()
     skipped = {name: service.wait_for("SKIPPED", job_id=name)[0]["scheduled"] for name in names}
     moved = datetime.now(UTC)
@@ -71,7 +74,7 @@ def test_a_slot_that_waits_is_not_lost_with_a_touch_and_a_crash(service: Service
     assert service.stop() == 0
 
     for name in names:
-        waiting = datetime.fromisoformat(skipped[name]) - timedelta(seconds=2)  # decided before the one too many
+        waiting = datetime.fromisoformat(skipped[name]) - timedelta(seconds=1)  # decided before the one too many
         found = [one["reason"] for one in service.words("MISSED", job_id=name, scheduled=f"{waiting:%FT%TZ}")]
         assert found == ["down"], name
 
@@ -102,17 +105,19 @@ def test_a_young_one_time_job_runs_whether_it_is_put_before_or_after_a_restart(s
 @pytest.mark.parametrize("is_once", [True, False], ids=["once", "daily"])
 def test_a_slot_that_came_while_the_service_drained_is_not_lost(service: Service, is_once: bool) -> None:
     """Its age does not count the time in which runs at work were waited for, however long that was."""
-    service.write("long.json", job("long", "@yearly", "sleep 20"))
+    service.constants = SHORT
+    service.write("long.json", job("long", "@yearly", "sleep 7"))
     service.start()
-    subprocess.run([sys.executable, ROOT / "main.py", "run", "long", "--socket", service.socket], check=True)
+    asked = run_program([sys.executable, ROOT / "main.py", "run", "long", "--socket", service.socket])
+    assert asked.returncode == 0
     service.wait_for("run.started", job_id="long")
-    at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=6)
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
     schedule = at.isoformat() if is_once else f"{at.second} {at.minute} {at.hour} * * *"
-    service.write("due.json", job("due", schedule, catch_up=5, timezone="UTC"))
+    service.write("due.json", job("due", schedule, catch_up=2, timezone="UTC"))
     service.wait_for("job.added", job_id="due")
     assert service.stop(seconds=30) == 0
     assert finals(service, "due") == []
-    assert datetime.now(UTC) > at + timedelta(seconds=6)
+    assert datetime.now(UTC) > at + timedelta(seconds=3)
     service.start()
     service.wait_for("SUCCESS", job_id="due")
 
@@ -121,14 +126,15 @@ def test_a_slot_that_came_while_the_service_drained_is_not_lost(service: Service
 
 def test_a_slot_that_came_while_the_service_was_frozen_runs_and_others_are_not_missed_as_down(service: Service) -> None:
     """The host did not move: that makes no slot older, and the service was up."""
-    at = datetime.now(UTC) + timedelta(seconds=4)
+    service.constants = SHORT
+    at = datetime.now(UTC) + timedelta(seconds=3)
     service.write("due.json", job("due", at.isoformat(), catch_up=2))
     service.write("tick.json", job("tick", catch_up=0))
     service.start()
     service.wait_for("SUCCESS", job_id="tick")
     assert service.process is not None
     service.process.send_signal(signal.SIGSTOP)
-    resumed_at = at + timedelta(seconds=14)
+    resumed_at = at + timedelta(seconds=5)
     wait_until(lambda: datetime.now(UTC) > resumed_at, 30)
     service.process.send_signal(signal.SIGCONT)
     service.wait_for("SUCCESS", job_id="due")

@@ -12,6 +12,9 @@ import pytest
 from tests.service.test_cli import run
 from tests.support.service import Service, job
 
+SHORT = {"timetable.outage.OUTAGE_AFTER": 3.0, "service.clock_monitor.MIN_STANDSTILL_S": 2.0}
+"""Seconds after which the service takes a pause for an outage, and for a standstill: users have 10 and 5."""
+
 
 def once(job_id: str, seconds: float, **fields: object) -> dict[str, object]:
     """Define a job with one slot, so many seconds from now."""
@@ -21,18 +24,19 @@ def once(job_id: str, seconds: float, **fields: object) -> dict[str, object]:
 
 def test_a_service_that_was_frozen_was_stalled_and_slots_grew_no_older_meanwhile(service: Service) -> None:
     """SIGSTOP: what fell due meanwhile runs whatever its `catch_up` allows, and what is missed was never `down`."""
+    service.constants = SHORT
     service.write("tick.json", job("tick", "* * * * * *", overlap="allow"))
     service.start()
-    service.write("due.json", once("due", 4, catch_up="1s"))
+    service.write("due.json", once("due", 3, catch_up="1s"))
     service.wait_for("job.added", job_id="due")
     assert service.process is not None
     service.process.send_signal(signal.SIGSTOP)
-    threading.Event().wait(15)  # longer than slots may come late without an outage
+    threading.Event().wait(6)  # longer than slots may come late without an outage
     service.process.send_signal(signal.SIGCONT)
 
     service.wait_for("SUCCESS", job_id="due")
     (missed,) = service.wait_for("MISSED", job_id="tick")
-    assert (missed["reason"], int(missed["count"]) >= 5) == ("stalled", True)
+    assert (missed["reason"], int(missed["count"]) >= 3) == ("stalled", True)
     assert service.stop() == 0
     assert [line for line in service.words("MISSED") if line["reason"] != "stalled"] == []
 
@@ -40,10 +44,11 @@ def test_a_service_that_was_frozen_was_stalled_and_slots_grew_no_older_meanwhile
 def test_what_came_due_while_the_service_drained_runs_after_it_however_long_that_took(service: Service) -> None:
     """Its age counts from its start less the drain, and the reason is not `down`."""
     service.options = ("--drain-timeout", "60")
+    service.constants = SHORT
     service.write("tick.json", job("tick", "* * * * * *"))
-    service.write("long.json", job("long", "@yearly", "sleep 11"))
+    service.write("long.json", job("long", "@yearly", "sleep 6"))
     service.start()
-    service.write("due.json", once("due", 4, catch_up="5s"))
+    service.write("due.json", once("due", 3, catch_up="2s"))
     service.wait_for("job.added", job_id="due")
     done = run("run", "long", "--socket", str(service.socket))
     assert done.returncode == 0, done.stderr
@@ -57,7 +62,7 @@ def test_what_came_due_while_the_service_drained_runs_after_it_however_long_that
     (ran,) = service.wait_for("SUCCESS", job_id="due")
     due = datetime.fromisoformat(ran["scheduled"])
     assert datetime.fromisoformat(stopping["time"]) < due
-    assert datetime.fromisoformat(stopped["time"]) - due > timedelta(seconds=5)
+    assert datetime.fromisoformat(stopped["time"]) - due > timedelta(seconds=2)
     first, *_ = service.wait_for("MISSED", job_id="tick")
     assert first["reason"] == "stalled"
     assert service.stop() == 0

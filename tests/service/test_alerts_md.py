@@ -23,7 +23,7 @@ from jobscheduler.alerts import AlertKind, build_payload
 from jobscheduler.alerts.alert_queues import MAX_PER_RECEIVER, MAX_WAITING, MAX_WAITING_OF_JOB
 from jobscheduler.alerts.damping import BURST_SIZE, BURST_WINDOW_S, MIN_ALERT_INTERVAL_S, ResultChange
 from jobscheduler.alerts.payload import MAX_JOB_LIST_CHARS, MAX_JSON_JOBS, build_summary
-from jobscheduler.alerts.sender import ALERT_TIMEOUT_S, LONG_RUN_S, MAX_THREADS, MAX_WORKERS
+from jobscheduler.alerts.sender_pool import ALERT_TIMEOUT_S, LONG_RUN_S, MAX_THREADS, MAX_WORKERS
 from jobscheduler.model import Record, Status, TaskSpec
 from jobscheduler.runlog.last_results import MAX_SCAN_BYTES
 from jobscheduler.tasks import Alert

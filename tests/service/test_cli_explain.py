@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,17 +15,15 @@ import pytest
 from jobscheduler.model import Event, Level, LogEntry, Record, Status
 from jobscheduler.runlog import format_json, format_text
 from tests.service.test_cli import put, run
-from tests.support.service import ROOT, Service, job, wait_until
+from tests.support.fork_server import MAIN, run_program
+from tests.support.service import Service, job, wait_until
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAILY = job("report", "0 12 * * *", timezone="UTC")
-SCRIPT = """
-import json, sys
-sys.path.insert(0, {root!r})
-from jobscheduler import cli
+STAND_IN = """
+import json
 from jobscheduler.cli import explain
 explain.fetch_job = lambda job_id, settings: json.loads({reply!r}).get(job_id)
-sys.exit(cli.main())
 """
 
 
@@ -63,13 +62,12 @@ def ask(
     tmp_path: Path, *arguments: str, service: dict[str, Any] | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the verb with a service that says this (by id of the job)."""
-    script = SCRIPT.format(root=str(ROOT), reply=json.dumps(service or {}))
-    return subprocess.run(
-        [sys.executable, "-c", script, "explain", *arguments],
-        check=False,
-        env={"TZ": "UTC", "JOBSCHEDULER_LOG_FILE": str(tmp_path / "log"), "JOBSCHEDULER_JOBS_DIR": "jobs.d", **env},
+    own = {"TZ": "UTC", "JOBSCHEDULER_LOG_FILE": str(tmp_path / "log"), "JOBSCHEDULER_JOBS_DIR": "jobs.d"}
+    return run_program(
+        [sys.executable, MAIN, "explain", *arguments],
+        env={**os.environ, **own, **env},
+        code=STAND_IN.format(reply=json.dumps(service or {})),
         cwd=tmp_path,
-        capture_output=True,
         text=True,
         timeout=30,
     )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -20,16 +21,22 @@ FIELDS = ("Umask", "Groups", "SigBlk", "SigIgn", "SigCgt", "CapEff", "NoNewPrivs
 SEEN_BY_A_JOB = "pwd; umask; ulimit -a; env | sort; grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status; ls /proc/self/fd"
 
 
-def lasting_descriptors(process: Path, base: str) -> dict[int, str]:
-    """Return the descriptors that stay open: a service opens others for a moment."""
+def lasting_descriptors(process: Path, base: str) -> tuple[dict[int, str], list[str]]:
+    """Return what a service keeps open: the standard streams by number, and the names of the others.
+
+    Which number another one has, depends on which thread opened its first. On a busy host, a descriptor of a moment
+    can last for some samples.
+    """
     samples: list[dict[int, str]] = []
     for _ in range(20):
+        Event().wait(0.02)
         sample = {}
         for one in (process / "fd").iterdir():
             with suppress(OSError):  # closed meanwhile
                 sample[int(one.name)] = re.sub(r"\d+", "N", str(one.readlink()).replace(base, "BASE"))
         samples.append(sample)
-    return {number: name for number, name in samples[0].items() if all(one.get(number) == name for one in samples)}
+    kept = {number: name for number, name in samples[0].items() if all(one.get(number) == name for one in samples)}
+    return {number: kept[number] for number in range(3)}, sorted(name for number, name in kept.items() if number > 2)
 
 
 def state_of(service: Service) -> dict[str, Any]:
@@ -60,8 +67,9 @@ def seen_of(base: Path, *, forks: bool) -> tuple[dict[str, Any], str, str]:
     try:
         service.start()
         assert isinstance(service.process, ForkedProcess) is forks
-        state = state_of(service)
         wait_until((base / "seen").exists)
+        service.wait_for("SUCCESS")  # by now it has everything that it opens when it is needed
+        state = state_of(service)
         assert service.stop() == 0
         text = re.sub(r"(_TIME|_ID|MARK\w*)=.*", r"\1", (base / "seen").read_text())
         return state, text.replace(str(base), "BASE"), re.sub(r"\d", "N", service.stderr()).replace(str(base), "BASE")

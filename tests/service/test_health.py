@@ -156,7 +156,7 @@ class Parts:
         self.standing: str | None = None
         self.stuck_for_good = False
 
-    def standstill(self) -> str | None:
+    def stuck_run(self) -> str | None:
         return self.standing
 
     def is_stuck(self) -> bool:
@@ -265,6 +265,7 @@ def test_systemd_is_notified_of_every_step(service: Service, manager: Manager) -
     for number in range(3):
         service.write(f"{number}.json", job(f"j{number}", "@yearly"))
     service.write("wrong.json", "{")
+    service.constants = {"service.supervisor.PING_INTERVAL_S": 0.3}
     service.start()
     manager.wait_for("WATCHDOG=1", 2)
     ready = r"READY=1\nSTATUS=3 jobs, 0 running, [01] files refused, next "  # one second old, the wrong one counts
@@ -362,6 +363,7 @@ def test_a_changed_zone_of_the_host_is_logged_once_and_applied_by_sighup(service
     localtime.symlink_to("/usr/share/zoneinfo/Europe/Berlin")
     service.env["TZ"] = f":{localtime}"
     service.write("daily.json", job("daily", "0 3 * * *"))
+    service.constants = {"service.supervisor.HEALTH_INTERVAL_S": 0.3}
     service.start()
     other = localtime.with_suffix(".new")
     other.symlink_to("/usr/share/zoneinfo/Asia/Tokyo")

@@ -14,9 +14,10 @@ def test_a_job_has_the_usual_score_and_the_service_keeps_its_own(tmp_path: Path)
         service.patched(
             """
             from pathlib import Path
-            from jobscheduler.tasks.command import oom_score
+            from jobscheduler.service import process
+            from jobscheduler.tasks.command import child, oom_score
             Path("/proc/self/oom_score_adj").write_text("100")
-            oom_score.OOM_SCORE = oom_score.OomScore(of_commands=200)
+            process.OOM_SCORE = child.OOM_SCORE = oom_score.OomScore(of_commands=200)
             """
         )
         service.write("a.json", job("a", command=f"cat /proc/self/oom_score_adj >> {tmp_path}/scores"))

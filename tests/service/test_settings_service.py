@@ -152,6 +152,57 @@ def test_a_wrong_file_refuses_a_start_and_changes_nothing_at_a_reload(place: Pla
     assert len(place.service.words("service.started")) == started
 
 
+SEVERAL = "tiemzone = 'x'\nmax-workers = 0\ntimezone = 'Mars/Base'\n[defaults]\nuser = 'x'\ntimout = 1\n"
+
+
+def places(said: str) -> list[str]:
+    """Return the places in the settings file that were named."""
+    return [line.rpartition("scheduler.toml:")[2] for line in said.splitlines() if "-->" in line]
+
+
+def test_a_start_a_reload_and_config_show_every_problem_of_the_settings_at_once(place: Place) -> None:
+    """From top to bottom: options, zone and defaults of the file, after those of the environment and the flags."""
+    place.write()
+    place.start()
+    place.write(SEVERAL)
+    every = ["4:1", "5:1", "6:1", "8:1", "9:1"]
+    reloaded = place.verb("reload")
+    assert (reloaded.returncode, places(reloaded.stderr)) == (1, every)
+    assert [line["line"] for line in place.service.words("settings.kept")] == [one[0] for one in every]
+    running = place.verb("config")
+    assert (running.returncode, places(running.stderr)) == (0, every)
+    assert running.stderr.count("warning: ") == len(every)
+    assert place.service.stop() == 0
+    for verb in ("serve", "config"):
+        refused = place.verb(verb, JOBSCHEDULER_TIMEZNE="UTC")
+        assert (refused.returncode, places(refused.stderr), refused.stdout) == (1, every, ""), verb
+        assert refused.stderr.startswith("error: unknown variable `JOBSCHEDULER_TIMEZNE` in the environment\n")
+    assert places(place.verb("next").stderr) == every  # a warning or an error, and each once
+    unreachable = place.verb("reload")
+    assert (unreachable.returncode, places(unreachable.stderr)) == (3, every[:2])
+    wrong = place.verb("serve", "--log-backups", "0", JOBSCHEDULER_LOG_FORMAT="xml")
+    assert (wrong.returncode, places(wrong.stderr)) == (2, every)
+    assert wrong.stderr.startswith("error: JOBSCHEDULER_LOG_FORMAT: `xml`: ")
+    assert "error: --log-backups: `0`: a whole number from 1 to 1000 is expected\n" in wrong.stderr
+
+
+def test_config_says_that_all_is_default_or_that_the_log_is_standard_output(place: Place) -> None:
+    """A table without a row, or a bare `-`, would leave the reader in doubt."""
+    place.file.write_text("")
+    assert place.verb("config", "--given").stdout == "every setting has its default\n"
+    place.file.write_text("log-file = '-'\n")
+    assert place.verb("config", "--given").stdout.splitlines()[1].split("  ")[:2] == ["log-file", "- (standard output)"]
+
+
+def test_a_start_shows_the_problems_of_the_paths_with_those_of_zone_and_defaults(place: Place) -> None:
+    """Though options that can be parsed are judged later than those that cannot."""
+    place.write("[defaults]\ntimout = 1\n", timezone="Mars/Base", jobs_dir="/nowhere/jobs.d", log_file="/dev/null")
+    refused = place.verb("serve")
+    assert refused.returncode == 1
+    assert "`/nowhere/jobs.d` does not exist; the log file `/dev/null`" in refused.stderr
+    assert places(refused.stderr) == ["4:1", "6:1"]
+
+
 def test_a_misspelt_variable_refuses_a_start(place: Place) -> None:
     """It would silently change nothing."""
     place.write()
@@ -282,7 +333,6 @@ def test_validate_shows_every_problem_of_a_settings_file(place: Place) -> None:
     command = [sys.executable, str(ROOT / "main.py"), "validate", str(place.file), "--timezone", "UTC"]
     bad = run_program(command, text=True)
     assert bad.returncode == 1
-    places = [line.rpartition("scheduler.toml:")[2] for line in bad.stdout.splitlines() if "-->" in line]
-    assert places == ["4:1", "5:1", "7:1"]
+    assert places(bad.stdout) == ["4:1", "5:1", "7:1"]
     assert "did you mean `timezone`?" in bad.stdout
     assert "did you mean `timeout`?" in bad.stdout

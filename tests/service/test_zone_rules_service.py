@@ -27,6 +27,7 @@ def tree(tmp_path: Path) -> ZoneTree:
 def service(tmp_path: Path, tree: ZoneTree) -> Iterator[Service]:
     """A service that reads those zones."""
     made = Service(tmp_path, env={"PYTHONTZPATH": str(tree.path)})
+    made.constants = {"service.supervisor.HEALTH_INTERVAL_S": 0.5}  # between two looks at the rules: users have 5 s
     yield made
     made.close()
 
@@ -81,7 +82,7 @@ def test_new_rules_are_said_once_and_applied_by_a_reload_with_the_slots_that_mov
     assert next_of(service, "kept")["list"] == "11:30"
     assert json.loads(verb(service, "status", "--json")[0])["new_rules"] == []
 
-    service.wait_for("SUCCESS", len(service.words("SUCCESS", job_id="tick")) + 2, job_id="tick")
+    service.wait_for("SUCCESS", len(service.words("SUCCESS", job_id="tick")) + 3, job_id="tick")
     assert_every_second_once(service, "tick")
     assert len(service.words("zone.rules_changed")) == 1
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.accounting import lines_of
 from tests.support.job_files import need
 from tests.support.service import ROOT, wait_until
@@ -23,10 +25,11 @@ JOBS, LOGS, MARKS = "/etc/scheduler/jobs.d", "/var/log/scheduler", "/srv/marks"
 NAMESPACES = ("--mount", "--pid", "--net", "--ipc", "--uts")
 
 # 1. the host's root, whatever is mounted there, read-only; 2. /etc without a machine-id, volumes for log and marks;
-# 3. job files as a ConfigMap shows them: a file system made anew, with links over a folder named after the time.
+# 3. job files as a ConfigMap shows them: a file system made anew, with links over a folder named after the time;
+# 4. the checkout, if it is where other file systems are now.
 MAKE_ROOT = """
 set -e
-base=$1 jobs=$2; shift 2
+base=$1 jobs=$2 checkout=$3; shift 3
 mount --make-rprivate /
 mount -t tmpfs none /mnt
 mkdir /mnt/root /mnt/etc
@@ -49,12 +52,12 @@ mkdir $version
 cp "$jobs"/* $version
 ln -s "${version##*/}" etc/scheduler/jobs.d/..data
 for one in $version/*; do ln -s "..data/${one##*/}" etc/scheduler/jobs.d; done
+[ -e ".$checkout/main.py" ] || { mkdir -p ".$checkout" && mount --bind "$checkout" ".$checkout"; }
 for one in etc/scheduler/jobs.d etc var/log srv run .; do mount -o remount,bind,ro $one; done
 mount -t proc none proc
-pivot_root . tmp
+pivot_root . mnt
 cd /
-umount -l /tmp
-mount -t tmpfs none /tmp
+umount -l /mnt
 exec "$@"
 """
 
@@ -86,7 +89,7 @@ class Container:
         """Make a root and start the service in it; wait until it has read every file."""
         before = len(self.words("service.started"))
         unshare = ["unshare", *NAMESPACES, "--fork", "--kill-child"]
-        make_root = ["sh", "-c", MAKE_ROOT, "sh", str(self.base), str(self.jobs)]
+        make_root = ["sh", "-c", MAKE_ROOT, "sh", str(self.base), str(self.jobs), str(ROOT)]
         with (self.base / "stderr").open("ab") as errors:
             self.process = subprocess.Popen(
                 [*unshare, *make_root, sys.executable, str(ROOT / "main.py"), *options],
@@ -94,7 +97,14 @@ class Container:
                 stderr=errors,
                 env={"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "TZ": "UTC", "LANG": "C.UTF-8"},
             )
-        wait_until(lambda: len(self.words("service.started")) > before, 15, f"a start; {self.stderr()}")
+        self._wait_for_start(before)
+
+    def _wait_for_start(self, starts_before: int) -> None:
+        """Wait until the service has started once more; fail with what it said if it does not."""
+        try:
+            wait_until(lambda: len(self.words("service.started")) > starts_before, 15)
+        except pytest.fail.Exception:
+            pytest.fail(f"the container does not start: {self.stderr()}")
 
     def words(self, word: str, **values: str) -> list[dict[str, str]]:
         """Return the lines of the log with this status or event and these values."""

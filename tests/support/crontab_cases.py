@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache, lru_cache
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,18 @@ ZONES = (
     *("America/Santiago", "Antarctica/Troll", "Africa/Casablanca", "Asia/Kathmandu", "Asia/Tehran", "Asia/Gaza"),
     *("America/Sao_Paulo", "Asia/Pyongyang", "America/Caracas", "Europe/Istanbul", "Antarctica/Casey", "UTC"),
 )
+
+
+@cache
+def _in_its_month(day: date) -> tuple[int, int, bool, bool]:
+    """Return its weekday, the how manieth of that name it is, and whether it is the last of that name, or of all."""
+    after_a_week, after_a_day = day + timedelta(days=7), day + timedelta(days=1)
+    return (
+        day.isoweekday() % 7,
+        (day.day + 6) // 7,
+        after_a_week.month != day.month,
+        after_a_day.month != day.month,
+    )
 
 
 @dataclass
@@ -43,13 +56,12 @@ class Meaning:
         """Say whether a date matches."""
         if day.month not in self.months:
             return False
-        weekday = day.isoweekday() % 7
-        leaves_month = (day + timedelta(days=7)).month != day.month
-        by_date = day.day in self.days or (self.last_day and (day + timedelta(days=1)).month != day.month)
+        weekday, nth, is_last_of_its_name, is_last = _in_its_month(day)
+        by_date = day.day in self.days or (self.last_day and is_last)
         by_weekday = (
             weekday in self.weekdays
-            or (weekday in self.last_weekdays and leaves_month)
-            or (weekday, (day.day + 6) // 7) in self.nth_weekdays
+            or (weekday in self.last_weekdays and is_last_of_its_name)
+            or (weekday, nth) in self.nth_weekdays
         )
         return by_date and by_weekday if self.both else by_date or by_weekday
 
@@ -159,27 +171,39 @@ def walked(meaning: Meaning, zone: ZoneInfo, after: datetime, until: datetime) -
     The clock has been watched for two days before, so that it is known what it has shown.
     """
     slots = []
-    latest: datetime | None = None
-    now = after.astimezone(UTC).replace(second=0, microsecond=0) - timedelta(days=2)
+    latest, now = _watched(zone, after)
     while now <= until:
         wall = now.astimezone(zone).replace(tzinfo=None)
-        latest = wall - timedelta(minutes=1) if latest is None else latest
         minutes = [wall] if meaning.real_time else _minutes(latest, wall)
-        due = any(meaning.has(minute) for minute in minutes)
-        if due and now > after:
+        if any(meaning.has(minute) for minute in minutes):
             slots.append(now)
         latest = max(latest, wall)
-        now += timedelta(minutes=1)
+        now += _MINUTE
     return slots
 
 
+_MINUTE = timedelta(minutes=1)
+
+
+@lru_cache(64)
+def _watched(zone: ZoneInfo, after: datetime) -> tuple[datetime, datetime]:
+    """Return the latest time that the clock has shown for two days until `after`, and the first minute after that."""
+    now = after.astimezone(UTC).replace(second=0, microsecond=0) - timedelta(days=2)
+    latest = now.astimezone(zone).replace(tzinfo=None) - _MINUTE
+    while now <= after:
+        latest = max(latest, now.astimezone(zone).replace(tzinfo=None))
+        now += _MINUTE
+    return latest, now
+
+
 def _minutes(latest: datetime, wall: datetime) -> Iterator[datetime]:
-    minute = latest + timedelta(minutes=1)
+    minute = latest + _MINUTE
     while minute <= wall:
         yield minute
-        minute += timedelta(minutes=1)
+        minute += _MINUTE
 
 
+@cache
 def changes(zone: ZoneInfo, first_year: int, last_year: int) -> list[datetime]:
     """Find the instants at which a zone's offset changed, to the minute, by looking at each day."""
     found = []

@@ -4,6 +4,9 @@
 imported the product and called nothing of it. The child gets arguments, environment, directory, standard streams, umask
 and signal mask of its caller, and no other descriptor; `test_fork_server.py` holds it against an executed one.
 
+A test may have a forked process run with other constants, such as a shorter patience with what hangs (then its case is
+the same and takes less time), and with code of its own before ours, such as one that injects a fault.
+
 What only an executed process can show is started with `subprocess`: a change of what the interpreter reads at its start
 (`PYTHON…`, `LD_…`, the locale), a program before ours (`setpriv`, `unshare`), faults that are in place before imports.
 """
@@ -11,6 +14,7 @@ What only an executed process can show is started with `subprocess`: a change of
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import select
@@ -20,9 +24,14 @@ import subprocess
 import sys
 import threading
 import time
+import zoneinfo
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -38,6 +47,13 @@ _IMPORTS = (
     "jobscheduler.cli.status",
     "jobscheduler.cli.validate",
     "jobscheduler.service",
+    "jobscheduler.tasks.command.task",  # this and what follows is imported by a service when it is needed
+    "jobscheduler.web.server",
+    "jobscheduler.web.app",
+    "waitress.server",
+    "concurrent.futures.thread",
+    "encodings.idna",
+    "encodings.utf_8_sig",
 )
 _READ_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_")
 _MAX_REQUEST = 150_000  # bytes: a message of a socket pair has to fit its buffer
@@ -51,15 +67,26 @@ def can_fork(command: Sequence[Any], env: dict[str, str] | None) -> bool:
     variables = os.environ if env is None else env
     return (
         [str(word) for word in command[:2]] == [sys.executable, MAIN]
-        and _read_at_start(variables) == _read_at_start(_started_with)
+        and _read_at_start(variables) == _read_at_start(own_environment())
         and len(json.dumps([[str(word) for word in command], dict(variables)])) < _MAX_REQUEST
     )
 
 
-def start_program(command: Sequence[Any], *, env: dict[str, str] | None = None, **options: Any) -> Any:
+def start_program(
+    command: Sequence[Any],
+    *,
+    env: dict[str, str] | None = None,
+    constants: dict[str, float] | None = None,
+    code: str = "",
+    **options: Any,
+) -> Any:
     """Start a command as `subprocess.Popen` does, forked where that makes no difference."""
-    made = ForkedProcess if can_fork(command, env) else subprocess.Popen
-    return made([str(word) for word in command], env=env, **options)
+    words = [str(word) for word in command]
+    if can_fork(command, env):
+        return ForkedProcess(words, env=env, constants=constants, code=code, **options)
+    if constants or code:
+        raise ValueError("only a forked process can have other constants, or code of its own")
+    return subprocess.Popen(words, env=env, **options)
 
 
 def run_program(
@@ -77,7 +104,17 @@ def run_program(
 
 
 class ForkedProcess(subprocess.Popen):  # type: ignore[type-arg]
-    """A process of the fork server. Its arguments are those of `subprocess.Popen`, `main.py` is its program."""
+    """A process of the fork server. Its arguments are those of `subprocess.Popen`, `main.py` is its program.
+
+    `constants` are values that it has instead of ours, such as `{"util.hang_guard.TIMEOUT_S": 0.5}`, in seconds; `code`
+    runs before the program, when all of it is imported.
+    """
+
+    def __init__(
+        self, args: Sequence[str], *, constants: dict[str, float] | None = None, code: str = "", **options: Any
+    ) -> None:
+        self._changes = {"constants": constants or {}, "code": code}
+        super().__init__(args, **options)
 
     def _execute_child(self, *arguments: Any) -> None:
         args, _, _, _, _, cwd, env, _, _, _, stdin, to_stdin, from_stdout, stdout, from_stderr, stderr, *_ = arguments
@@ -89,6 +126,7 @@ class ForkedProcess(subprocess.Popen):  # type: ignore[type-arg]
                 "env": dict(os.environ if env is None else env),
                 "cwd": os.fspath(cwd or os.getcwd()),
                 "umask": _umask(),
+                **self._changes,
                 "mask": sorted(int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])),
             }
             _server().sendmsg(
@@ -159,10 +197,16 @@ def _packed(descriptors: list[int]) -> bytes:
 
 
 def _read_at_start(variables: Any) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if name.startswith(_READ_AT_START)}
+    read = {name: value for name, value in variables.items() if name.startswith(_READ_AT_START)}
+    return {name: value for name, value in read.items() if name != "PYTHONTZPATH"}  # `_become` has it read anew
 
 
-_started_with = dict(os.environ)
+@cache
+def own_environment() -> dict[str, str]:
+    """Return the environment with which the server is started: that of the tests before the first of them."""
+    return dict(os.environ)
+
+
 _lock = threading.Lock()
 _control: list[tuple[socket.socket, subprocess.Popen[bytes]]] = []
 
@@ -178,7 +222,7 @@ def _server() -> socket.socket:
                 [sys.executable, __file__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=_started_with,
+                env=own_environment(),
                 cwd=ROOT,
             )
             theirs.close()
@@ -245,24 +289,75 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
+    zoneinfo.reset_tzpath()
+    zoneinfo.ZoneInfo.clear_cache()
     sys.argv[:] = request["argv"]
     encoding, errors = sys.stdin.encoding, sys.stdout.errors
     sys.stdin = open(0, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", 1, encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    for name, value in request["constants"].items():
+        _set_constant(name, value)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
 
 
-if __name__ == "__main__":
-    from importlib import import_module
+def _set_constant(name: str, value: float) -> None:
+    """Give a constant another value in each module that has imported it, and where it is the default of a parameter.
 
+    It may be an attribute of one, too, which is then set.
+    """
+    module, constant = _split(f"jobscheduler.{name}")
+    if "." in constant:
+        owner, _, attribute = constant.partition(".")
+        setattr(getattr(sys.modules[module], owner), attribute, value)
+        return
+    former = getattr(sys.modules[module], constant)
+    new: Any = timedelta(seconds=value) if isinstance(former, timedelta) else type(former)(value)
+    ours = [one for path, one in list(sys.modules.items()) if path.startswith("jobscheduler.")]
+    for holder in [vars(one) for one in ours if getattr(one, constant, None) is former]:
+        for function in _functions_in(holder):
+            defaults = function.__defaults__ or ()
+            function.__defaults__ = tuple(new if one is former else one for one in defaults) or None
+            named = function.__kwdefaults__ or {}
+            function.__kwdefaults__ = {key: new if one is former else one for key, one in named.items()} or None
+        holder[constant] = new
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Part a dotted path into the module, which is imported, and what is meant in it."""
+    words = path.split(".")
+    for count in range(len(words) - 1, 0, -1):
+        with suppress(ModuleNotFoundError):
+            module = ".".join(words[:count])
+            import_module(module)
+            return module, ".".join(words[count:])
+    raise AssertionError(f"there is no module in {path}")
+
+
+def _functions_in(holder: dict[str, Any]) -> list[FunctionType]:
+    """Return the functions of a module, and those of its classes."""
+    inside = [vars(one).values() for one in holder.values() if isinstance(one, type)]
+    return [one for group in (holder.values(), *inside) for one in group if isinstance(one, FunctionType)]
+
+
+if __name__ == "__main__":
     sys.path[0] = str(ROOT)
     for _name in _IMPORTS:
         import_module(_name)
     from jobscheduler import cli
 
+    gc.collect()
+    gc.freeze()  # else each process copies all of this as soon as it collects its garbage
     _control_socket = socket.socket(fileno=int(sys.argv[1]))
     _request = _serve(_control_socket)
     _control_socket.detach()
     _become(_request)
-    raise SystemExit(cli.main())
+    exec(_request["code"], {})
+    _status = cli.main()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):  # then the interpreter has to say so
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_status)
+    raise SystemExit(_status)

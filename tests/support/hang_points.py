@@ -1,4 +1,4 @@
-"""The service with outside calls that can be made to hang, each where it is made; `test_hangs_by_count.py` runs it.
+"""Outside calls of the service that can be made to hang, each where it is made, for `test_hangs_by_count.py`.
 
 Each call of the system's file functions has a *site*: thread, function, and the place in our code that makes it. Sites
 that are passed are written to `sites`. The first call at the site that stands in `order` is written to `hung`, and
@@ -20,7 +20,6 @@ from typing import Any
 
 BASE = Path(os.environ["HANGS"])
 ROOT = str(Path(__file__).resolve().parent.parent.parent)
-sys.path.insert(0, ROOT)
 
 OF_OS = (
     *("stat", "lstat", "fstat", "open", "read", "write", "pread", "listdir", "readlink", "close", "access", "dup"),
@@ -102,8 +101,8 @@ def take_order() -> None:
         former.set()
 
 
-if __name__ == "__main__":
-    from jobscheduler.cli import main
+def install() -> None:
+    """Wrap the calls, and shorten what a hang is waited for."""
     from jobscheduler.jobs import guarded_directory
     from jobscheduler.runlog import file_calls
     from jobscheduler.service import main as service_main
@@ -120,4 +119,3 @@ if __name__ == "__main__":
         setattr(module, name, wrapped(name, getattr(module, name)))
     take_order()
     threading.Thread(target=obey, name="order", daemon=True).start()
-    raise SystemExit(main())

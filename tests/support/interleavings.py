@@ -5,6 +5,7 @@ pauses before each statement that touches what threads share. A *thread* is then
 which the threads move is chosen here. States that were seen before are not followed again, so the search ends.
 
 1. `stepped` transforms a source. Calls of functions that pause become `yield from`; `with lock` waits in the same way.
+   There is no generator between the two functions: a move goes through all that wait for each other.
 2. A `Play` holds the threads of one attempt to play a scenario. Each `yield` gives None, or a question: the thread is
    blocked until the answer is true.
 3. `explore` plays a scenario in every order, and gives each end, in which no thread can move, to a check.
@@ -14,12 +15,16 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Collection, Generator, Hashable, Iterator
+from collections.abc import Callable, Collection, Generator, Hashable
 from dataclasses import dataclass, field
 from types import GeneratorType
 from typing import Any
 
 Steps = Generator[Callable[[], bool] | None, None, Any]
+
+
+_RESULT = "_result"
+"""The local name of what a call returned, until it is known whether it pauses: no state of its own."""
 
 
 # --- code that pauses --------------------------------------------------------------------------------------
@@ -96,21 +101,15 @@ class _Pausing(ast.NodeTransformer):
         name = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else None
         if name not in self._pausing and not isinstance(func, ast.Call | ast.YieldFrom):
             return node
-        made = ast.parse("(yield from _through(0))", mode="eval").body
-        made.value.args = [node]  # type: ignore[attr-defined]
+        text = f"(yield from {_RESULT}) if isinstance({_RESULT} := 0, _Steps) else {_RESULT}"
+        made = ast.parse(text, mode="eval").body
+        made.test.args[0].value = node  # type: ignore[attr-defined]
         return made
 
 
 def _is_lock(node: ast.With) -> bool:
     first = node.items[0].context_expr
     return isinstance(first, ast.Attribute) and first.attr.endswith("_lock")
-
-
-def through(result: Any) -> Steps:
-    """Go through the result of a call if that pauses."""
-    if isinstance(result, GeneratorType):
-        return (yield from result)
-    return result
 
 
 def stepped(source: Any, pausing: Collection[str], shared: Collection[str], **others: Any) -> dict[str, Any]:
@@ -120,7 +119,7 @@ def stepped(source: Any, pausing: Collection[str], shared: Collection[str], **ot
     """
     text = source if isinstance(source, str) else inspect.getsource(source)
     tree = ast.fix_missing_locations(_Pausing(pausing, shared).visit(ast.parse(text)))
-    names: dict[str, Any] = {"__name__": "stepped", "_through": through, **others}
+    names: dict[str, Any] = {"__name__": "stepped", "_Steps": GeneratorType, **others}
     exec(compile(tree, "stepped", "exec"), names)
     names.update(others)
     return names
@@ -179,6 +178,17 @@ class Play:
             del self.threads[name], self.waits[name]
         self.places.pop(name, None)
 
+    def repeat(self, moves: list[str], places: dict[str, Hashable]) -> None:
+        """Make moves that another play has made, which found its threads at these places."""
+        threads, waits = self.threads, self.waits
+        for name in moves:
+            self.now = name
+            try:
+                waits[name] = next(threads[name])
+            except StopIteration:
+                del threads[name], waits[name]
+        self.places = dict(places)
+
     def where(self) -> Hashable:
         """Return where each thread stands."""
         for name in self.threads.keys() - self.places.keys():  # those that have moved
@@ -186,12 +196,15 @@ class Play:
         return tuple(sorted(self.places.items()))
 
 
+_NO_STATE = {"self", _RESULT}
+
+
 def _place(steps: Any) -> Hashable:
     found: list[Hashable] = []
     while isinstance(steps, GeneratorType) and steps.gi_frame is not None:
         frame = steps.gi_frame
-        values = tuple((key, plain(value)) for key, value in sorted(frame.f_locals.items()) if key != "self")
-        found.append((steps.__name__, frame.f_lasti, values))
+        values = [(key, plain(value)) for key, value in frame.f_locals.items() if key not in _NO_STATE]
+        found.append((steps.__name__, frame.f_lasti, tuple(values)))
         steps = steps.gi_yieldfrom
     return tuple(found)
 
@@ -224,16 +237,17 @@ def explore(
     `first` sorts the threads that can move: it changes what is found soonest, not what can be found.
     """
     found, seen = Found(), set()
-    pending: list[list[str]] = [[]]
+    pending: list[_Branch] = [_Branch([], "", {})]
     while pending and not found.wrong and found.states < most:
-        path = pending.pop()
+        branch = pending.pop()
         play, state, check = scene()
+        path = list(branch.moves)
         try:
-            for name in path:
-                play.move(name)
-            for name in _onward(play, state, path, seen, pending, first):
-                path = [*path, name]
-                play.move(name)
+            if branch.next:
+                play.repeat(path, branch.places)
+                path.append(branch.next)
+                play.move(branch.next)
+            _go_on(play, state, path, seen, pending, first)
         except AssertionError as error:
             found.wrong.append((path, f"{error}"))
             continue
@@ -244,16 +258,24 @@ def explore(
     return found
 
 
-def _onward(
+@dataclass
+class _Branch:
+    """An order of moves that has been played, where its threads stood, and the move that is to follow now."""
+
+    moves: list[str]
+    next: str
+    places: dict[str, Hashable]
+
+
+def _go_on(
     play: Play,
     state: Callable[[], Hashable],
     path: list[str],
     seen: set[Hashable],
-    pending: list[list[str]],
+    pending: list[_Branch],
     first: Callable[[str], int],
-) -> Iterator[str]:
-    """Go on with the first thread that can move, and leave the others for later."""
-    path = list(path)
+) -> None:
+    """Go on with the first thread that can move, and leave the others for later, until a state is known."""
     while True:
         here = (play.where(), state())
         if here in seen:
@@ -262,6 +284,8 @@ def _onward(
         able = sorted(play.can_move(), key=first)
         if not able:
             return
-        pending += [[*path, name] for name in able[1:]]
+        if len(able) > 1:
+            moves, places = list(path), dict(play.places)
+            pending += [_Branch(moves, name, places) for name in able[1:]]
         path.append(able[0])
-        yield able[0]
+        play.move(able[0])

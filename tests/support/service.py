@@ -18,18 +18,21 @@ from typing import Any
 
 import pytest
 
-from tests.support.fork_server import start_program
+from tests.support.fork_server import MAIN, can_fork, start_program
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "") -> Any:
-    """Return what `condition` gives as soon as it is true; fail if it does not become so."""
+def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "", *, step: float = 0.005) -> Any:
+    """Return what `condition` gives as soon as it is true; fail if it does not become so.
+
+    `step` is in seconds, between two questions: more where each one starts a process.
+    """
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
             pytest.fail(f"not within {seconds} s: {why or condition}")
-        time.sleep(0.005)
+        time.sleep(step)
     return found
 
 
@@ -72,10 +75,12 @@ class Service:
         self.options = options
         self.forks = True  # false: a process that is executed, as users have it
         self.stdout: int | None = None  # a descriptor; None for that of the tests
+        self.constants: dict[str, float] = {}  # that a forked process has instead of ours
         self.limits: dict[int, int] = {}
         self.env = {**os.environ, "TZ": "UTC", **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self.program = [sys.executable, str(ROOT / "main.py")]
+        self.code = ""  # that the program runs first
         self._read: tuple[int, int, list[dict[str, str]]] = (0, 0, [])
 
     def start(self, *, wait: bool = True) -> Service:
@@ -87,23 +92,39 @@ class Service:
         """Start it with these options alone; they have to name the paths of this service."""
         before = len(self.words("service.started"))
         with self.errors.open("ab") as errors:
-            start = start_program if self.forks else subprocess.Popen
             streams = {"stdin": subprocess.DEVNULL, "stdout": self.stdout, "stderr": errors}
-            self.process = start([*self.program, *options], env=self.env, **streams)
+            command = [*self.program, *options]
+            if not self.forks:
+                self.process = subprocess.Popen(command, env=self.env, **streams)
+            elif self.code and not can_fork(command, self.env):
+                command = [self._script() if word == MAIN else word for word in command]
+                self.process = subprocess.Popen(command, env=self.env, **streams)
+            else:
+                changes: dict[str, Any] = {"constants": self.constants, "code": self.code}
+                self.process = start_program(command, env=self.env, **changes, **streams)
         for what, most in self.limits.items():
             resource.prlimit(self.process.pid, what, (most, most))
         if wait:
-            wait_until(lambda: len(self.words("service.started")) > before, why="the service has started")
+            wait_until(lambda: len(self.words("service.started")) > before or self._is_over(), why="it has started")
+            assert len(self.words("service.started")) > before, f"it ended at its start: {self.stderr()[-2000:]}"
         return self
+
+    def _is_over(self) -> bool:
+        """Whether the process has ended; a start need not be waited for any longer."""
+        return self.process is None or self.process.poll() is not None
 
     def patched(self, code: str) -> Service:
         """Have the program run with this code before it: a fault, injected where it cannot be had otherwise."""
+        self.code += textwrap.dedent(code)
+        return self
+
+    def _script(self) -> str:
+        """Write the code and the program into a file, for an interpreter that has to be started anew."""
         script = self.jobs.parent / "patched.py"
         head = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         tail = "\nfrom jobscheduler import cli\nraise SystemExit(cli.main())\n"
-        script.write_text(head + textwrap.dedent(code) + tail, "utf-8")
-        self.program = [sys.executable, str(script)]
-        return self
+        script.write_text(head + self.code + tail, "utf-8")
+        return str(script)
 
     def lines(self) -> list[dict[str, str]]:
         """All complete lines of the log so far; only what was added is read again."""

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +19,12 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import AttemptOutput, Cron, Event, Job, LogEntry, Record, TaskSpec
+from jobscheduler.runner import RetryAfter, Runner
 from jobscheduler.tasks import Context, Outcome, TaskFailed
 from jobscheduler.tasks.command.processes import read_process
+from jobscheduler.tasks.command.run_markers import NO_MARKERS, matches, read_markers
 from jobscheduler.tasks.command.task import ExecuteCommand
+from jobscheduler.util.instants import utc_now
 
 SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
@@ -52,6 +55,26 @@ def job(task: str = "execute_command", own: dict[str, Any] | None = None, **more
     return Job("report-001", Cron("0 1 * * *", "UTC"), TaskSpec.from_params(task, own or {"command": "true"}), **more)
 
 
+def run_once(
+    job: Job,
+    scheduled: datetime | None,
+    record: Callable[[Record], object],
+    emit: Callable[[Event], object],
+    *,
+    clock: Callable[[], datetime] = utc_now,
+) -> Record:
+    """Run a job on the calling thread, with the pauses between its attempts."""
+    runner = Runner(record, emit, clock=clock)
+    try:
+        run = runner.new_run(job, scheduled)
+        while isinstance(end := run.attempt(), RetryAfter):
+            time.sleep(end.delay)
+        assert end is not None  # no other thread knows the run or can cancel it
+        return end
+    finally:
+        runner.close()
+
+
 def eventually(true: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait for something that no event tells; how long it takes is not judged, only that it comes."""
     until = time.monotonic() + seconds
@@ -63,6 +86,11 @@ def eventually(true: Callable[[], object], seconds: float = 20.0) -> None:
 def is_alive(pid: int) -> bool:
     process = read_process(pid)
     return process is not None and not process.is_zombie
+
+
+def has_marker(pid: int, run_ids: Iterable[str]) -> bool:
+    """Whether a process has the markers of one of these runs."""
+    return matches(read_markers(pid) or NO_MARKERS, {run_id.encode() for run_id in run_ids})
 
 
 def is_gone(pid: int) -> bool:

@@ -33,6 +33,7 @@ from jobscheduler.timetable.definition_hash import hash_in_log
 from jobscheduler.timetable.overlap import Overlap
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.support.accounting import REOPENED, TICK, lines_of
+from tests.support.properties import examples
 from tests.support.service import parse_line
 
 BASE = datetime(2031, 3, 30, 0, 2, 30, 250_000, tzinfo=UTC)
@@ -684,7 +685,7 @@ def test_no_slot_is_lost_or_doubled_where_it_once_was(history: list[tuple]) -> N
 
 
 @given(st.lists(actions, min_size=1, max_size=14))
-@settings(max_examples=100)
+@examples(100)
 def test_no_slot_is_lost_or_doubled_whatever_the_clock_and_the_service_do(history: list[tuple]) -> None:  # type: ignore[type-arg]
     """A small part of what the next test does."""
     check(history)

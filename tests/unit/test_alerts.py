@@ -15,13 +15,13 @@ from jobscheduler import tasks
 from jobscheduler.alerts import (
     AlertDispatcher,
     AlertKind,
+    AlertSenderPool,
     DefaultAlerts,
     PendingAlert,
-    Sender,
     build_payload,
     due_alert,
+    sender_pool,
 )
-from jobscheduler.alerts import sender as sending
 from jobscheduler.alerts.alert_queues import MAX_NAMED_JOBS, MAX_PER_RECEIVER
 from jobscheduler.alerts.damping import BURST_SIZE, MIN_ALERT_INTERVAL_S
 from jobscheduler.model import NO_TASK, Cron, Event, Job, LogEntry, Record, Status, TaskSpec
@@ -199,7 +199,7 @@ class Room:
         self.asked: list[datetime] = []
         self.jobs = {one.id: one for one in jobs}
         self.former = former or {}
-        self.sender = Sender(self.entries.append, **sender)
+        self.sender = AlertSenderPool(self.entries.append, **sender)
         self.previous_results: Callable[[datetime], Mapping[str, Status]] = self._before
         self.find_job: Callable[[str], Job | None] = self.jobs.get
         self.alerts = AlertDispatcher(
@@ -436,7 +436,7 @@ def test_the_alerts_of_one_job_keep_their_order_and_never_overlap(given: Given) 
     gate = Gate()
     given.doing = gate
     events: list[Event] = []
-    sender = Sender(events.append)
+    sender = AlertSenderPool(events.append)
     for job_id in ("a", "b", "c"):
         sender.put(due(job_id))
     wait_until(lambda: len(gate.inside) == 3)
@@ -462,7 +462,7 @@ def test_alerts_that_do_not_fit_into_the_queue_are_named(given: Given) -> None:
     gate = Gate()
     given.doing = gate
     events: list[Event] = []
-    sender = Sender(events.append, waiting=10)
+    sender = AlertSenderPool(events.append, waiting=10)
     sender.put(due("first"))
     wait_until(lambda: gate.inside)
     for number in range(3):
@@ -486,7 +486,7 @@ def test_a_line_full_of_dropped_alerts_is_logged_while_the_queue_is_still_full(g
     gate = Gate()
     given.doing = gate
     events: list[Event] = []
-    sender = Sender(events.append, waiting=1)
+    sender = AlertSenderPool(events.append, waiting=1)
     for number in range(4):
         sender.put(due(f"busy{number}"))
         wait_until(lambda: len(gate.inside) == number + 1)  # noqa: B023 - is called at once
@@ -503,7 +503,7 @@ def test_an_alert_that_hangs_is_stopped_at_its_limit(given: Given) -> None:
     """Then the next one of the job is sent."""
     given.doing = lambda context: context.stopping.wait(30) and None  # type: ignore[func-returns-value]
     events: list[Event] = []
-    sender = Sender(events.append, limit=0.1)
+    sender = AlertSenderPool(events.append, limit=0.1)
     sender.put(due("a"))
     sender.put(due("a", AlertKind.RECOVERY))
     sender.stop(10)
@@ -517,7 +517,7 @@ def test_alerts_that_do_not_end_delay_no_others(given: Given) -> None:
     over = threading.Event()
     given.doing = lambda context: over.wait(30) and None if context.job_id != "good" else None  # type: ignore[func-returns-value]
     events: list[Event] = []
-    sender = Sender(events.append, limit=0.1, grace=0.1)
+    sender = AlertSenderPool(events.append, limit=0.1, grace=0.1)
     for number in range(6):
         sender.put(due(f"bad{number}"))
     sender.put(due("good"))
@@ -570,9 +570,9 @@ def test_alerts_wait_while_the_host_has_no_thread_left(given: Given, monkeypatch
 
 def test_threads_end_when_no_alert_is_left(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     """An alert a year needs no thread for a year."""
-    monkeypatch.setattr("jobscheduler.alerts.sender.IDLE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("jobscheduler.alerts.sender_pool.IDLE_TIMEOUT_S", 0.05)
     events: list[Event] = []
-    sender = Sender(events.append)
+    sender = AlertSenderPool(events.append)
     sender.put(due("a"))
     wait_until(lambda: events)
     wait_until(lambda: not [one for one in threading.enumerate() if one.name == "alert"])
@@ -613,7 +613,7 @@ def test_a_receiver_that_hangs_delays_no_other(given: Given) -> None:
     """Many jobs alert it, and one job another."""
     given.doing = hang
     events: list[Event] = []
-    sender = Sender(events.append)
+    sender = AlertSenderPool(events.append)
     for number in range(50):
         sender.put(due(f"hanging{number}", task=note("drips.example.org")))
     wait_until(lambda: len(given.told) == MAX_PER_RECEIVER)
@@ -628,10 +628,10 @@ def test_a_receiver_that_hangs_delays_no_other(given: Given) -> None:
 
 def test_receivers_that_hang_do_not_take_all_workers(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many they are: an alert that takes long no longer counts."""
-    monkeypatch.setattr(sending, "LONG_RUN_S", 0.1)
+    monkeypatch.setattr(sender_pool, "LONG_RUN_S", 0.1)
     given.doing = hang
     events: list[Event] = []
-    sender = Sender(events.append)
+    sender = AlertSenderPool(events.append)
     for number in range(40):
         sender.put(due(f"hanging{number}", task=note(f"drips{number}.example.org")))
     sender.put(due("important", task=NOTE))

@@ -18,7 +18,7 @@ import pytest
 
 from jobscheduler.tasks import TaskFailed
 from jobscheduler.tasks.command import accounts, posix_spawn
-from jobscheduler.tasks.command.processes import find_tree
+from jobscheduler.tasks.command.leftover_killer import find_tree
 from tests.support.service import ROOT
 from tests.support.tasks import as_root, context, execute, failure, no_strangers, open_to_all, text
 

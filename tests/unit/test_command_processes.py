@@ -11,8 +11,9 @@ import pytest
 
 from jobscheduler.runner import kill_leftovers
 from jobscheduler.tasks.command import tree_killer
-from jobscheduler.tasks.command.processes import find_tree, has_marker, read_process, send_signals
-from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.tasks.command.leftover_killer import find_tree
+from jobscheduler.tasks.command.processes import read_process, send_signals
+from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.tasks.command.run_markers import MARKERS, _MarkerCache
 from tests.support.service import threads_since
 from tests.support.tasks import (
@@ -24,6 +25,7 @@ from tests.support.tasks import (
     eventually,
     execute,
     failure,
+    has_marker,
     in_thread,
     is_gone,
     no_strangers,
@@ -368,7 +370,8 @@ def test_the_service_is_never_part_of_a_tree(monkeypatch):
         [
             sys.executable,
             "-c",
-            "import os; from jobscheduler.tasks.command.processes import has_marker, find_tree; "
+            "import os; from jobscheduler.tasks.command.leftover_killer import find_tree; "
+            "from tests.support.tasks import has_marker; "
             f"print(find_tree(['{mark}']), has_marker(os.getpid(), ['{mark}']))",
         ],
         env={"JOB_RUN_ID": mark},

@@ -12,7 +12,7 @@ import pytest
 from jobscheduler.runner import Runner
 from jobscheduler.tasks import search_issues
 from jobscheduler.tasks.command import process_tree, task, tree_killer, tree_search, tree_signals
-from jobscheduler.tasks.command.processes import Process, has_marker, iter_processes
+from jobscheduler.tasks.command.processes import Process, iter_processes
 from jobscheduler.tasks.command.run_markers import MARKERS, NO_MARKERS, MarkerReader, Markers, read_markers
 from jobscheduler.tasks.command.tree_killer import SCAN_DELAY_S, TreeKiller
 from jobscheduler.tasks.command.tree_search import TreeSearch
@@ -25,6 +25,7 @@ from tests.support.tasks import (
     eventually,
     execute,
     failure,
+    has_marker,
     in_thread,
     is_gone,
     job,
@@ -126,7 +127,7 @@ def test_a_process_that_survives_kill_is_named():
     signals = StopSignals()
     (left,) = wait_for_end(TreeKiller(Spy(is_permitted=False), ("7", 1), signals, search=make_search()))
     assert (left.pid, left.reason) == (Spy.pid, "not permitted")
-    assert signals.survivors == (left,)
+    assert signals.unkillable == (left,)
 
 
 def test_a_record_names_the_processes_that_could_not_be_ended(monkeypatch, tmp_path):
@@ -136,7 +137,7 @@ def test_a_record_names_the_processes_that_could_not_be_ended(monkeypatch, tmp_p
     pipe, run_context = Pipe(tmp_path), context()
     with in_thread(lambda: (pipe.pids(), run_context.stop("timeout"))):
         failed = failure(f"echo $$ > {pipe.path}; exec sleep 3", run_context)
-    (left,) = run_context.signals.survivors
+    (left,) = run_context.signals.unkillable
     assert str(failed) == f"1 of its processes could not be ended: {left.pid} (sleep, not permitted)"
     eventually(lambda: is_gone(left.pid))
 
@@ -185,7 +186,7 @@ def test_a_job_with_a_large_environment_is_found_by_its_marker(tmp_path):
 
 @as_root
 def test_a_process_of_another_user_does_not_belong_to_a_run_whose_marker_it_carries(alice, mallory):
-    """It would be signalled, and as a survivor it would keep the job from its next run."""
+    """It would be signalled, and as an unkillable process it would keep the job from its next run."""
     run_context = context()
     variables = {"JOB_RUN_ID": run_context.run_id, "JOB_ATTEMPT": "1"}
     with mallory.popen(["/bin/sleep", "1000"], env=variables) as stranger:
@@ -195,7 +196,7 @@ def test_a_process_of_another_user_does_not_belong_to_a_run_whose_marker_it_carr
                 lambda: (eventually(lambda: run_context.signals.has_processes), run_context.stop("timeout"))
             ):
                 failed = failure("exec sleep 1000", run_context, user=alice.name)
-            assert run_context.signals.survivors == ()
+            assert run_context.signals.unkillable == ()
             assert "could not be ended" not in str(failed)
             assert stranger.poll() is None
         finally:
@@ -369,7 +370,7 @@ def test_no_process_that_replaces_itself_by_fork_survives_its_run(tmp_path, hop,
     with in_thread(lambda: (pipe.pids(), run_context.stop("timeout"))):
         failure(command, run_context)
     assert living_processes(run_context.run_id) == set()
-    assert run_context.signals.survivors == ()
+    assert run_context.signals.unkillable == ()
     assert bool(ends_at_term) or run_context.signals.kill_sent is not None
 
 
@@ -378,7 +379,7 @@ def test_a_process_that_replaces_itself_too_fast_is_killed_or_named(tmp_path, ho
     pipe, run_context = Pipe(tmp_path), context()
     with in_thread(lambda: (pipe.pids(), run_context.stop("timeout"))):
         failure(f"{hop} 1000; echo $$ > {pipe.path}; exec sleep 100", run_context)
-    is_named = bool(run_context.signals.survivors)
+    is_named = bool(run_context.signals.unkillable)
     until = time.monotonic() + 1
     goes_on = any(living_processes(run_context.run_id) for _ in iter(lambda: time.monotonic() < until, False))
     try:

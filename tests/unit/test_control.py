@@ -11,19 +11,20 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from jobscheduler.control import connection, server, socket_file
-from jobscheduler.control.admission import Admission, ConnectionQueue, Limits
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
+from jobscheduler.control.connection import Request
+from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionQueue, Limits
 from jobscheduler.control.large_answers import MAX_WAITING_OF_USER
 from jobscheduler.control.routes import build_app
 from jobscheduler.control.server import ControlServer, ListenError
@@ -340,9 +341,10 @@ def test_connections_are_admitted_by_user_in_turn() -> None:
     )
     places = [room.admit(*one, now=1.0) for one in (("a1", 1), ("a2", 1), ("a3", 1), ("a4", 1), ("a5", 1), ("b1", 2))]
 
-    assert places == [*[Admission.ADMITTED] * 2, *[Admission.QUEUED] * 2, Admission.REFUSED, Admission.ADMITTED]
-    assert room.admit("b2", 2, now=2.0) is Admission.QUEUED
-    assert room.admit("c1", 3, now=2.0) is Admission.REFUSED
+    admitted, queued, refused = AdmissionDecision
+    assert places == [admitted, admitted, queued, queued, refused, admitted]
+    assert room.admit("b2", 2, now=2.0) is queued
+    assert room.admit("c1", 3, now=2.0) is refused
     assert room.release("b1") == "b2"
     assert room.release("a1") == "a3"
     assert room.release("a5") is None
@@ -353,18 +355,18 @@ def test_large_answers_of_one_user_come_one_after_the_other() -> None:
     """So that clients that read nothing do not fill the memory with answers; other users do not wait for them."""
     app = build_app(FakeControlApi(), FakeControlApi(), FakeControlApi(), print)
 
-    def jobs(user: int) -> Iterable[bytes]:
-        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/jobs", "control.uid": user}
-        return app(environ, lambda *_: None)
+    def size_of_jobs(user: int) -> int:
+        with app(Request("GET", "/v1/jobs", uid=user)) as (_, body):
+            return len(body)
 
-    waiting = [jobs(1) for _ in range(MAX_WAITING_OF_USER)]
-    assert all(len(b"".join(one)) > 300_000 for one in (jobs(2), jobs(3)))
-    with ThreadPoolExecutor(1) as pool:
-        third = pool.submit(jobs, 1)
-        assert wait([third], timeout=0.2).not_done
-        for one in waiting:
-            cast("Any", one).close()
-        assert len(b"".join(third.result(20))) > 300_000
+    with ExitStack() as unread, ThreadPoolExecutor(1) as pool:
+        for _ in range(MAX_WAITING_OF_USER):
+            unread.enter_context(app(Request("GET", "/v1/jobs", uid=1)))
+        assert all(size_of_jobs(user) > 300_000 for user in (2, 3))
+        next_one = pool.submit(size_of_jobs, 1)
+        assert wait([next_one], timeout=0.2).not_done
+        unread.close()
+        assert next_one.result(20) > 300_000
 
 
 def test_a_client_that_does_not_read_loses_its_turn(

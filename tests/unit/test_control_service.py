@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.control.last_records import LastRecordLoader
+from jobscheduler.control.last_record_loader import LastRecordLoader
 from jobscheduler.control.redact import redacted_definition
 from jobscheduler.model import NO_TASK, Cron, Job, Record, Retry, Status, TaskSpec
 from jobscheduler.model.log_line import parse_record

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.timetable.crontab import count_slots, parse, to_epoch_seconds
 from jobscheduler.timetable.crontab.wall_clock import END, to_datetime
+from tests.support.properties import examples
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kathmandu"]
 EXPRESSIONS = [
@@ -38,7 +39,7 @@ def listed(expression: str, zone: str, after: int, until: int) -> int:
     return found
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(
     expression=st.sampled_from(EXPRESSIONS),
     zone=st.sampled_from(ZONES),

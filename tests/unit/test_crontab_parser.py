@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobscheduler.timetable.crontab import Crontab, ScheduleError, parse
 from jobscheduler.timetable.crontab.parser import SyntaxFault, parse_expression
 from jobscheduler.timetable.crontab.suggest import suggestion
+from tests.support.properties import examples
 
 ZONE = ZoneInfo("UTC")
 
@@ -338,7 +339,7 @@ LINES = st.one_of(
 @example("0 0 * * 99999999999999999999999999#1")
 @example("0 0 * * sun#" + "1" * 900)
 @example("9" * 990 + " * * * *")
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_no_text_raises_anything_but_the_refusal(text):
     """Any text is a value or a refusal, and what a refusal suggests is accepted."""
     try:

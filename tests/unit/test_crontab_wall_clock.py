@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.timetable.crontab import DstKind, ScheduleError, dst_effect_at, parse
 from jobscheduler.timetable.crontab.wall_clock import END, to_datetime
 from tests.support.crontab_cases import ZONES
+from tests.support.properties import examples
 
 
 def at(text: str) -> datetime:
@@ -344,7 +345,7 @@ def schedules(draw: st.DrawFn) -> str:
 
 
 @given(schedules(), NAMED, MOMENTS, st.timedeltas(timedelta(0), timedelta(days=3)))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_slots_increase_and_do_not_depend_on_where_one_starts(text, zone, start, ahead):
     """Listed from anywhere, slots strictly increase, and an earlier start finds the same ones."""
     crontab = parse(text)
@@ -361,7 +362,7 @@ def test_slots_increase_and_do_not_depend_on_where_one_starts(text, zone, start,
 
 
 @given(schedules(), NAMED, MOMENTS)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_every_slot_shows_a_matching_time_or_stands_for_one_in_a_gap(text, zone, start):
     """The clock shows a matching time at each slot, unless the slot is that of a gap, and then it says so."""
     crontab, moment = parse(text), start

@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.model import Cron, Job, Once, TaskSpec
 from jobscheduler.timetable.definition_hash import definition_hash, has_same_slots
 from jobscheduler.timetable.timetable import timetable_of
+from tests.support.properties import examples
 
 NEW_YEAR = datetime(2031, 1, 1, tzinfo=UTC)
 
@@ -88,7 +89,7 @@ zones = st.sampled_from(["UTC", "Etc/UTC", "Europe/Berlin"])
 
 
 @given(expressions, expressions, zones, zones)
-@settings(max_examples=150)
+@examples(150)
 def test_two_schedules_with_one_hash_have_the_same_slots(one: str, other: str, zone: str, other_zone: str) -> None:
     """Whatever they look like; those that are alike are tried far more often than chance would bring them."""
     written = [job(one, zone), job(one.replace("*/2", "*"), other_zone), job(other, zone), job(one, other_zone)]

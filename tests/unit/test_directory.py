@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.sources import SourceUnavailable
 from jobscheduler.util.trust import TrustRules
 from tests.support.service import wait_until
+from tests.support.tasks import open_to_all
 
 
 @contextmanager
@@ -60,21 +62,62 @@ def test_fingerprints_differ_after_every_change(tmp_path: Path) -> None:
     assert signatures()["a.json"] != second["a.json"]
 
 
-def test_a_file_that_may_not_be_read_is_a_problem_of_its_own(tmp_path: Path) -> None:
-    """The help gives access only to the service's group, because the file may hold a password."""
+NOBODY = 65534
+
+
+def help_for_nobody(source: DirectorySource, name: str = "a.json") -> str:
+    """Return the help of a service that runs as `nobody` for a file that it may not read."""
+    with source.open() as view, as_nobody():
+        found = view.read(name)
+    assert found.problem is not None
+    assert found.problem.host_dependent
+    return str(found.problem.help)
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "expected"),
+    [
+        (0, 0o600, "as root: `chown nobody {0}` lets in `nobody` and no other user"),
+        (0, 0o000, "as root: `chown nobody {0} && chmod u+r {0}` lets in `nobody` and no other user"),
+        (NOBODY, 0o200, "`chmod u+r {0}`"),
+    ],
+)
+def test_the_help_for_a_file_that_may_not_be_read_lets_in_the_user_of_the_service_alone(
+    tmp_path: Path, owner: int, mode: int, expected: str
+) -> None:
+    """The file may hold a password, so no group is let in: all users may be in it. The command is enough."""
     path = tmp_path / "a.json"
     path.write_text("{}")
-    path.chmod(0)
-    tmp_path.chmod(0o755)
-    source = DirectorySource(tmp_path, TrustRules(65534))
+    os.chown(path, owner, 0)
+    path.chmod(mode)
+    open_to_all(tmp_path)
+    source = DirectorySource(tmp_path, TrustRules(NOBODY))
+    help_ = help_for_nobody(source)
+    assert help_ == expected.format(path)
+    subprocess.run(["sh", "-c", help_.split("`")[1]], check=True)
+    assert path.stat().st_mode & 0o077 == mode & 0o077
     with source.open() as view, as_nobody():
-        found = view.read("a.json")
+        assert view.read("a.json").raw == b"{}"
 
-    assert found.problem is not None
-    assert found.problem.help is not None
-    assert "a+r" not in found.problem.help
-    assert "`chgrp nogroup " in found.problem.help
-    assert found.problem.host_dependent
+
+@pytest.mark.parametrize(
+    ("owner", "expected"), [(0, "as root: `setfacl -m u:nobody:x {0}`"), (NOBODY, "`chmod u+x {0}`")]
+)
+def test_the_help_for_a_directory_on_the_way_leaves_it_to_its_owner(tmp_path: Path, owner: int, expected: str) -> None:
+    """It is that of somebody else for other reasons than the job files below it."""
+    closed = tmp_path / "closed"
+    (closed / "jobs.d").mkdir(parents=True)
+    os.chown(closed, owner, 0)
+    closed.chmod(0o600)
+    open_to_all(tmp_path)
+    source = DirectorySource(closed / "jobs.d", TrustRules(NOBODY))
+    with as_nobody(), pytest.raises(SourceUnavailable) as refused, source.open():
+        pass
+    help_ = str(refused.value.help)
+    assert help_.startswith(expected.format(closed))
+    subprocess.run(["sh", "-c", help_.split("`")[1]], check=True)
+    with as_nobody(), source.open() as view:
+        assert list(view.list_items()) == []
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "unreadable"])

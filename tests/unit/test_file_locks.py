@@ -16,7 +16,7 @@ import pytest
 
 from jobscheduler.runlog import LogFile
 from jobscheduler.service.directory_lock import DirectoryLock
-from jobscheduler.service.startup import StartupError
+from jobscheduler.service.errors import StartupError
 from jobscheduler.util import file_locks
 from jobscheduler.util.file_locks import LockFile, LockHeld, Locks, is_trusted, lock_holders, lock_name
 from tests.support.service import ROOT, Service, job

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobscheduler.timetable.crontab import ScheduleError, is_one_time, parse_instant
+from tests.support.properties import examples
 
 BERLIN = ZoneInfo("Europe/Berlin")
 TEN = datetime(2026, 12, 1, 10, tzinfo=UTC)
@@ -223,7 +224,7 @@ INSTANTS = st.one_of(
 @given(INSTANTS, st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Apia", "Africa/Monrovia"]))
 @example("1970-01-01T00:00", "Pacific/Apia")
 @example("9999-12-31T23:59-15:59", "UTC")
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_no_text_raises_anything_but_the_refusal(text, zone):
     """Any text is an instant within bounds or a refusal, and what a refusal suggests is accepted."""
     try:
@@ -237,7 +238,7 @@ def test_no_text_raises_anything_but_the_refusal(text, zone):
     st.datetimes(datetime(1970, 1, 2), datetime(2200, 12, 30), timezones=st.just(UTC)),  # noqa: DTZ001
     st.sampled_from(["+05:30", "-11:00"]),
 )
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_what_python_writes_is_read_back(moment, offset):
     """`isoformat` of any moment, in any zone, is the same instant, to the millisecond."""
     whole = moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -16,8 +16,8 @@ from jobscheduler.cli import options, own_service
 from jobscheduler.config import NO_FILE, load_settings, parse_settings
 from jobscheduler.config.own_paths import OwnPaths, own_paths
 from jobscheduler.config.report import settings_report, texts_of
+from jobscheduler.service.errors import StartupError
 from jobscheduler.service.own_service import make_directories, warn_of_no_lingering
-from jobscheduler.service.startup import StartupError
 
 
 @pytest.fixture

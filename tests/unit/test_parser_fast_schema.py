@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler import tasks
 from jobscheduler.jobs.parser import schema
 from jobscheduler.jobs.parser.ecma import ecma_pattern
 from jobscheduler.jobs.parser.fast_schema import compile_predicate
+from tests.support.properties import examples
 
 SCALARS = st.one_of(
     st.none(),
@@ -51,7 +52,7 @@ def test_every_keyword_of_our_own_schemas_is_compiled(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMPILED)
 @given(value=VALUES)
-@settings(max_examples=150)
+@examples(150)
 def test_the_predicate_agrees_with_jsonschema_on_any_value(name: str, value: Any) -> None:
     """Except for lists with equality of their own, which it may refuse."""
     compiled = COMPILED[name]
@@ -61,7 +62,7 @@ def test_the_predicate_agrees_with_jsonschema_on_any_value(name: str, value: Any
 
 
 @given(changes=st.dictionaries(NAMES, VALUES, max_size=3))
-@settings(max_examples=300)
+@examples(300)
 def test_the_predicate_agrees_with_jsonschema_on_a_changed_job(changes: dict[str, Any]) -> None:
     """Near valid definitions, where mistakes are likely."""
     value = {**GOOD, **changes}

@@ -15,6 +15,7 @@ import pytest
 
 from jobscheduler.runlog import LogFile, LogRefused, check_log
 from jobscheduler.runlog.query import iter_lines_newest_first
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT
 from tests.support.throwaway_users import ThrowawayUser
 
@@ -80,7 +81,7 @@ def test_a_service_does_not_start_from_a_log_that_other_users_could_have_written
     (place / "s.log.1").write_text("forged\n")
     os.chown(place / "s.log.1", alice.uid, alice.gid)
     command = [sys.executable, str(ROOT / "main.py"), "--jobs-dir", str(place / "jobs.d"), "--log-file", "s.log"]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=60, check=False)
+    done = run_program(command, cwd=place, text=True)
     assert done.returncode == 1
     assert f"`{place}/s.log.1` belongs to `{alice.name}`, not to root" in done.stderr
     assert "help: " in done.stderr
@@ -268,7 +269,7 @@ def test_a_log_that_is_not_a_regular_file_is_refused_with_its_name(place: Path, 
             log.symlink_to("/dev/null")
     (place / "jobs.d").mkdir()
     command = [sys.executable, ROOT / "main.py", "--jobs-dir", place / "jobs.d", "--log-file", log]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = run_program(command, text=True)
 
     assert done.returncode == 1
     what = KINDS.get(kind, "a device")
@@ -284,7 +285,7 @@ def test_standard_output_is_not_a_log_file_even_if_it_is_a_file(place: Path) -> 
     (place / "jobs.d").mkdir()
     command = [sys.executable, ROOT / "main.py", "--jobs-dir", place / "jobs.d", "--log-file", "/dev/stdout"]
     with (place / "out").open("wb") as out:
-        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = run_program(command, stdout=out, text=True)
 
     assert done.returncode == 1
     assert "error: the log file `/dev/stdout` is a name for what this process was started with" in done.stderr

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import Event, Record, Retry, Status
-from jobscheduler.runner import ProcessLoop, RetryAfter, Run, Runner, poller, start_queue, takeover
+from jobscheduler.runner import ProcessLoop, RetryAfter, Run, Runner, loop_ownership, poller, start_queue
 from jobscheduler.tasks.command import child
 from tests.support.tasks import (
     SLOT,
@@ -359,7 +359,7 @@ def test_a_start_that_hangs_delays_no_other_run(world: World, tmp_path: Path) ->
         others = [world.submit("echo other") for _ in range(3)]
         eventually(
             lambda: (
-                world.loop.replace_if_hung(world.loop._ownership.start_began_at + takeover.START_TIMEOUT_S + 1)
+                world.loop.replace_if_hung(world.loop._ownership.start_began_at + loop_ownership.START_TIMEOUT_S + 1)
                 or world.loop._ownership.term == 2
             )
         )
@@ -379,7 +379,10 @@ def test_a_host_without_a_thread_lets_another_take_over_later(
     with hanging_program(tmp_path) as (program, release):
         world.submit([program])
         eventually(lambda: world.loop._ownership.start_began_at)
-        first, late = world.loop._ownership.term, world.loop._ownership.start_began_at + takeover.START_TIMEOUT_S + 1
+        first, late = (
+            world.loop._ownership.term,
+            world.loop._ownership.start_began_at + loop_ownership.START_TIMEOUT_S + 1,
+        )
         with monkeypatch.context() as scarce:
             scarce.setattr(threading.Thread, "start", no_thread)
             world.loop.replace_if_hung(late)

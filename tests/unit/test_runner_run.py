@@ -12,11 +12,11 @@ import pytest
 from jobscheduler import tasks
 from jobscheduler.model import Retry, Status
 from jobscheduler.runlog import format_json, format_text
-from jobscheduler.runner import RetryAfter, Runner, TimerThread, run_once
+from jobscheduler.runner import RetryAfter, Runner, TimerThread
 from jobscheduler.runner.run import Attempt
 from jobscheduler.tasks import Outcome, Task, TaskFailed
 from tests.support.service import threads_since
-from tests.support.tasks import SLOT, Kept, Log, Pipe, eventually, in_thread, is_gone, job
+from tests.support.tasks import SLOT, Kept, Log, Pipe, eventually, in_thread, is_gone, job, run_once
 
 NOW = datetime(2026, 11, 22, 1, 0, 0, 12000, tzinfo=UTC)
 

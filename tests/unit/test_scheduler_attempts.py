@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import Service, job, wait_until
+from tests.support.fork_server import run_program
+from tests.support.service import ROOT, Service, job, wait_until
 
 RETRY = {"attempts": 4, "delay": "1h"}
 
@@ -72,12 +73,8 @@ def test_a_retry_keeps_the_definition_with_which_the_run_began(service: Service)
 
 
 def run_by_hand(service: Service) -> None:
-    import subprocess
-
-    from tests.support.service import ROOT
-
     command = [sys.executable, str(ROOT / "main.py"), "run", "a", "--socket", str(service.socket)]
-    subprocess.run(command, check=True, capture_output=True)
+    assert run_program(command).returncode == 0
 
 
 def test_a_stop_begins_no_further_attempt(service: Service) -> None:

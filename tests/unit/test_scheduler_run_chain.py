@@ -13,6 +13,7 @@ import pytest
 
 from jobscheduler.control.calling_runs import calling_runs
 from jobscheduler.scheduler.capacity import Capacity
+from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
 
@@ -30,7 +31,7 @@ def asking(service: Service, job_id: str, *more: str) -> str:
 
 
 def by_hand(service: Service, job_id: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(asking(service, job_id).split(), capture_output=True, text=True, timeout=30, check=False)
+    return run_program(asking(service, job_id).split(), text=True)
 
 
 def test_a_job_that_runs_another_and_waits_needs_no_further_worker(service: Service) -> None:
@@ -50,7 +51,7 @@ def test_a_job_that_runs_another_and_waits_needs_no_further_worker(service: Serv
         (record,) = service.words("SUCCESS", job_id=name)
         assert record["trigger"] == f"run:{middle['run_id']}"
     history = [sys.executable, str(ROOT / "main.py"), "history", "leaf", "--log-file", str(service.log)]
-    assert "by a run" in subprocess.run(history, capture_output=True, text=True, check=True).stdout
+    assert "by a run" in run_program(history, text=True).stdout
     assert service.stop() == 0
 
 
@@ -143,7 +144,7 @@ def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) 
 
     def trouble() -> list[str]:
         command = [sys.executable, str(ROOT / "main.py"), "status", "--json", "--socket", str(service.socket)]
-        output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        output = run_program(command, text=True).stdout
         return [str(one) for one in json.loads(output)["issues"]]
 
     (issue,) = wait_until(trouble)

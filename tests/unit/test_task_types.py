@@ -9,9 +9,8 @@ import pytest
 
 from jobscheduler import tasks
 from jobscheduler.model import Status
-from jobscheduler.runner import run_once
 from jobscheduler.tasks import TASK_TYPES, UnknownTask, UnusableTask, task_names, task_type
-from tests.support.tasks import SLOT, job
+from tests.support.tasks import SLOT, job, run_once
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.model import Cron, Job, Once, TaskSpec
 from jobscheduler.timetable.timetable import Timetable, timetable_of
+from tests.support.properties import examples
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -117,7 +118,7 @@ def test_the_latest_slot_of_a_span_is_found():
     st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
     st.timedeltas(timedelta(0), timedelta(days=3)),
 )
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_the_latest_slot_is_the_last_of_the_list(expression, after, length):
     """Whatever the schedule and the span, clock changes included."""
     timetable = timetable_of(job(expression))
@@ -201,7 +202,7 @@ def test_the_last_slot_of_all_may_use_its_whole_jitter():
     st.sampled_from([0.0, 0.5, 30.0, 90.0, 7200.0, 80_000.0]),
     st.datetimes(datetime(2026, 3, 27), datetime(2026, 4, 2), timezones=st.just(UTC)),  # noqa: DTZ001
 )
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_starts_come_in_order_and_lead_back_to_their_slots(expression, jitter, after):
     """The next start is the first one after a moment, whichever slot it belongs to, and knows that slot."""
     timetable = timetable_of(job(expression, jitter=jitter), "host")

@@ -15,7 +15,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.jobs.parser import ParseContext, parse
@@ -23,6 +23,7 @@ from jobscheduler.tasks import task_names, task_type
 from jobscheduler.timetable.former_zone_names import CURRENT_NAME
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone, service_zone, zone_note
 from jobscheduler.timetable.zone_rules import zone_data
+from tests.support.properties import examples
 from tests.support.zone_data import ZONE_DATA, only_zone_data_of, use_directories
 
 DATA = "/usr/share/zoneinfo"  # of a host; the tests use its names only
@@ -100,7 +101,7 @@ def test_an_unknown_name_is_refused_with_the_one_that_was_meant(name, meant):
 
 
 @given(st.text(max_size=30) | st.text(st.sampled_from(list("EuropeBrlin/._-+ 12\0")), max_size=20))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_no_name_raises_anything_but_the_refusal(name):
     """Any text is a zone or a refusal; so is any value of TZ."""
     for attempt in (lambda: get_zone(name), lambda: service_zone(None, {"TZ": name}, Path("/nowhere"))):

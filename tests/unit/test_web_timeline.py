@@ -61,37 +61,37 @@ def test_now_is_in_the_middle_and_the_edges_are_a_day_away() -> None:
 
 def test_a_run_is_a_bar_as_long_as_it_took() -> None:
     """With its time, result and duration to be read."""
-    (span,) = one(ran(12 * HOUR, 6 * HOUR)).spans
-    assert (span.left, span.width, span.kind, span.lane) == (25, 12.5, "success", 0)
-    assert span.title == "00:00:00 succeeded, 6 h"
+    (bar,) = one(ran(12 * HOUR, 6 * HOUR)).bars
+    assert (bar.left, bar.width, bar.kind, bar.lane) == (25, 12.5, "success", 0)
+    assert bar.title == "00:00:00 succeeded, 6 h"
 
 
 def test_a_run_of_no_length_is_seen_all_the_same() -> None:
     """A rectangle without width is not drawn."""
-    (span,) = one(ran(HOUR, timedelta(0))).spans
-    assert span.width > 0
+    (bar,) = one(ran(HOUR, timedelta(0))).bars
+    assert bar.width > 0
 
 
 def test_a_run_that_began_before_the_left_edge_begins_there() -> None:
     """And one that ended before is not shown."""
-    (span,) = one(ran(30 * HOUR, HOUR), ran(25 * HOUR, 2 * HOUR)).spans
-    assert (span.left, span.width) == (0, 2.08)
+    (bar,) = one(ran(30 * HOUR, HOUR), ran(25 * HOUR, 2 * HOUR)).bars
+    assert (bar.left, bar.width) == (0, 2.08)
 
 
 def test_runs_that_succeeded_one_close_behind_the_other_are_one_bar() -> None:
     """A job of every minute is a line; a gap, or a failure, ends it."""
     minutes = [ran(step * MINUTE, 2 * MINUTE / 60) for step in range(60, 0, -1)]
-    (span,) = one(*minutes).spans
-    assert span.title == "11:00:00 to 11:59:02: 60 runs succeeded, up to 2.00 s"
-    assert len(one(ran(3 * HOUR), ran(2 * HOUR)).spans) == 2
+    (bar,) = one(*minutes).bars
+    assert bar.title == "11:00:00 to 11:59:02: 60 runs succeeded, up to 2.00 s"
+    assert len(one(ran(3 * HOUR), ran(2 * HOUR)).bars) == 2
     minutes[30] = ran(30 * MINUTE, MINUTE / 60, status=Status.FAILURE)
-    assert [span.kind for span in one(*minutes).spans] == ["success", "failure", "success"]
+    assert [bar.kind for bar in one(*minutes).bars] == ["success", "failure", "success"]
 
 
 def test_runs_of_one_job_that_overlap_are_on_two_lanes() -> None:
     """A row without any has one."""
     both = one(ran(5 * HOUR, 3 * HOUR), ran(3 * HOUR, HOUR), ran(HOUR))
-    assert [(span.left, span.lane) for span in both.spans] == [(39.58, 0), (47.92, 0), (43.75, 1)]
+    assert [(bar.left, bar.lane) for bar in both.bars] == [(39.58, 0), (47.92, 0), (43.75, 1)]
     assert (both.lanes, one(ran(5 * HOUR), ran(3 * HOUR)).lanes) == (2, 1)
 
 
@@ -124,21 +124,21 @@ def test_markers_too_close_to_be_distinguished_are_one_with_their_number() -> No
 def test_an_outage_is_drawn_from_its_first_slot_to_its_last() -> None:
     """And says how many slots it was."""
     found = one(did_not(12 * HOUR, Status.MISSED, last=6 * HOUR, count=73))
-    (span,), (mark,) = found.spans, found.marks
-    assert (span.left, span.width, span.kind) == (25, 12.5, "missed")
-    assert mark.title == span.title == "00:00:00 to 06:00:00: 73 slots missed: down"
+    (bar,), (mark,) = found.bars, found.marks
+    assert (bar.left, bar.width, bar.kind) == (25, 12.5, "missed")
+    assert mark.title == bar.title == "00:00:00 to 06:00:00: 73 slots missed: down"
 
 
 def test_an_active_run_reaches_until_now() -> None:
     """One that waits has no bar yet."""
     going = ActiveRun("9e1c", NOW - 6 * HOUR, NOW - 6 * HOUR, 1)
     waiting = ActiveRun("77b0", NOW, None, 1, waiting_for="worker")
-    (span,) = one(job=status("a", going=(going, waiting))).spans
-    assert (span.left, span.width, span.kind) == (37.5, 12.5, "running")
-    assert span.title == "06:00:00 running for 6 h"
+    (bar,) = one(job=status("a", going=(going, waiting))).bars
+    assert (bar.left, bar.width, bar.kind) == (37.5, 12.5, "running")
+    assert bar.title == "06:00:00 running for 6 h"
 
 
-def test_slots_ahead_are_lines_and_too_many_become_a_span() -> None:
+def test_slots_ahead_are_lines_and_too_many_become_a_bar() -> None:
     """Those at one place are one line."""
     slots = tuple(NOW + step * HOUR for step in (6, 12))
     assert [(mark.at, mark.kind, mark.title) for mark in one(upcoming=slots).marks] == [
@@ -146,8 +146,8 @@ def test_slots_ahead_are_lines_and_too_many_become_a_span() -> None:
         (75.0, "slot", "due Mon 23 Nov 00:00:00"),
     ]
     dense = one(upcoming=tuple(NOW + step * MINUTE for step in range(1, MAX_SLOTS + 1)))
-    (span,) = dense.spans
-    assert (span.kind, span.left + span.width) == ("more", 100)
+    (bar,) = dense.bars
+    assert (bar.kind, bar.left + bar.width) == ("more", 100)
     assert len(dense.marks) < MAX_SLOTS
     assert "100 or more due" in dense.summary
 

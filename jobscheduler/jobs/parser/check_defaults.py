@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, time
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from jobscheduler.jobs.parser import schema
@@ -34,22 +34,24 @@ def check_defaults(
     fields = schema.optional_fields()
     tasks = {name: given for name, given in value.items() if name not in {*fields, *_OWN} and isinstance(given, dict)}
     job = {name: given for name, given in value.items() if name not in tasks}
-    unusable: list[Problem] = []
-    for name in [name for name in ALERTS if name in job]:
-        found = [*_problems_of_fields({name: job[name]}, context, problem_at)]
-        if found and all(problem.host_dependent for problem in found):
-            unusable += found
-            del job[name]
+    unusable = _unusable_alerts(job, context, problem_at)
+    job = {name: given for name, given in job.items() if name not in unusable}
     problems = [
         *_problems_of_fields(job, context, problem_at),
         *(problem for name in tasks for problem in _problems_of_task(name, tasks[name], context, problem_at)),
     ]
-    return Defaults(job, tasks, source, tuple(unusable)), tuple(problems[:MAX_PROBLEMS])
+    return Defaults(job, tasks, source, tuple(chain(*unusable.values()))), tuple(problems[:MAX_PROBLEMS])
+
+
+def _unusable_alerts(job: Mapping[str, Any], context: ParseContext, problem_at: ProblemAt) -> dict[str, list[Problem]]:
+    """Return the alerts that cannot run on this host although their fields are right, with their problems."""
+    alerts = {name: [*_problems_of_fields({name: job[name]}, context, problem_at)] for name in ALERTS if name in job}
+    return {name: found for name, found in alerts.items() if found and all(one.host_dependent for one in found)}
 
 
 def _problems_of_fields(job: dict[str, Any], context: ParseContext, problem_at: ProblemAt) -> Iterator[Problem]:
     """Yield the problems of fields: those of a job that says just these, each at its key."""
-    for name in set(_OWN) & set(job):
+    for name in [name for name in _OWN if name in job]:
         yield problem_at((name,), f"`{name}` cannot have a default", "each job says its own")
     fields = {name: given for name, given in job.items() if name not in _OWN}
     known = [*schema.optional_fields(), *context.task_names]

@@ -13,6 +13,8 @@ from jobscheduler.model import NO_TASK, Job, Problem
 from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util import json_text
 from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
+from jobscheduler.util.json_walk import iter_texts
+from jobscheduler.util.text import format_error
 
 _TASK_TEXTS = ("command", "cwd")
 _DASH = re.compile(r"(?:^|\s)([^\x00-\x7f])\1?[A-Za-z]")
@@ -56,7 +58,7 @@ def _characters(value: dict[str, Any]) -> Iterator[_Warning]:
     """Warn of characters that look like blanks but are not to a shell, and of dashes that do not begin an option."""
     for task in ("task", "on_failure", "on_recovery"):
         for name in _TASK_TEXTS:
-            for path, text in _texts((value.get(task) or {}).get(name), (task, name)):
+            for path, text in iter_texts((value.get(task) or {}).get(name), (task, name)):
                 yield from (
                     _Warning(
                         path,
@@ -69,13 +71,6 @@ def _characters(value: dict[str, Any]) -> Iterator[_Warning]:
                 if dash and unicodedata.category(dash[1]) == "Pd":
                     message = f"{describe_character(dash[1])}, does not begin an option"
                     yield _Warning(path, message, suggest_replacement(dash[1]))
-
-
-def _texts(value: Any, path: json_text.Path) -> Iterator[tuple[json_text.Path, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, list):
-        yield from (((*path, number), text) for number, text in enumerate(value))
 
 
 def _retry(job: Job) -> Iterator[_Warning]:
@@ -96,7 +91,7 @@ def _tasks(job: Job, context: ParseContext) -> Iterator[_Warning]:
         try:
             findings = list(context.task_type(spec.type).warnings(spec.params))
         except Exception as error:  # of another package, or ours
-            message = f"the task type cannot say what it warns of: {type(error).__name__}: {error}"
+            message = f"the task type cannot say what it warns of: {format_error(error)}"
             help_ = "this is a fault of the scheduler or of the task type; please report it"
             yield _Warning((name, "type"), message, help_)
             continue

@@ -16,7 +16,7 @@ from jobscheduler.tasks.command.oom_score import OOM_SCORE
 from jobscheduler.tasks.command.output_buffer import HeadTailBuffer
 from jobscheduler.tasks.command.posix_spawn import spawn
 from jobscheduler.tasks.command.processes import Process, read_process
-from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.tasks.command.reaper_thread import REAPER
 
 _CHUNK = 64 * 1024
 _LAST_READ = 1 << 20  # bytes that are still read after the main process has ended

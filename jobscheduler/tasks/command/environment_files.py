@@ -15,7 +15,7 @@ from typing import Any
 from jobscheduler.model import Problem
 from jobscheduler.model.errors import ProblemError
 from jobscheduler.tasks.base import FieldError
-from jobscheduler.tasks.command.processes import ATTEMPT_VAR, RUN_ID_VAR
+from jobscheduler.tasks.command.run_markers import ATTEMPT_VAR, RUN_ID_VAR
 from jobscheduler.tasks.hung_paths import GUARD
 from jobscheduler.util.environment_file import Assignment, Fault, parse_strictly
 from jobscheduler.util.hang_guard import CallHung

@@ -12,9 +12,10 @@ from jobscheduler.tasks.base import FieldError
 from jobscheduler.tasks.command.accounts import AccountExpired, NoSuchAccount, account, find_helper
 from jobscheduler.tasks.command.environment_files import file_paths
 from jobscheduler.tasks.command.job_variables import OWN_PREFIX
-from jobscheduler.tasks.command.processes import ATTEMPT_VAR, RUN_ID_VAR
-from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
+from jobscheduler.tasks.command.run_markers import ATTEMPT_VAR, RUN_ID_VAR
+from jobscheduler.util.characters import describe_character, has_half_pair, invisible_characters, suggest_replacement
 from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.util.json_walk import iter_texts
 
 # JSON Schema 2020-12 of the fields, without `type`.
 SCHEMA: Mapping[str, Any] = MappingProxyType(
@@ -136,22 +137,11 @@ def check_fields(fields: Mapping[str, Any]) -> Iterator[FieldError]:
 
 def _about_texts(fields: Mapping[str, Any]) -> Iterator[FieldError]:
     """Yield texts that the kernel or UTF-8 cannot represent. `stdin` may hold NUL, as it is not an argument."""
-    for path, text in _texts(fields):
+    for path, text in iter_texts(fields):
         if "\0" in text and path != ("stdin",):
             yield FieldError(path, "a NUL character cannot be passed to a program")
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        if has_half_pair(text):
             yield FieldError(path, "half a surrogate pair is not a character", "write both halves, or the character")
-
-
-def _texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _texts(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _texts(item, (*path, index))
 
 
 def _about_command(fields: Mapping[str, Any]) -> Iterator[FieldError]:

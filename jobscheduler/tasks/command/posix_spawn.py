@@ -4,7 +4,8 @@ Before Python 3.11.5 (Debian 12 has 3.11.2), `subprocess` holds the interpreter 
 its program (python/cpython issue 104372). That blocks all threads for a fifth of a millisecond, or for ever if the
 program or its directory is on a hung disk. `posix_spawn` of the C library is called without that lock and blocks only
 its own thread. It uses a third less processor time than any version of `subprocess`. If it cannot do a start or fails,
-`subprocess` takes over, which also gives the reason of a failure.
+`subprocess` takes over, which also gives the reason of a failure. Once Python 3.11.5 is required, only the processor
+time speaks for this module.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from jobscheduler.tasks.command.run_markers import NO_MARKERS, Known, Markers, m
 from jobscheduler.tasks.command.self_stop import stops_this_service
 from jobscheduler.tasks.command.tree_search import descendants
 from jobscheduler.tasks.command.tree_signals import MainProcess, TreeSignals
-from jobscheduler.tasks.stop_signals import Survivor
+from jobscheduler.tasks.stop_signals import UnkillableProcess
 
 QUIET_ROUNDS = 2  # in a row that find no process before the tree has ended
 
@@ -62,7 +62,7 @@ class ProcessTree:
     service. `first_scan` is set after the first whole scan. `is_over` is set when the tree has ended, or when the run
     no longer waits for it. `stops_service` is set when a member stops this very service.
 
-    Thread: that of the search, except for `abandon` and `survivors`.
+    Thread: that of the search, except for `abandon` and `unkillable`.
     """
 
     def __init__(
@@ -131,18 +131,18 @@ class ProcessTree:
         """Leave the main process alone from now on, because its pid may soon be that of another process."""
         self._is_reaped = True
 
-    def survivors(self) -> tuple[Survivor, ...]:
+    def unkillable(self) -> tuple[UnkillableProcess, ...]:
         """Return the members that are left. This reads no file, because that may be the call that hangs."""
         members = {member.pid: member for member in tuple(self._members.values())}
         main = members.pop(self._main.pid, None)
-        left = [self._survivor(member) for member in members.values()]
+        left = [self._unkillable_process(member) for member in members.values()]
         if not self._main.has_ended():
-            left.append(self._survivor(main or Process(self._main.pid, 0, 0, 0, "", name="main process")))
+            left.append(self._unkillable_process(main or Process(self._main.pid, 0, 0, 0, "", name="main process")))
         if not left and (last := self._rounds.last_found()) is not None:
-            left.append(Survivor(last.pid, last.start, last.name, "replaces itself by fork"))
+            left.append(UnkillableProcess(last.pid, last.start, last.name, "replaces itself by fork"))
         return tuple(left)
 
-    def _survivor(self, process: Process) -> Survivor:
+    def _unkillable_process(self, process: Process) -> UnkillableProcess:
         is_refused = self.signals.was_refused(process)
         reason = "not permitted" if is_refused else "waits for a device" if process.state == "D" else "does not end"
-        return Survivor(process.pid, process.start, process.name, reason)
+        return UnkillableProcess(process.pid, process.start, process.name, reason)

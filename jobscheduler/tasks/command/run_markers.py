@@ -34,7 +34,6 @@ RUN_ID_VAR = "JOB_RUN_ID"  # environment variable that identifies the processes 
 ATTEMPT_VAR = "JOB_ATTEMPT"  # tells the processes of an attempt from those that an earlier one left behind
 
 HEAD_BYTES = 4096  # read of each environment
-
 MAX_ENVIRONMENT_BYTES = 128 * 1024  # read of a long environment when time allows
 
 READ_TIMEOUT_S = 0.25  # after which a read is given up; the usual one takes 0.00002
@@ -71,7 +70,7 @@ _STATUS_BYTES = 1024  # of /proc/PID/status, enough for the line of the user
 def read_markers(pid: int, size: int = MAX_ENVIRONMENT_BYTES) -> Markers | None:
     """Read the markers of a process. Return None if its environment is empty, as it is while a process starts."""
     try:
-        start = _start(f"/proc/{pid}/environ", size)
+        start = read_start(f"/proc/{pid}/environ", size)
     except OSError:  # it has ended, or we may not read it and so may not signal it
         return NO_MARKERS
     if not start:
@@ -87,13 +86,14 @@ def read_markers(pid: int, size: int = MAX_ENVIRONMENT_BYTES) -> Markers | None:
 def _real_user_of(pid: int) -> int | None:
     """Return the real user of a process. The owner of its /proc directory would be root for many processes."""
     try:
-        match = _UID.search(_start(f"/proc/{pid}/status", _STATUS_BYTES))
+        match = _UID.search(read_start(f"/proc/{pid}/status", _STATUS_BYTES))
     except OSError:
         return None
     return int(match[1]) if match else None
 
 
-def _start(path: str, size: int) -> bytes:
+def read_start(path: str, size: int) -> bytes:
+    """Return the first bytes of a file, with one read: /proc then shows one state of its process."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, size)

@@ -11,20 +11,20 @@ from typing import Any, ClassVar
 from jobscheduler.model import LogValue
 from jobscheduler.tasks.base import Context, FieldError, Outcome, ProcessTask, StartFailedTemporarily, TaskFailed
 from jobscheduler.tasks.command.accounts import NoSuchAccount, account, encode_environment, environment, wrap_command
+from jobscheduler.tasks.command.background_pipes import MAX_PIPES_OF_JOB
 from jobscheduler.tasks.command.child import ChildProcess, SpawnSpec
 from jobscheduler.tasks.command.environment_files import unusable_files
 from jobscheduler.tasks.command.errors import describe_error, in_words_of_helper, is_transient
 from jobscheduler.tasks.command.fields import SCHEMA, check_fields
 from jobscheduler.tasks.command.helpers import HELPERS_STATUS, failed_helper, helper_error
 from jobscheduler.tasks.command.job_variables import JobVariables
-from jobscheduler.tasks.command.pipe_drain import MAX_PIPES_OF_JOB
-from jobscheduler.tasks.command.processes import ATTEMPT_VAR, RUN_ID_VAR
-from jobscheduler.tasks.command.reaper import REAPER
+from jobscheduler.tasks.command.reaper_thread import REAPER
+from jobscheduler.tasks.command.run_markers import ATTEMPT_VAR, RUN_ID_VAR
 from jobscheduler.tasks.command.tree_killer import TreeKiller
 from jobscheduler.tasks.command.waiter import ProcessWaiter
 from jobscheduler.tasks.command.warnings import command_warnings
 from jobscheduler.tasks.hung_paths import ACTIVE_STARTS, check_paths
-from jobscheduler.tasks.stop_signals import Survivor
+from jobscheduler.tasks.stop_signals import UnkillableProcess
 from jobscheduler.util.hang_guard import CallHung
 from jobscheduler.util.instants import format_instant
 
@@ -196,15 +196,15 @@ class RunningCommand:
 
     def wait(self) -> Outcome:
         """Wait until the main process has ended, or end its whole tree when the run has to stop."""
-        survivors: tuple[Survivor, ...] = ()
+        unkillable: tuple[UnkillableProcess, ...] = ()
         try:
             with ProcessWaiter(self._child, self._context) as waiting:
                 if (not waiting.wait() or self._context.stop_requested) and (killer := self._tree_killer()):
-                    survivors = killer.wait(waiting.pause)
+                    unkillable = killer.wait(waiting.pause)
         except BaseException:
             self._close()
             raise
-        return self.collect(survivors)
+        return self.collect(unkillable)
 
     def _close(self) -> int | None:
         if self._spec.program is not None:
@@ -215,12 +215,12 @@ class RunningCommand:
                 self._killer.tree.abandon()
         return self._child.close(self._context.job_id)
 
-    def collect(self, survivors: Sequence[Survivor] = ()) -> Outcome:
-        """Release the command and return its outcome. `survivors` are its processes that could not be ended."""
+    def collect(self, unkillable: Sequence[UnkillableProcess] = ()) -> Outcome:
+        """Release the command and return its outcome. `unkillable` are its processes that could not be ended."""
         status, output = self._close(), self._child.output.kept().text
         details = (*_status_details(status), *self._background_details())
-        if survivors:
-            raise _unended(survivors, Outcome(details, output))
+        if unkillable:
+            raise _unended(unkillable, Outcome(details, output))
         if self._context.reason == "shutdown" and self._killer is not None and self._killer.tree.stops_service:
             raise TaskFailed(_INHERITED_IDS, reason="exit", outcome=Outcome(details, output))
         if status is not None and self._spec.program is not None:
@@ -272,10 +272,10 @@ def _status_details(status: int | None) -> tuple[tuple[str, LogValue], ...]:
     return (("signal", _signal_name(-status)),) if status < 0 else (("exit_code", status),)
 
 
-def _unended(survivors: Sequence[Survivor], outcome: Outcome) -> TaskFailed:
+def _unended(unkillable: Sequence[UnkillableProcess], outcome: Outcome) -> TaskFailed:
     """Return a failure that names the processes that survived KILL."""
-    names = ", ".join(map(str, survivors[:_MAX_NAMED])) + (", ..." if len(survivors) > _MAX_NAMED else "")
-    message = f"{len(survivors)} of its processes could not be ended: {names}"
+    names = ", ".join(map(str, unkillable[:_MAX_NAMED])) + (", ..." if len(unkillable) > _MAX_NAMED else "")
+    message = f"{len(unkillable)} of its processes could not be ended: {names}"
     return TaskFailed(message, reason="exit", outcome=outcome)
 
 

@@ -7,7 +7,7 @@
 3. The search (`tree_search.py`) scans for further members of the tree (`process_tree.py`) again and again, and each is
    signalled once (`tree_signals.py`). It ends after `QUIET_ROUNDS` in a row without a process, because a dying process
    may have forked since it was found. A process that replaces itself too fast to be caught within the wait of 4 is
-   named as a survivor. Without the first scan, TERM goes to the whole group of the main process instead.
+   named as unkillable. Without the first scan, TERM goes to the whole group of the main process instead.
 4. `TreeKiller.wait` waits for the end, no longer than the grace and `KILL_TIMEOUT_S`.
 
 Invariant: 1, 2 and 4 need neither /proc nor a lock that another thread may hold for longer than it takes to send a
@@ -25,7 +25,7 @@ from jobscheduler.tasks.command.process_tree import ProcessTree
 from jobscheduler.tasks.command.processes import KILL_TIMEOUT_S, TERM_GRACE_S, Process
 from jobscheduler.tasks.command.tree_search import SEARCH, TreeSearch
 from jobscheduler.tasks.command.tree_signals import MainProcess
-from jobscheduler.tasks.stop_signals import StopSignals, Survivor
+from jobscheduler.tasks.stop_signals import StopSignals, UnkillableProcess
 
 SCAN_DELAY_S = 0.25  # that TERM waits for the first scan and a reader; the usual wait takes 0.002
 
@@ -38,7 +38,7 @@ _KILL = (signal.SIGKILL,)
 class TreeKiller:
     """Ends the tree of one attempt. `main`, `marker`, `notice` and `owner` make the `ProcessTree`.
 
-    `signals` gets the instants at which TERM and KILL were sent, and the survivors.
+    `signals` gets the instants at which TERM and KILL were sent, and the unkillable processes.
 
     Thread: any thread may call `begin`, and only the first call counts.
     """
@@ -87,8 +87,8 @@ class TreeKiller:
         self.tree.signals.send(_KILL, group=True)
         self._signals.kill_sent = time.monotonic()
 
-    def wait(self, pause: Callable[[float], object]) -> tuple[Survivor, ...]:
-        """Wait until the tree has ended or cannot be ended. Return the survivors.
+    def wait(self, pause: Callable[[float], object]) -> tuple[UnkillableProcess, ...]:
+        """Wait until the tree has ended or cannot be ended. Return its unkillable processes.
 
         `pause` gets the seconds between two checks; it reads the last output meanwhile.
         """
@@ -110,8 +110,8 @@ class TreeKiller:
         elif self._signals.kill_sent is None and now > self._signals.term_sent + TERM_GRACE_S + _LATE_SIGNAL_S:
             self._kill()
 
-    def _give_up(self) -> tuple[Survivor, ...]:
-        survivors = self.tree.survivors()
+    def _give_up(self) -> tuple[UnkillableProcess, ...]:
+        unkillable = self.tree.unkillable()
         self.tree.is_over.set()
-        self._signals.survivors = survivors
-        return survivors
+        self._signals.unkillable = unkillable
+        return unkillable

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
-from jobscheduler.tasks.command.adopted import ADOPTED
+from jobscheduler.tasks.command.adopted_processes import ADOPTED
 from jobscheduler.tasks.command.processes import Process, children_of, read_process
 from jobscheduler.tasks.command.run_markers import MARKERS, Known, MarkerReader, Markers
 

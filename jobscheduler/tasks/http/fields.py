@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, quote, quote_plus, unquote, unquote_plus, 
 
 from jobscheduler.tasks.base import FieldError
 from jobscheduler.util import durations
-from jobscheduler.util.characters import describe_character, invisible_characters
+from jobscheduler.util.characters import describe_character, has_half_pair, invisible_characters
 
 TIMEOUT = 60.0  # seconds for the whole request, unless the job sets it
 
@@ -154,15 +154,6 @@ def url_secrets(url: SplitResult) -> Iterator[str]:
         yield from (text, percent_encode(text), plain, form, quote(plain, safe=""), quote_plus(form))
 
 
-def iter_strings(value: object) -> Iterator[str]:
-    """Yield every string in a JSON value, except names."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from iter_strings(item)
-
-
 def is_valid_host(name: str) -> bool:
     """Return whether the resolver accepts the name. For an invalid one it raises `ValueError`, not `OSError`."""
     try:
@@ -192,7 +183,7 @@ def _about_timeout(timeout: float | str) -> Iterator[FieldError]:
 
 def _has_half_pair(value: Any) -> bool:
     if isinstance(value, str):
-        return any("\ud800" <= character <= "\udfff" for character in value)
+        return has_half_pair(value)
     if isinstance(value, Mapping):
         return any(map(_has_half_pair, (*value.keys(), *value.values())))
     return isinstance(value, list) and any(map(_has_half_pair, value))

@@ -20,8 +20,9 @@ from jobscheduler.tasks.base import Alert, Context, FieldError, Outcome, Task, T
 from jobscheduler.tasks.http.canceller import Canceller
 from jobscheduler.tasks.http.deadline import Deadline
 from jobscheduler.tasks.http.errors import describe_error
-from jobscheduler.tasks.http.fields import SCHEMA, TIMEOUT, check_fields, is_valid_host, iter_strings, url_secrets
+from jobscheduler.tasks.http.fields import SCHEMA, TIMEOUT, check_fields, is_valid_host, url_secrets
 from jobscheduler.util.durations import parse_duration
+from jobscheduler.util.json_walk import iter_texts
 
 if TYPE_CHECKING:
     from jobscheduler.tasks.http.client import Request, Response
@@ -55,7 +56,7 @@ class HttpRequest(Task):
             if name.lower() not in _HARMLESS:
                 yield from (value, value.partition(" ")[2])
         yield from url_secrets(url)
-        yield from iter_strings((self.fields.get("body"), self.fields.get("json")))
+        yield from (text for _, text in iter_texts((self.fields.get("body"), self.fields.get("json"))))
 
     def run(self, context: Context) -> Outcome:
         """Make the request.
@@ -180,7 +181,7 @@ def _joined(base: SplitResult, location: str) -> SplitResult:
         if url.scheme in ("http", "https") and url.hostname and is_valid_host(url.hostname) and url.port != 0:
             return url
     except ValueError:
-        pass
+        pass  # not a URL: refused like one of another scheme
     raise TaskFailed("redirected to an address that is not HTTP", reason="http")
 
 

@@ -25,6 +25,7 @@ from jobscheduler.timetable.crontab.parser import (
     SyntaxFault,
     parse_expression,
 )
+from jobscheduler.timetable.crontab.simplest_form import simplest
 from jobscheduler.timetable.crontab.suggestion import NoSuggestion, Suggestion
 from jobscheduler.timetable.crontab.years import Years, parse_years
 
@@ -134,6 +135,7 @@ def _field(word: str, field: Field, dialect: Dialect) -> str:
 
 
 def _item(item: str, field: Field, dialect: Dialect) -> str:
+    """Translate an item of another field than weekdays: minute `10/15` is `10-59/15`, hour `22-1` is `22,23,0,1`."""
     if field is DAY and item.upper() == "L":
         return "L"
     if field is DAY and "W" in item.upper():
@@ -155,6 +157,7 @@ def _item(item: str, field: Field, dialect: Dialect) -> str:
 
 
 def _weekday(item: str, dialect: Dialect) -> str:
+    """Translate an item of the weekdays: in Quartz `2-6` is `1-5`, `6L` is `5L`, and `7-2` is `6,0,1`."""
     if item.upper() == "L" and dialect is not SPRING:
         return "6"  # the last day of the week
     if special := _NTH.fullmatch(item):
@@ -222,63 +225,3 @@ def _day(text: str, dialect: Dialect) -> str:
     """Write one weekday: keep a name, convert a number to the crontab numbering."""
     number = _weekday_number(_count(text, dialect), dialect)
     return text if text.isalpha() else str(number)
-
-
-# --- Jenkins -------------------------------------------------------------------------------------------
-
-_HASH = re.compile(r"[Hh](?:\((?P<low>[0-9]+)-(?P<high>[0-9]+)\))?(?:/(?P<step>[0-9]+))?")
-JITTER = "to spread jobs over time, give them a `jitter`"
-
-
-def from_jenkins(words: Sequence[str]) -> Suggestion | None:
-    """Translate a line with `H`, which lets Jenkins pick a number, using the first number; None without `H`.
-
-    Raises:
-        NoSuggestion: the line restricts both day fields, where Jenkins wants both to match and here either may. Or
-            Jenkins refuses the line.
-
-    """
-    if len(words) != 5 or not any(_HASH.fullmatch(item) for word in words for item in word.split(",")):
-        return None
-    if not any(words[position] in ("*", "H/1", "h/1") for position in (2, 4)):
-        raise NoSuggestion(notes=("in Jenkins a day must match both day fields, here one of the two",))
-    fields = [
-        ",".join(_without_hash(item, field) for item in word.split(","))
-        for word, field in zip(words, FIELDS[1:], strict=True)
-    ]
-    return Suggestion(" ".join(fields), None, ("`H` lets Jenkins pick a number; this is the first one", JITTER))
-
-
-def _without_hash(item: str, field: Field) -> str:
-    match = _HASH.fullmatch(item)
-    if match is None:
-        return item
-    highest = 28 if field is DAY else 6 if field is WEEKDAY else field.high
-    low, high = match["low"] or str(field.low), match["high"] or str(highest)
-    if not field.low <= int(low) <= int(high) <= field.high:
-        raise NoSuggestion
-    if match["step"] and not 1 <= int(match["step"]) <= int(high) - int(low) + 1:
-        raise NoSuggestion
-    return f"{low}-{high}/{match['step']}" if match["step"] else low
-
-
-# --- the simplest form -----------------------------------------------------------------------------------
-
-
-def simplest(text: str, written: Sequence[str] = ()) -> str:
-    """Write `*/5` for `0-59/5` where the meaning is the same, except in fields `written` so by the user."""
-    words = text.split()
-    fields = FIELDS[-len(words) :]
-    for position, field in enumerate(fields):
-        start = f"{field.low}-{6 if field is WEEKDAY else field.high}/"
-        if words[position].startswith(start) and words[position] not in written:
-            starred = [*words[:position], "*/" + words[position].removeprefix(start), *words[position + 1 :]]
-            words = starred if _same(" ".join(starred), " ".join(words)) else words
-    return " ".join(words)
-
-
-def _same(first: str, second: str) -> bool:
-    try:
-        return parse_expression(first) == parse_expression(second)
-    except SyntaxFault:
-        return False

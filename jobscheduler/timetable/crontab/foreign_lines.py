@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from jobscheduler.timetable.crontab.dialects import AWS, from_dialect, from_jenkins, one_day_field
+from jobscheduler.timetable.crontab.dialects import AWS, from_dialect, one_day_field
 from jobscheduler.timetable.crontab.full_names import shorten_names
+from jobscheduler.timetable.crontab.jenkins import from_jenkins
 from jobscheduler.timetable.crontab.ordinals import from_ordinals
 from jobscheduler.timetable.crontab.parser import MONTH_NAMES, WEEKDAY_NAMES, SyntaxFault, parse_expression
 from jobscheduler.timetable.crontab.suggestion import NoSuggestion, Suggestion

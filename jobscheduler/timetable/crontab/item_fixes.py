@@ -28,7 +28,7 @@ from jobscheduler.timetable.crontab.unknown_items import NO_FORM, find_form
 
 
 def fix_empty(text: str, fault: SyntaxFault) -> str:
-    """Drop the empty items of a list."""
+    """Drop the empty items of a list: `1,,5` is `1,5`."""
     items = ",".join(filter(None, fault.word.text.split(",")))
     if not items:
         raise NoSuggestion
@@ -36,7 +36,7 @@ def fix_empty(text: str, fault: SyntaxFault) -> str:
 
 
 def fix_single_step(text: str, fault: SyntaxFault) -> str:
-    """Write the range: `5/20` is `5-59/20`. A star would change the day rule and the effect of clock changes."""
+    """Write the range: minute `5/20` is `5-59/20`. A star would change the day rule and what clock changes do."""
     field = fault.field or WEEKDAY
     first, step = fault.word.text.split("/")
     low = field.names[first.lower()] if first.lower() in field.names else int(first) if first.isdigit() else -1
@@ -68,7 +68,7 @@ def _weekday_step(first: str, low: int, step: int, text: str, fault: SyntaxFault
 
 
 def fix_backwards(text: str, fault: SyntaxFault) -> str:
-    """Wrap around the end of the hour, day, month, year or week, as `22-2` does in other crons."""
+    """Wrap around the end of the field, as other crons do: hour `22-2` is `22-23,0-2`, `22-2/2` is `22,0,2`."""
     field = fault.field or WEEKDAY
     span, _, step = fault.word.text.partition("/")
     low, high = span.split("-")
@@ -93,7 +93,7 @@ def _as_written(field: Field, number: int, like: str) -> str:
 
 
 def fix_step(text: str, fault: SyntaxFault) -> str:
-    """Cut a step that is too large to the field's length: both match only the first number."""
+    """Cut a step that no number can be to the field's length: minute `*/9999999999` is `*/60`, which matches only 0."""
     field = fault.field or WEEKDAY
     base, _, step = fault.word.text.partition("/")
     if int(step) == 0:
@@ -102,7 +102,7 @@ def fix_step(text: str, fault: SyntaxFault) -> str:
 
 
 def fix_name(text: str, fault: SyntaxFault) -> str:
-    """Move the name to its own field, else find the name with the closest spelling."""
+    """Move the name to its own field, else find the name with the closest spelling: month `fbe` is `feb`."""
     field = fault.field or WEEKDAY
     names = re.findall(r"[A-Za-z]{3}", fault.word.text)
     other = next((f for f in (MONTH, WEEKDAY) if all(name.lower() in f.names for name in names)), None)
@@ -116,7 +116,7 @@ def fix_name(text: str, fault: SyntaxFault) -> str:
 
 
 def fix_range(text: str, fault: SyntaxFault) -> str:
-    """Write the 60th minute or the 24th hour as the 0th where that is the same; cut a range that is too long.
+    """Write the 60th minute or the 24th hour as the 0th where that is the same; cut a range: hour `0-24` is `0-23`.
 
     A number is never replaced by the nearest one: a 32nd day is not the 31st.
     """

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jobscheduler.timetable.crontab.ascii import to_ascii
-from jobscheduler.timetable.crontab.dialects import simplest
 from jobscheduler.timetable.crontab.foreign_lines import to_crontab
 from jobscheduler.timetable.crontab.item_fixes import (
     fix_backwards,
@@ -23,6 +22,7 @@ from jobscheduler.timetable.crontab.item_fixes import (
 )
 from jobscheduler.timetable.crontab.line_fixes import fault_of, fix_count, fix_macro, fix_never
 from jobscheduler.timetable.crontab.parser import SyntaxFault, split_words
+from jobscheduler.timetable.crontab.simplest_form import simplest
 from jobscheduler.timetable.crontab.suggestion import NoSuggestion, Suggestion
 
 _MAX_FAULTS = 60  # faults of one line that are fixed

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from jobscheduler.timetable.crontab.dialects import JITTER
 from jobscheduler.timetable.crontab.full_names import shorten_names
+from jobscheduler.timetable.crontab.jenkins import JITTER
 from jobscheduler.timetable.crontab.parser import DAY, WEEKDAY, Field
 
 DEBIAN_IGNORES = "Debian's cron accepts this and ignores the part it does not understand"

@@ -1,0 +1,110 @@
+"""Open what listens for clients: the control socket and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial
+
+from jobscheduler.control.administration import Administration
+from jobscheduler.control.last_record_loader import LastRecordLoader
+from jobscheduler.control.logged_runs import LoggedRuns
+from jobscheduler.control.output_api import OutputService
+from jobscheduler.control.past_runs import PastRuns
+from jobscheduler.control.requested_runs import RequestedRuns
+from jobscheduler.control.routes import build_app
+from jobscheduler.control.run_finder import RunFinder
+from jobscheduler.control.server import ControlServer, ListenError
+from jobscheduler.control.service import ControlService
+from jobscheduler.control.service_view import LiveServiceView
+from jobscheduler.control.snapshot_builder import SnapshotBuilder
+from jobscheduler.model import EventLogger, Level, Problem
+from jobscheduler.service.errors import StartupError
+from jobscheduler.service.guarded_calls import entered
+from jobscheduler.service.open_log import OpenLog
+from jobscheduler.service.optional_parts import PAGE
+from jobscheduler.service.parts import Parts
+from jobscheduler.service.supervision import Supervision
+from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.web import WebServer
+
+
+def open_listeners(
+    parts: Parts, supervision: Supervision, opened: OpenLog, stack: ExitStack
+) -> Callable[[float], None]:
+    """Open the control socket, and the page if the settings ask for it; return the maintenance of the socket."""
+    issues = supervision.issues
+    checked, settings, stats = parts.checked, parts.checked.settings, parts.stats
+    ask_log = partial(parts.checked.guard.call, checked.log_name)
+    recent = parts.recent if checked.has_page else None
+    snapshots = SnapshotBuilder(
+        settings,
+        parts.scheduler,
+        parts.reconciler,
+        stats,
+        issues,
+        LastRecordLoader(settings.log_file, settings.log_backups, stats, recent, ask_log),
+        jobs_dir=str(checked.directory or ""),
+        database=str(checked.database),
+        alerts=parts.alerts.waiting,
+        notes=opened.notes,
+    )
+    stored, requested = parts.outputs.stored(), RequestedRuns(parts.scheduler.active_run)
+    logged = LoggedRuns(settings.log_file, settings.log_backups, ask=ask_log, kept=opened.kept)
+    finder = RunFinder(parts.scheduler, stats, requested, logged, stored)
+    outputs = OutputService(finder, stored, lambda: list(parts.reconciler.active_state()[0]))
+    control = ControlService(snapshots, parts.scheduler, parts.reconciler, parts.log.event, requested, stored)
+    maintain_control = _open_control(parts, supervision, control, outputs, stack)
+    view = LiveServiceView(
+        settings,
+        snapshots,
+        parts.scheduler,
+        stats,
+        issues,
+        parts.recent,
+        PastRuns(logged, stored, requested),
+        ask_log,
+        opened.kept,
+    )
+    _open_page(parts, view, stack)
+    return maintain_control
+
+
+def _open_control(
+    parts: Parts, supervision: Supervision, service: ControlService, outputs: OutputService, stack: ExitStack
+) -> Callable[[float], None]:
+    """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
+    log, guard, path = parts.log, parts.checked.guard, parts.checked.settings.socket
+    name = f"the control socket `{path}`"
+    administration = Administration(supervision.live.report, supervision.reloads, log.event)
+    report = partial(_report_error, log.event)
+    app = build_app(service, administration, outputs, report)
+    try:
+        control = stack.enter_context(entered(guard, name, ControlServer(path, app)))
+    except (ListenError, StartupError) as error:
+        log.event(Level.WARNING, "control.unavailable", problem=error.problem.message, help=error.problem.help)
+        return lambda now: None
+
+    def maintain(now: float) -> None:
+        with suppress(CallHung):
+            guard.call(name, partial(control.maintain, now))
+
+    return maintain
+
+
+def _report_error(log_event: EventLogger, problem: str) -> None:
+    log_event(Level.ERROR, "control.failed", problem=problem)
+
+
+def _open_page(parts: Parts, view: LiveServiceView, stack: ExitStack) -> None:
+    """Start the web server if the settings ask for it, and log its URL; `WebServer` warns if it cannot bind."""
+    address = parts.checked.settings.http
+    if address is None or not parts.checked.has_page:
+        return
+    web = stack.enter_context(WebServer(address, view, token=parts.checked.web_token))
+    if web.error is not None:
+        parts.checked.optional.note(PAGE, [Problem(web.error, help="is the port taken? `--http` names another")])
+    else:
+        host, port = web.address
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        parts.log.event(Level.INFO, "page.served", url=url)

@@ -1,0 +1,99 @@
+"""Reap orphans that this process has adopted, and drain output pipes that ended runs left open.
+
+One thread serves all runs and exists only while there is work. In the first process of a container it stays, because
+that process adopts the orphans of other programs, too.
+
+1. A background process may write to the pipe of its ended run for ever. The thread reads and discards the output, so
+   that the write neither blocks nor fails (`BackgroundPipes`).
+2. Once a second it reaps the orphans that have ended (`OrphanReaper`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+
+from jobscheduler.tasks.command.background_pipes import BackgroundPipes
+from jobscheduler.tasks.command.orphan_reaper import OrphanReaper
+
+SCAN_INTERVAL_S = 1.0  # between two scans for orphans
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class ReaperThread:
+    """The thread that serves orphans and pipes. Use the instance `REAPER`, as one process is the parent of all."""
+
+    def __init__(self) -> None:
+        self.orphans = OrphanReaper()
+        self.pipes = BackgroundPipes()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._requested = False
+        self._subreaper = False
+
+    def start(self) -> AbstractContextManager[Callable[[int], None]]:
+        """Return a context manager for the start of a main process. It yields `register`, to call with the pid.
+
+        From then until `forget` the pid is left alone. The first call makes this process the parent of orphans.
+        """
+        self._become_subreaper()
+        return self.orphans.start()
+
+    def take_over(self, pipe: int | None, job_id: str = "") -> None:
+        """Take over from a run that has reaped its main process. `pipe` is its output if that is still open."""
+        if pipe is not None:
+            self.pipes.add(pipe, job_id)
+        if pipe is not None or self.orphans.may_exist():
+            self._watch()
+
+    def keep_reaping(self) -> None:
+        """Reap orphans before and between runs, too, if this is the first process of a container."""
+        if os.getpid() == 1:
+            self._watch()
+
+    def _become_subreaper(self) -> None:
+        if not self._subreaper:
+            self._subreaper = True
+            with suppress(OSError, AttributeError):
+                ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def _watch(self) -> None:
+        with self._lock:
+            self._requested = True
+            if self._thread is None:
+                self._start_thread()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name="reaper", daemon=True)
+        with suppress(RuntimeError):  # the host has no thread left: the next run that ends tries again
+            thread.start()
+            self._thread = thread
+
+    def _work(self) -> None:
+        while not self.pipes.open():
+            time.sleep(0.1)  # no descriptor left
+        self.orphans.reap()
+        while True:
+            next_scan = time.monotonic() + SCAN_INTERVAL_S
+            while time.monotonic() < next_scan and not self.pipes.discard(SCAN_INTERVAL_S):
+                pass
+            if not self._has_work():
+                return
+
+    def _has_work(self) -> bool:
+        """Return whether work is left. If not, the thread ends, and the next `take_over` starts another."""
+        self._requested = False
+        orphans = self.orphans.reap()
+        with self._lock:
+            if orphans or self._requested or os.getpid() == 1 or not self.pipes.close():
+                return True
+            self._thread = None
+            return False
+
+
+REAPER = ReaperThread()  # the only one in this process
