@@ -1,6 +1,6 @@
 r"""The outputs of attempts as they stand in files: a line about the attempt, then what it printed.
 
-    === 2026-11-30T01:00:00.012Z run=5f3c2a9d0b1e attempt=1 ended=2026-11-30T01:00:01.216Z bytes=5 ===
+    === 2026-11-30T01:00:00.012Z run=5f3c2a9d0b1e attempt=1 took=1.204 bytes=5 ===
     done
 
 An entry is found by its number of bytes, so an output that looks like such a line forges nothing. An output that does
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from jobscheduler.model import AttemptOutput, StoredAttempt
 from jobscheduler.model.output import split_text
@@ -19,7 +19,7 @@ from jobscheduler.util.instants import format_instant_ms
 
 _HEADER = re.compile(
     rb"=== (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) run=([0-9a-z]{1,64}) attempt=(\d{1,9})"
-    rb"(?: ended=(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z))?"
+    rb"(?: took=(\d{1,12}\.\d{3}))?"
     rb"(?: bytes=(\d{1,12})(?: left_out=(\d{1,18}) head=(\d{1,9}))?)? ===\n"
 )
 
@@ -28,8 +28,8 @@ def encode(output: AttemptOutput) -> bytes:
     """Return the entry of an output."""
     text, missing = output.kept.text, output.kept.missing
     cut = f" left_out={missing} head={len(output.kept.head)}" if missing else ""
-    ended = "" if output.ended is None else f" ended={format_instant_ms(output.ended)}"
-    header = f"{_beginning(output)}{ended} bytes={len(text)}{cut} ===\n"
+    took = "" if output.ended is None else f" took={max(0.0, (output.ended - output.began).total_seconds()):.3f}"
+    header = f"{_beginning(output)}{took} bytes={len(text)}{cut} ===\n"
     return header.encode() + text + (b"" if text.endswith(b"\n") else b"\n")
 
 
@@ -49,8 +49,9 @@ def decode(data: bytes) -> Iterator[StoredAttempt]:
         missing, head = int(match[6] or 0), int(match[7] or 0)
         kept = split_text(text, missing, head)
         if kept is not None:
-            ended = None if match[4] is None else _instant(match[4])
-            yield StoredAttempt(match[2].decode(), int(match[3]), _instant(match[1]), ended, kept)
+            began = datetime.fromisoformat(match[1].decode()).astimezone(UTC)
+            ended = None if match[4] is None else _later(began, float(match[4]))
+            yield StoredAttempt(match[2].decode(), int(match[3]), began, ended, kept)
 
 
 def whole_size(data: bytes) -> int:
@@ -70,5 +71,8 @@ def _frames(data: bytes) -> Iterator[tuple[re.Match[bytes], int, int, int]]:
         yield match, start, end, stop
 
 
-def _instant(text: bytes) -> datetime:
-    return datetime.fromisoformat(text.decode()).astimezone(UTC)
+def _later(at: datetime, seconds: float) -> datetime | None:
+    try:
+        return at + timedelta(seconds=seconds)
+    except OverflowError:
+        return None

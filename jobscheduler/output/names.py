@@ -11,8 +11,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from jobscheduler.util.instants import format_instant
-
 TEMPORARY = ".new"  # the file that a writer makes before it gives it its name
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -32,7 +30,8 @@ class OutputName:
 
 def day_of(at: datetime) -> str:
     """Return the folder of the runs that began on the day of an instant."""
-    return format_instant(at)[:10]
+    at = at.astimezone(UTC)
+    return f"{at.year:04}-{at.month:02}-{at.day:02}"
 
 
 def parse_day(name: str) -> date | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from jobscheduler.model import AttemptOutput
 from jobscheduler.output.entries import encode, encode_open, whole_size
@@ -88,9 +87,11 @@ class OutputStore:
 
     def write(self, outputs: Sequence[AttemptOutput]) -> Iterator[Sequence[AttemptOutput]]:
         """Write the outputs of ended attempts. Yield those that were written, each time that some were."""
-        small = [output for output in outputs if output.kept.total < SMALL_BYTES]
-        for (day, job_id), of_job in groupby(sorted(small, key=_place), key=_place):
-            together = list(of_job)
+        small: dict[tuple[str, str], list[AttemptOutput]] = {}
+        for output in outputs:
+            if output.kept.total < SMALL_BYTES:
+                small.setdefault((day_of(output.run_started), output.job_id), []).append(output)
+        for (day, job_id), together in small.items():
             self._append(day, job_id, b"".join(map(encode, together)))
             for output in together if self._live else ():
                 self._remove_live(output)
@@ -138,7 +139,3 @@ class OutputStore:
                 break
             number += 1
         return number
-
-
-def _place(output: AttemptOutput) -> tuple[str, str]:
-    return day_of(output.run_started), output.job_id

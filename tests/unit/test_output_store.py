@@ -206,7 +206,7 @@ def test_an_entry_that_a_crash_cut_is_dropped_before_the_next(world: World) -> N
 def test_a_full_file_of_a_day_is_followed_by_another(world: World) -> None:
     """Also after a restart."""
     world.write(printed(b"one\n"))
-    (world.path / DAY / "a.txt").write_bytes(encode(printed(b"one\n")) * 11_000)
+    (world.path / DAY / "a.txt").write_bytes(encode(printed(b"one\n")) * 13_000)
     world.write(printed(b"two\n", run_id="bbbb"))
     world.restart()
     world.write(printed(b"three\n", run_id="cccc"))
