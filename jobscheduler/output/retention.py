@@ -37,6 +37,17 @@ class StoredFile:
     written: float
 
 
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """What is about to be written at most: bytes of disk blocks, and files."""
+
+    size: int = 0
+    files: int = 0
+
+
+NOTHING = Coming()
+
+
 def on_disk(size: int) -> int:
     """Return the bytes of the disk blocks of a file of so many bytes."""
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
@@ -94,13 +105,23 @@ class Retention:
         self._bytes -= on_disk(size)
         self._files -= 1
 
-    def is_due(self, elapsed: float) -> bool:
-        """Return whether a sweep has to be made. `elapsed` is a clock that is never set."""
-        is_over = self._bytes > self._limits.max_bytes or self._files > self._limits.max_files
-        return is_over or elapsed >= self._due
+    def is_due(self, elapsed: float, coming: Coming = NOTHING) -> bool:
+        """Return whether a sweep has to be made before `coming` is written. `elapsed` is a clock that is never set."""
+        return self._is_over(coming) or elapsed >= self._due
 
-    def sweep(self, folder: OutputFolder, now: datetime, elapsed: float, in_use: Collection[tuple[str, str]]) -> None:
-        """Delete what is too old or too much, but no file (day and name) that is in use. Raises: `OSError`.
+    def _is_over(self, coming: Coming) -> bool:
+        is_large = self._bytes + coming.size > self._limits.max_bytes
+        return is_large or self._files + coming.files > self._limits.max_files
+
+    def sweep(
+        self,
+        folder: OutputFolder,
+        now: datetime,
+        elapsed: float,
+        in_use: Collection[tuple[str, str]],
+        coming: Coming = NOTHING,
+    ) -> None:
+        """Delete what is too old, or too much for `coming`, but no file (day and name) in use. Raises: `OSError`.
 
         A day counts as too old when it was so at the sweep before, too: the clock may be wrong for a moment.
         """
@@ -109,19 +130,18 @@ class Retention:
             self._empty(folder, day, in_use)
         files = list(self._files_of(folder))
         self._bytes, self._files = sum(file.size for file in files), len(files)
-        limits = self._limits
-        is_over = self._bytes > limits.max_bytes or self._files > limits.max_files
-        if is_over:
-            unused = [file for file in files if (file.day, file.name) not in in_use]
-            self._delete(folder, unused)
-        for day in {file.day for file in files} if is_over else ():
+        if not self._is_over(coming):
+            return
+        self._delete(folder, [file for file in files if (file.day, file.name) not in in_use], coming)
+        for day in {file.day for file in files}:
             folder.remove_day(day)
 
-    def _delete(self, folder: OutputFolder, files: list[StoredFile]) -> None:
-        """Delete the surplus of these files; the room left by those in use counts as theirs."""
-        others = self._bytes - sum(file.size for file in files), self._files - len(files)
-        most_bytes = max(0, round(self._limits.max_bytes * ROOM) - others[0])
-        most_files = max(0, round(self._limits.max_files * ROOM) - others[1])
+    def _delete(self, folder: OutputFolder, files: list[StoredFile], coming: Coming) -> None:
+        """Delete the surplus of these files; what other files take, or will, is not theirs."""
+        most_bytes = min(round(self._limits.max_bytes * ROOM), self._limits.max_bytes - coming.size)
+        most_files = min(round(self._limits.max_files * ROOM), self._limits.max_files - coming.files)
+        most_bytes = max(0, most_bytes - self._bytes + sum(file.size for file in files))
+        most_files = max(0, most_files - self._files + len(files))
         for number, file in enumerate(too_many(files, most_bytes, most_files), 1):
             folder.remove(file.day, file.name)
             self._bytes -= file.size

@@ -15,7 +15,7 @@ from typing import Protocol, Self
 from jobscheduler.model import AttemptOutput, EventLogger, Level, Problem
 from jobscheduler.output.folder import FolderRefused, OutputFolder, open_folder
 from jobscheduler.output.recent import RecentOutputs
-from jobscheduler.output.retention import Limits, Retention
+from jobscheduler.output.retention import Coming, Limits, Retention, on_disk
 from jobscheduler.output.store import OutputStore
 from jobscheduler.output.trouble import OutputTrouble, describe
 from jobscheduler.util.instants import utc_now
@@ -30,6 +30,7 @@ STOP_WAIT_S = 3.0  # limit of the wait for the last outputs at a stop
 MIN_FREE_BYTES = 64 * 1024 * 1024  # left to the log on its disk, but no more than a twentieth of the disk
 _PAUSE_EACH = 32  # files written before other threads get a turn
 _PAUSE_S = 0.001
+_HEADER_BYTES = 300  # of the lines about an output, at most
 
 
 class RunningAttempt(Protocol):
@@ -165,11 +166,12 @@ class OutputThread:
         if opened is None:
             self._give_up(outputs)
             return
+        coming = Coming(sum(map(_size_of, outputs)), len(outputs))
+        if opened.retention.is_due(now, coming):
+            opened.retention.sweep(opened.folder, self._clock(), now, opened.store.in_use(), coming)
         if outputs:
             self._write_ended(opened, outputs)
         self._write_live(opened, running, now)
-        if opened.retention.is_due(now):
-            opened.retention.sweep(opened.folder, self._clock(), now, opened.store.in_use())
         self._trouble.end()
 
     def _is_idle(self, now: float) -> bool:
@@ -229,6 +231,11 @@ def _require_room(folder: OutputFolder) -> None:
     least = min(MIN_FREE_BYTES, whole // 20)
     if free < least:
         raise OSError(errno.ENOSPC, f"its disk has less than {least // 1024:,} KiB free, which are left to the log")
+
+
+def _size_of(output: AttemptOutput) -> int:
+    """Return the disk blocks that an output takes at most, in bytes."""
+    return on_disk(_HEADER_BYTES + len(output.kept.head) + len(output.kept.tail))
 
 
 def _pause() -> None:
