@@ -25,14 +25,32 @@ from jobscheduler.model.entries import (
     Status,
     log_key,
 )
-from jobscheduler.model.jobs import MAX_DELAY, NO_TASK, Cron, Fingerprint, Job, Once, Retry, TaskSpec, name_sort_key
+from jobscheduler.model.jobs import (
+    AT_BOOT,
+    MANUAL,
+    MAX_DELAY,
+    NO_TASK,
+    SLOT_FIELDS,
+    Cron,
+    Fingerprint,
+    Job,
+    Once,
+    Retry,
+    TaskSpec,
+    name_sort_key,
+)
 from jobscheduler.model.output import AttemptOutput, KeptOutput, OutputPart, StoredAttempt
+from jobscheduler.model.pauses import FOREVER, Pause, PauseIndex
 from jobscheduler.model.problems import Problem
 
 __all__ = [
+    "AT_BOOT",
     "EPOCH",
+    "FOREVER",
+    "MANUAL",
     "MAX_DELAY",
     "NO_TASK",
+    "SLOT_FIELDS",
     "AttemptOutput",
     "Checkpoint",
     "Cron",
@@ -49,6 +67,8 @@ __all__ = [
     "LogValue",
     "Once",
     "OutputPart",
+    "Pause",
+    "PauseIndex",
     "PendingSlot",
     "Problem",
     "Record",

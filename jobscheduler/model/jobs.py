@@ -20,12 +20,26 @@ def name_sort_key(name: str) -> str:
     return name.removesuffix(".json")
 
 
+SLOT_FIELDS = ("catch_up", "jitter", "not_before", "not_after")  # of a job file; they mean nothing with `@manual`
+AT_BOOT, MANUAL = "@reboot", "@manual"  # the macros whose jobs have no slots in a timetable
+
+
 @dataclass(frozen=True, slots=True)
 class Cron:
     """A repeating schedule: a crontab expression or macro, read in the wall-clock time of an IANA zone."""
 
     expression: str
     timezone: str
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether it is `@manual`: never due by itself."""
+        return self.expression == MANUAL
+
+    @property
+    def is_at_boot(self) -> bool:
+        """Whether it is `@reboot`: due once after each boot of the host."""
+        return self.expression == AT_BOOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +109,7 @@ class Job:
 
     Durations are seconds. `timeout` bounds each attempt. `overlap` (`skip`, `queue`, `replace`, `allow`) decides about
     a slot while the last run is still active. `on_failure` and `on_recovery` are the tasks for a result that changes;
-    None means the service's default, `NO_TASK` nothing.
+    None means the service's default, `NO_TASK` nothing. `tags` are words to select the job by, sorted.
     `source_name` is the name of the source item (a file name), `modified_at` its time of modification. They are not
     part of the definition: moving a file does not change the job.
     """
@@ -114,6 +128,7 @@ class Job:
     not_after: datetime | None = None
     on_failure: TaskSpec | None = None
     on_recovery: TaskSpec | None = None
+    tags: tuple[str, ...] = ()
     source_name: str = field(default="", compare=False)
     modified_at: datetime | None = field(default=None, compare=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 
 from jobscheduler.control.administration import Administration
 from jobscheduler.control.last_record_loader import LastRecordLoader
@@ -19,6 +20,7 @@ from jobscheduler.control.service import ControlService
 from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
 from jobscheduler.model import EventLogger, Level, Problem
+from jobscheduler.runlog import LogWriter
 from jobscheduler.service.errors import StartupError
 from jobscheduler.service.guarded_calls import entered
 from jobscheduler.service.open_log import OpenLog
@@ -26,6 +28,7 @@ from jobscheduler.service.optional_parts import PAGE
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.supervision import Supervision
 from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.util.standard_output import is_standard_output
 from jobscheduler.web import WebServer
 
 
@@ -53,7 +56,8 @@ def open_listeners(
     logged = LoggedRuns(settings.log_file, settings.log_backups, ask=ask_log, kept=opened.kept)
     finder = RunFinder(parts.scheduler, stats, requested, logged, stored)
     outputs = OutputService(finder, stored, lambda: list(parts.reconciler.active_state()[0]))
-    control = ControlService(snapshots, parts.scheduler, parts.reconciler, parts.log.event, requested, stored)
+    is_kept = partial(_is_kept, parts.log, settings.log_file)
+    control = ControlService(snapshots, parts.scheduler, parts.reconciler, requested, stored, is_kept)
     maintain_control = _open_control(parts, supervision, control, outputs, stack)
     view = LiveServiceView(
         settings,
@@ -74,7 +78,8 @@ def _open_control(
     parts: Parts, supervision: Supervision, service: ControlService, outputs: OutputService, stack: ExitStack
 ) -> Callable[[float], None]:
     """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
-    log, guard, path = parts.log, parts.checked.guard, parts.checked.settings.socket
+    log, guard, settings = parts.log, parts.checked.guard, parts.checked.settings
+    path = settings.socket
     name = f"the control socket `{path}`"
     administration = Administration(supervision.live.report, supervision.reloads, log.event)
     report = partial(_report_error, log.event)
@@ -94,6 +99,11 @@ def _open_control(
 
 def _report_error(log_event: EventLogger, problem: str) -> None:
     log_event(Level.ERROR, "control.failed", problem=problem)
+
+
+def _is_kept(log: LogWriter, path: Path, timeout: float) -> bool:
+    """Wait until everything so far is in the log's file, at most `timeout` seconds; return whether it is."""
+    return log.flush(timeout) and not log.is_failing() and not is_standard_output(path)
 
 
 def _open_page(parts: Parts, view: LiveServiceView, stack: ExitStack) -> None:

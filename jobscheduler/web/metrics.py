@@ -48,6 +48,8 @@ class ServiceCollector(Collector):
         snapshot = self._view.snapshot()
         yield from _service_metrics(snapshot, self._view.health())
         yield from _job_metrics(snapshot)
+        yield _job_info(snapshot)
+        yield from _pause_metrics(snapshot)
         yield from _total_metrics(self._view.results.totals())
         yield from _per_job(self._view.results.all_jobs())
 
@@ -76,6 +78,24 @@ def _job_metrics(snapshot: Snapshot) -> Iterator[Metric]:
     files.add_metric(["refused"], sum(job.state is JobState.REFUSED for job in snapshot.jobs))
     files.add_metric(["stale"], sum(job.stale for job in snapshot.jobs))
     yield files
+
+
+def _job_info(snapshot: Snapshot) -> Metric:
+    """Return one sample for each job, to join with. Each tag stands between commas, so that `,backup,` finds one."""
+    info = InfoMetricFamily("jobscheduler_job", "A job and its tags.", labels=["job_id"])
+    for status in snapshot.jobs:
+        if status.job is not None:
+            info.add_metric([status.job.id], {"tags": f",{','.join(status.job.tags)}," if status.job.tags else ""})
+    return info
+
+
+def _pause_metrics(snapshot: Snapshot) -> Iterator[Metric]:
+    yield _gauge("pauses", "How many pauses are in force.", len(snapshot.service.pauses))
+    paused = _by_job("paused", "1 while a job is paused; no sample for any other job.")
+    for status in snapshot.jobs:
+        if status.job is not None and status.pauses:
+            paused.add_metric([status.job.id], 1)
+    yield paused
 
 
 def _total_metrics(totals: Totals) -> Iterator[Metric]:
