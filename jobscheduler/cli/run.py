@@ -48,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     begun = [_begin(arguments, socket, job_id) for job_id in selected_ids(socket, arguments.jobs)]
     if not arguments.wait:
         return 0 if all(begun) else 1
-    ended = [_succeeds(arguments, socket, run_id) for run_id in begun]
+    display = TextDisplay(raw=arguments.raw, headings=len(begun) > 1)
+    ended = [_succeeds(arguments, socket, run_id, display) for run_id in begun]
     return 0 if all(ended) else 1
 
 
@@ -73,11 +74,11 @@ def _begin(arguments: argparse.Namespace, socket: Path, job_id: str) -> str | No
     return cast("str | None", begun["run_id"])
 
 
-def _succeeds(arguments: argparse.Namespace, socket: Path, run_id: str | None) -> bool:
+def _succeeds(arguments: argparse.Namespace, socket: Path, run_id: str | None, display: TextDisplay) -> bool:
     """Wait for the end of a run, show it, and return whether it succeeded; False if there is none."""
     if run_id is None:
         return False
-    record = _wait_for(arguments, socket, run_id)
+    record = _wait_silently(socket, run_id) if arguments.json else _wait_for(socket, run_id, display)
     return (record or {}).get("status") == "SUCCESS"
 
 
@@ -91,11 +92,8 @@ def _print_next(answer: Mapping[str, Any], as_json: bool) -> None:
         print(f"note: {answer['next_note']}", file=sys.stderr)
 
 
-def _wait_for(arguments: argparse.Namespace, socket: Path, run_id: str) -> Mapping[str, Any] | None:
+def _wait_for(socket: Path, run_id: str, display: TextDisplay) -> Mapping[str, Any] | None:
     """Wait for the end of a run and show its output as it comes; return its record, None if it never began."""
-    if arguments.json:
-        return _wait_silently(socket, run_id)
-    display = TextDisplay(raw=arguments.raw, headings=False)
     record = follow(socket, run_id, display)
     display.finish(record)
     if record is None:

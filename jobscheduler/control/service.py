@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,14 +12,17 @@ from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.control.pause_requests import PauseRequests
 from jobscheduler.control.requested_runs import RequestedRuns
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
-from jobscheduler.model import Job, Problem
+from jobscheduler.model import Job, Problem, StoredAttempt
 from jobscheduler.model.selection import Selector
-from jobscheduler.runner import tail
+from jobscheduler.output import RunPlace
+from jobscheduler.output.names import day_of
+from jobscheduler.runner import Run, tail
 from jobscheduler.scheduler import ChainTooLong, Scheduler
 from jobscheduler.status.selection import ALL_JOBS_HELP, no_job_problem
 from jobscheduler.status.snapshot import Conflict, JobState, NotFound, Snapshot
 from jobscheduler.status.snapshot_json import detail_json, instant, job_json, record_json, service_json
 from jobscheduler.timetable.overlap import Action, Overlap
+from jobscheduler.util.hang_guard import CallHung
 
 _POLL_S = 0.02  # seconds between two checks whether a run has ended
 
@@ -116,7 +120,7 @@ class ControlService:
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
         """Return how a run ended that was requested here or is active. Wait for its end up to `wait` seconds.
 
-        `record` is null until then. `output` is that of its last attempt, as far as it is in memory.
+        `record` is null until then. `output` is that of its last attempt that has ended.
 
         Raises:
             NotFound: there is no such run.
@@ -130,14 +134,21 @@ class ControlService:
         deadline = time.monotonic() + wait
         while run.record is None and not run.is_cancelled and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-        record, outputs = run.record, self._outputs.recent(run_id)
-        text = outputs[-1].kept.text if outputs else None
+        record, text = run.record, self._last_output(run)
         return {
             "run_id": run_id,
             "record": record_json(record) if record else None,
             "cancelled": run.is_cancelled,
             "output": None if text is None else tail(text, len(text)),
         }
+
+    def _last_output(self, run: Run) -> bytes | None:
+        """Return what was kept of the last attempt that has ended; None if that is nothing, or cannot be read now."""
+        attempts: list[StoredAttempt] = self._outputs.recent(run.run_id)
+        if not attempts and run.started_at is not None:
+            with suppress(OSError, CallHung):
+                attempts = self._outputs.attempts(RunPlace(run.job.id, run.run_id, day_of(run.started_at)))
+        return attempts[-1].kept.text if attempts else None
 
     def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return which jobs are selected (see `PauseRequests.select`)."""

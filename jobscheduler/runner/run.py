@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from jobscheduler.model import AttemptOutput, Event, Job, KeptOutput, Level, LogFields, Record, Status
 from jobscheduler.runner.attempt_result import AttemptResult, execute_task
-from jobscheduler.runner.lost_threads import LostThreads
-from jobscheduler.runner.outputs import OutputKeeper, tail
+from jobscheduler.runner.outputs import tail
 from jobscheduler.runner.run_ids import new_run_id
-from jobscheduler.runner.run_reporter import RunReporter
+from jobscheduler.runner.run_services import RunServices
 from jobscheduler.runner.run_state import Phase, RetryAfter, RunState
-from jobscheduler.runner.timer import TimerThread
 from jobscheduler.runner.unkillable_processes import add_unkillable
 from jobscheduler.tasks import Context, ProcessTask, UnkillableProcess
 from jobscheduler.tasks.command.output_buffer import bounded
-
-
-@dataclass(slots=True)
-class RunServices:
-    """What all runs of a runner share. `forget` gets the id of a run that is no longer active."""
-
-    log: RunReporter
-    timer: TimerThread
-    outputs: OutputKeeper
-    lost_threads: LostThreads
-    grace: float  # seconds from a stop request until the thread of the task counts as lost
-    forget: Callable[[str], None]
 
 
 class Run:
@@ -120,11 +104,8 @@ class Run:
             return self._attempt
 
     def attempt_ended(self, attempt: Attempt, result: AttemptResult, seconds: float) -> Record | RetryAfter | None:
-        """Handle the end of an attempt that took so long. Return when to retry, or the record.
-
-        Its output is kept first: a client that sees the end must find all of it.
-        """
-        attempt.keep_output(result.output)
+        """Handle the end of an attempt that took so long. Return when to retry, or the record."""
+        attempt.keep_output(result.output)  # first: a client that sees the end must find all of it
         attempt.context.forget_callbacks()
         if result.traceback:
             crash = self.event(Level.ERROR, "task.crashed", (("traceback", result.traceback),))

@@ -9,8 +9,9 @@ from datetime import datetime
 from jobscheduler.model import Event, Job, LogFields, Record
 from jobscheduler.runner.lost_threads import LostThreads
 from jobscheduler.runner.outputs import KeepsNothing, OutputKeeper
-from jobscheduler.runner.run import Run, RunServices
+from jobscheduler.runner.run import Run
 from jobscheduler.runner.run_reporter import LogThen, RunReporter
+from jobscheduler.runner.run_services import RunServices
 from jobscheduler.runner.timer import TimerThread
 from jobscheduler.tasks import Context
 from jobscheduler.util.instants import utc_now

@@ -15,7 +15,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
-from jobscheduler.model import KeptOutput, LogValue, Record
+from jobscheduler.model import LogValue, Record
+from jobscheduler.tasks.live_output import LiveOutput
 from jobscheduler.tasks.stop_signals import StopSignals
 
 
@@ -29,17 +30,6 @@ class Outcome:
 
     details: tuple[tuple[str, LogValue], ...] = ()
     output: bytes = b""
-
-
-class LiveOutput(Protocol):
-    """The output of a task that still runs. Thread: any."""
-
-    @property
-    def total(self) -> int:
-        """The bytes printed so far."""
-
-    def kept(self) -> KeptOutput:
-        """Return what is kept of it now."""
 
 
 class TaskFailed(Exception):
