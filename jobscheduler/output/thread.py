@@ -109,7 +109,7 @@ class OutputThread:
     # -- the thread
 
     def _work(self) -> None:
-        pause = TICK_S
+        pause = 0.0  # a directory that cannot be used is said at the start
         while not self._is_closed.is_set():
             if self._recent.wait(pause):
                 self._gather()
