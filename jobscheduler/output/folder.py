@@ -1,4 +1,4 @@
-"""The output directory, by descriptor: nobody but the service may write in it, and no link below it is followed."""
+"""The output directory, by descriptor: only the service may write in it, and no link below it is followed."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from jobscheduler.model import AttemptOutput
 
 MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024  # that wait for a disk; beyond it the oldest are lost
-MAX_REMEMBERED_BYTES = 2 * 1024 * 1024  # of outputs that no file has, for those who follow a run that has just ended
+MAX_REMEMBERED_BYTES = 2 * 1024 * 1024  # of outputs that no file has, for clients that follow a run at its end
 
 _OVERHEAD = 512  # bytes that an output takes beside what was printed
 

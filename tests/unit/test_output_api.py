@@ -163,7 +163,7 @@ def test_one_answer_is_bounded_and_cuts_no_character(world: World) -> None:
 
 
 def test_what_a_slow_client_misses_is_counted(world: World) -> None:
-    """The service keeps no more for it than for anyone."""
+    """The service keeps no more for it than for other clients."""
     output = world.run.begin()
     output.add(b"y" * 1000)
     first = world.part()

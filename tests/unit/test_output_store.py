@@ -215,7 +215,7 @@ def test_a_full_file_of_a_day_is_followed_by_another(world: World) -> None:
 
 
 def test_a_removed_folder_is_made_again(world: World) -> None:
-    """Somebody tidied up."""
+    """Another process has tidied up."""
     world.write(printed(b"one\n"))
     (world.path / DAY / "a.txt").unlink()
     (world.path / DAY).rmdir()
@@ -227,7 +227,7 @@ def test_a_removed_folder_is_made_again(world: World) -> None:
 
 
 def test_the_directory_is_for_the_service_and_the_readers_of_its_log(world: World) -> None:
-    """Nobody else may look into it, and only the service may write."""
+    """Other users may not look into it, and only the service may write."""
     world.write(printed(b"one\n"), printed(LARGE, attempt=2))
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (world.path, *world.path.glob("*"))}
     assert modes == {0o750}
