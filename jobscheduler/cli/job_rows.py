@@ -11,6 +11,7 @@ from jobscheduler.cli.table import Column
 from jobscheduler.status.shown_status import SEVERITY, ShownStatus
 from jobscheduler.util.durations import format_age, format_compact_duration
 from jobscheduler.util.instants import format_relative
+from jobscheduler.util.terminal_text import printable_line
 from jobscheduler.util.text import plural
 
 JobJson = Mapping[str, Any]  # a job of the service's answer
@@ -194,10 +195,10 @@ def _overdue_text(job: JobJson, now: datetime) -> str | None:
 
 def failure_text(last: JobJson, last_line: str | None) -> str:
     """Return why a run failed: the last line of its output, and the exit code if it says more than that it failed."""
-    why = reason_text(last)
-    if not last_line:
+    why, line = reason_text(last), printable_line(last_line or "")
+    if not line:
         return why
-    return last_line if why in {"exit 1", "exit"} else f"{why}: {last_line}"
+    return line if why in {"exit 1", "exit"} else f"{why}: {line}"
 
 
 def reason_text(last: JobJson) -> str:

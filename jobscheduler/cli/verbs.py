@@ -11,6 +11,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "status": "show the situation: what needs you, what runs, what comes next",
         "list": "show the jobs, those that need you first",
         "history": "show the records of the log files, follow them, or sum them up",
+        "output": "show what a run has printed, also as it comes",
         "agenda": "show all slots of all jobs in order of time",
         "next": "show the next slots of jobs, of job files or of a crontab expression",
         "explain": "say why a job did or did not run at a time, or when it will run next",

@@ -41,6 +41,7 @@ from jobscheduler.model.jobs import (
     TaskSpec,
     name_sort_key,
 )
+from jobscheduler.model.output import AttemptOutput, KeptOutput, OutputPart, StoredAttempt
 from jobscheduler.model.pauses import FOREVER, Pause, PauseIndex
 from jobscheduler.model.problems import Problem
 
@@ -54,6 +55,7 @@ __all__ = [
     "NO_TASK",
     "SLOT_FIELDS",
     "AlertRule",
+    "AttemptOutput",
     "Checkpoint",
     "Cron",
     "Event",
@@ -62,11 +64,13 @@ __all__ = [
     "FullCheckpoint",
     "InFlightRun",
     "Job",
+    "KeptOutput",
     "Level",
     "LogEntry",
     "LogFields",
     "LogValue",
     "Once",
+    "OutputPart",
     "Pause",
     "PauseIndex",
     "PendingSlot",
@@ -75,6 +79,7 @@ __all__ = [
     "RecoveredState",
     "Retry",
     "Status",
+    "StoredAttempt",
     "TaskSpec",
     "TimeSpans",
     "log_key",

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from jobscheduler.model import LogValue, Record
+from jobscheduler.tasks.live_output import LiveOutput
 from jobscheduler.tasks.stop_signals import StopSignals
 
 
@@ -83,6 +84,8 @@ class Context:
 
     `stop_requested_at` is the instant of `time.monotonic()` of the first `stop`, None before. `signals` holds the
     signals that a task with processes has sent since. Together they show whether a time limit is kept.
+
+    `output` may be set by a task whose output can be read while it runs; that is then what is kept of it.
     """
 
     __slots__ = (
@@ -93,6 +96,7 @@ class Context:
         "attempt",
         "deadline",
         "job_id",
+        "output",
         "reason",
         "run_id",
         "scheduled",
@@ -117,6 +121,7 @@ class Context:
         self.attempt = attempt
         self.deadline = deadline
         self.alert = alert
+        self.output: LiveOutput | None = None
         self.reason: str | None = None
         self.stop_requested = False
         self.stop_requested_at: float | None = None
@@ -148,6 +153,11 @@ class Context:
                 self._callbacks.append(callback)
                 return
         callback()
+
+    def forget_callbacks(self) -> None:
+        """Forget the callbacks, and with them what the task has in memory. Only the runner calls this, at its end."""
+        with self._lock:
+            self._callbacks.clear()
 
     def missing_signal(self, now: float) -> str | None:
         """Return `TERM` or `KILL` if it should have been sent by `now` (monotonic seconds) but was not; else None.

@@ -162,6 +162,7 @@ class RunningCommand:
         self._lock = threading.Lock()
         self._killer: TreeKiller | None = None
         self._is_closed = False
+        context.output = child.output
         context.signals.has_processes = True
         context.on_stop(self.begin_stop)
 
@@ -216,7 +217,7 @@ class RunningCommand:
 
     def collect(self, unkillable: Sequence[UnkillableProcess] = ()) -> Outcome:
         """Release the command and return its outcome. `unkillable` are its processes that could not be ended."""
-        status, output = self._close(), self._child.output.kept()
+        status, output = self._close(), self._child.output.kept().text
         details = (*_status_details(status), *self._background_details())
         if unkillable:
             raise _unended(unkillable, Outcome(details, output))
