@@ -116,6 +116,8 @@ class OutputThread:
             began = time.monotonic()
             self._try_step(began)
             pause = max(TICK_S, 4 * (time.monotonic() - began))
+        if self._recent.unwritten():  # they came while the last step was made
+            self._try_step(time.monotonic())
         if self._open is not None:
             self._open.folder.close()
 
