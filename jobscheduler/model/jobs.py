@@ -95,7 +95,7 @@ class Job:
 
     Durations are seconds. `timeout` bounds each attempt. `overlap` (`skip`, `queue`, `replace`, `allow`) decides about
     a slot while the last run is still active. `on_failure` and `on_recovery` are the tasks for a result that changes;
-    None means the service's default, `NO_TASK` nothing.
+    None means the service's default, `NO_TASK` nothing. `tags` are words to select the job by, sorted.
     `source_name` is the name of the source item (a file name), `modified_at` its time of modification. They are not
     part of the definition: moving a file does not change the job.
     """
@@ -114,6 +114,7 @@ class Job:
     not_after: datetime | None = None
     on_failure: TaskSpec | None = None
     on_recovery: TaskSpec | None = None
+    tags: tuple[str, ...] = ()
     source_name: str = field(default="", compare=False)
     modified_at: datetime | None = field(default=None, compare=False)
 

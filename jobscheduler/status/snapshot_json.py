@@ -24,6 +24,7 @@ def job_json(status: JobStatus) -> dict[str, Any]:
         "schedule": schedule_text(status.job),
         "timezone": status.job.schedule.timezone if status.job and isinstance(status.job.schedule, Cron) else None,
         "description": status.job.description if status.job else "",
+        "tags": list(status.job.tags) if status.job else [],
         "next": instant(status.next),
         "stale": status.stale,
         "paused": status.paused,
@@ -122,6 +123,7 @@ def definition_json(job: Job) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "job_id": job.id,
         "description": job.description,
+        "tags": list(job.tags),
         "schedule": schedule_text(job),
         "timezone": job.schedule.timezone if isinstance(job.schedule, Cron) else None,
         "enabled": job.enabled,

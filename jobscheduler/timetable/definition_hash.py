@@ -31,6 +31,7 @@ def definition_hash(job: Job) -> str:
         repr(float(job.catch_up)),
         retry,
         task,
+        *job.tags,  # none for most jobs, whose hash is that of versions without tags
     )
     return _digits(schedule) + _digits("\0".join((schedule, *other_fields)))
 

@@ -48,6 +48,7 @@ class ServiceCollector(Collector):
         snapshot = self._view.snapshot()
         yield from _service_metrics(snapshot, self._view.health())
         yield from _job_metrics(snapshot)
+        yield _job_info(snapshot)
         yield from _total_metrics(self._view.results.totals())
         yield from _per_job(self._view.results.all_jobs())
 
@@ -76,6 +77,15 @@ def _job_metrics(snapshot: Snapshot) -> Iterator[Metric]:
     files.add_metric(["refused"], sum(job.state is JobState.REFUSED for job in snapshot.jobs))
     files.add_metric(["stale"], sum(job.stale for job in snapshot.jobs))
     yield files
+
+
+def _job_info(snapshot: Snapshot) -> Metric:
+    """Return one sample for each job, to join with. Each tag stands between commas, so that `,backup,` finds one."""
+    info = InfoMetricFamily("jobscheduler_job", "A job and its tags.", labels=["job_id"])
+    for status in snapshot.jobs:
+        if status.job is not None:
+            info.add_metric([status.job.id], {"tags": f",{','.join(status.job.tags)}," if status.job.tags else ""})
+    return info
 
 
 def _total_metrics(totals: Totals) -> Iterator[Metric]:

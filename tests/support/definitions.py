@@ -18,5 +18,6 @@ def full_job(command: object = ("/bin/echo", "a b", "x"), **changes: Any) -> dic
         "retry": {"attempts": 32, "delay": "30s", "backoff": 1.5},
         "catch_up": 3600,
         "jitter": "5s",
+        "tags": ["shop", "backup"],
     }
     return job("full", "0 1 * * mon-fri", list(command), **{**fields, **changes})

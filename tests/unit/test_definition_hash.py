@@ -75,6 +75,14 @@ def test_what_changes_slots_changes_the_hash() -> None:
     assert digits[0] == digits[-2]
 
 
+def test_tags_change_the_hash_and_no_slots() -> None:
+    """A job without any has the hash that it had before there were tags."""
+    tagged = replace(job("0 3 * * *"), tags=("backup",))
+    assert definition_hash(tagged) != definition_hash(job("0 3 * * *"))
+    assert has_same_slots(definition_hash(tagged), definition_hash(job("0 3 * * *")))
+    assert definition_hash(job("0 3 * * *")) == "122b240d8ece"
+
+
 def field(least: int, most: int) -> st.SearchStrategy[str]:
     """One field of an expression, in many ways of writing."""
     number = st.integers(least, most).map(str)

@@ -77,6 +77,7 @@ def test_every_field_is_a_field_of_the_job() -> None:
             not_after="2027-12-31T00:00Z",
             on_failure={"type": "execute_command", "command": "tell"},
             on_recovery=None,
+            tags=["shop", "backup"],
             **{"$schema": "x"},
         )
     )
@@ -96,6 +97,7 @@ def test_every_field_is_a_field_of_the_job() -> None:
         not_after=datetime(2027, 12, 31, tzinfo=UTC),
         on_failure=TaskSpec.from_params("execute_command", {"command": "tell"}),
         on_recovery=NO_TASK,
+        tags=("backup", "shop"),
     )
 
 
@@ -318,6 +320,33 @@ def test_every_example_is_a_good_job() -> None:
     for path in (Path(__file__).parent.parent.parent / "examples" / "jobs.d").glob("*.json"):
         found = parse(path.read_bytes(), path.name, BERLIN)
         assert isinstance(found, Job), found
+
+
+@pytest.mark.parametrize(
+    ("tags", "message", "help_"),
+    [
+        ("backup", "`tags` must be a list, not text", 'for example `["backup", "nightly"]`'),
+        (["a", "my tag"], "`my tag` is not a valid tag", 'for example `"backup"`'),
+        (["tag:shop"], "`tag:shop` is not a valid tag", "write `shop`: only commands have `tag:` in front"),
+        ([""], "`` is not a valid tag", 'for example `"backup"`'),
+        ([7], "`tags.0` must be text, not a number", 'for example `"backup"`'),
+        (["a", "b", "a"], "`tags` says something twice", 'for example `["backup", "nightly"]`'),
+        (
+            [str(number) for number in range(17)],
+            "`tags` is too long: at most 16",
+            'for example `["backup", "nightly"]`',
+        ),
+    ],
+)
+def test_tags_are_up_to_sixteen_words(tags: object, message: str, help_: str) -> None:
+    """A problem says which one is wrong, and how to write it."""
+    assert problems(job(tags=tags)) == [(message, help_)]
+
+
+def test_the_order_of_tags_means_nothing() -> None:
+    """Another order is the same job; without tags is what `null` and an empty list say."""
+    assert parsed(job(tags=["b", "a"])) == parsed(job(tags=["a", "b"]))
+    assert parsed(job(tags=[])) == parsed(job(tags=None)) == parsed(job())
 
 
 KEYS = ["job_id", "schedule", "task", "enabled", "timezone", "retry", "timeout", "jitter", "not_before", "x"]

@@ -120,6 +120,8 @@ class _DefinitionParser:
                 fields[name] = self.instant(value[name], zone, (name,))
         if "retry" in value:
             fields["retry"] = self.retry(value["retry"])
+        if "tags" in value:
+            fields["tags"] = tuple(sorted(value["tags"]))
         if schedule is None or task is None or self.problems:
             return None
         job = Job(id=value["job_id"], schedule=schedule[0], task=task, source_name=self.source_name, **fields)

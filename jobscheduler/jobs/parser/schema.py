@@ -179,6 +179,10 @@ def _describe(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
             return f"`{label}` must be `{json.dumps(limit)}`", None
         case "pattern" if label == "job_id":
             return f"{quote(value)} is not a valid `{label}`", None
+        case "pattern" if label.startswith("tags."):
+            return f"{quote(value)} is not a valid tag", _tag_without_prefix(value)
+        case "uniqueItems":
+            return f"`{label}` says something twice", None
         case "pattern":
             return f"`{label}` does not have the required form", None
         case "minLength" | "minItems" | "minProperties" if limit == 1:
@@ -189,6 +193,11 @@ def _describe(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
             return f"`{label}` is too long: at most {limit}", None
         case _:
             return f"`{label}` does not satisfy the rule `{rule}` of its schema", None
+
+
+def _tag_without_prefix(text: str) -> str | None:
+    """Return the help for a tag that is written as commands take it."""
+    return f"write {quote(text[4:])}: only commands have `tag:` in front" if text.startswith("tag:") else None
 
 
 _LIMITS = {
