@@ -27,6 +27,7 @@ from jobscheduler.model.entries import (
 )
 from jobscheduler.model.jobs import MAX_DELAY, NO_TASK, Cron, Fingerprint, Job, Once, Retry, TaskSpec, name_sort_key
 from jobscheduler.model.problems import Problem
+from jobscheduler.model.resource_use import ResourceUse
 
 __all__ = [
     "EPOCH",
@@ -49,6 +50,7 @@ __all__ = [
     "Problem",
     "Record",
     "RecoveredState",
+    "ResourceUse",
     "Retry",
     "Status",
     "TaskSpec",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from jobscheduler.model import Event, Job, Level, LogFields, Record, Status
+from jobscheduler.model import Event, Job, Level, LogFields, Record, ResourceUse, Status
 from jobscheduler.runner.attempt_result import AttemptResult, execute_task
 from jobscheduler.runner.lost_threads import LostThreads
 from jobscheduler.runner.output_cache import OutputCache, tail
@@ -63,6 +63,7 @@ class Run:
         self._state = RunState(job.retry)
         self._attempt: Attempt | None = None
         self._began = 0.0
+        self._use: ResourceUse | None = None
 
     # -- the state
 
@@ -125,6 +126,7 @@ class Run:
             self._services.log.emit(crash)
         with self._lock:
             self.unkillable = attempt.context.signals.unkillable
+            self._use = self._use if result.use is None else result.use.with_earlier(self._use)
             verdict = self._state.attempt_ended(attempt.number, result, attempt.context.reason)
             failure = self._state.last_failure
             record = self._make_record(verdict, self.unkillable) if isinstance(verdict, AttemptResult) else None
@@ -206,6 +208,7 @@ class Run:
             ("reason", failure.reason or ""),
             *failure.details,
             ("retry_in", round(delay, 3)),
+            *(() if failure.use is None else failure.use.fields()),
             *((("output", tail(failure.output)),) if failure.output else ()),
         )
         self._services.log.emit(self.event(Level.WARNING, "run.attempt_failed", values))
@@ -215,6 +218,7 @@ class Run:
         count = self._state.attempts
         attempts: LogFields = (("attempts", count),) if count > 1 else ()
         details = add_unkillable(result.details, unkillable) if unkillable else result.details
+        use = self._use
         self.record = Record(
             at=self._services.log.clock(),
             status=Status.SUCCESS if result.reason is None else Status.FAILURE,
@@ -226,6 +230,8 @@ class Run:
             reason=result.reason,
             details=(*self.extra, *attempts, *details),
             output=tail(result.output) if result.reason is not None and result.output else None,
+            cpu=None if use is None else round(use.cpu, 3),
+            max_rss=None if use is None else use.max_rss,
             job=self.job,
         )
         return self.record

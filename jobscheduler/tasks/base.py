@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
-from jobscheduler.model import LogValue, Record
+from jobscheduler.model import LogValue, Record, ResourceUse
 from jobscheduler.tasks.stop_signals import StopSignals
 
 
@@ -24,11 +24,12 @@ class Outcome:
     """The result of a task: details for the record (`exit_code`), and the output that was kept.
 
     The runner takes up to 32 details. It reduces keys to `a-z0-9_` and 40 characters, and puts `task_` before a key
-    with a meaning of its own in a log line (`status`, `output`).
+    with a meaning of its own in a log line (`status`, `output`). `use` is what the task has used, if that is known.
     """
 
     details: tuple[tuple[str, LogValue], ...] = ()
     output: bytes = b""
+    use: ResourceUse | None = None
 
 
 class TaskFailed(Exception):

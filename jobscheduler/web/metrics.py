@@ -105,6 +105,7 @@ def _per_job(jobs: dict[str, JobStats]) -> Iterator[Metric]:
     help_ = "A job's slots by their final status."
     slots = CounterMetricFamily("jobscheduler_job_slots", help_, labels=["job_id", "status"])
     failing = _by_job("failing", "1 if the last run of a job failed, 0 if it succeeded.")
+    cpu = CounterMetricFamily("jobscheduler_job_cpu_seconds", "Processor time of a job's commands.", labels=["job_id"])
     success = _by_job("last_success_timestamp_seconds", "When a run of a job last succeeded, in Unix time.")
     for job_id, job in jobs.items():
         for status, count in job.counts.items():
@@ -114,7 +115,9 @@ def _per_job(jobs: dict[str, JobStats]) -> Iterator[Metric]:
             failing.add_metric([job_id], job.is_failing)
         if job.success is not None:
             success.add_metric([job_id], job.success.timestamp())
-    yield from (slots, failing, success)
+        if job.cpu is not None:
+            cpu.add_metric([job_id], job.cpu)
+    yield from (slots, failing, success, cpu)
 
 
 def _by_job(name: str, help_: str) -> GaugeMetricFamily:

@@ -18,6 +18,7 @@ from jobscheduler.status.snapshot import Snapshot
 from jobscheduler.status.snapshot_json import schedule_text
 from jobscheduler.util.durations import format_duration
 from jobscheduler.util.instants import format_instant_s
+from jobscheduler.util.sizes import format_size
 from jobscheduler.util.text import plural
 from jobscheduler.web import formatting
 from jobscheduler.web.activity import Activity, Check
@@ -58,7 +59,12 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"human": format_duration, "visible": formatting.printable, "machine": format_instant_s}
+    made.filters |= {
+        "human": format_duration,
+        "size": format_size,
+        "visible": formatting.printable,
+        "machine": format_instant_s,
+    }
     made.globals |= {"numbers": plural, "schedule_text": schedule_text, "words": WORDS}
     return made
 

@@ -218,13 +218,14 @@ class RunningCommand:
         """Release the command and return its outcome. `unkillable` are its processes that could not be ended."""
         status, output = self._close(), self._child.output.kept()
         details = (*_status_details(status), *self._background_details())
+        outcome = Outcome(details, output, self._child.use)
         if unkillable:
-            raise _unended(unkillable, Outcome(details, output))
+            raise _unended(unkillable, outcome)
         if self._context.reason == "shutdown" and self._killer is not None and self._killer.tree.stops_service:
-            raise TaskFailed(_INHERITED_IDS, reason="exit", outcome=Outcome(details, output))
+            raise TaskFailed(_INHERITED_IDS, reason="exit", outcome=outcome)
         if status is not None and self._spec.program is not None:
             self._check_helpers(status, output, self._spec.program)
-        return self._judge(status, Outcome(details, output))
+        return self._judge(status, outcome)
 
     def _background_details(self) -> tuple[tuple[str, LogValue], ...]:
         """Return how many background processes of this job still have an open output, if there are many."""
