@@ -30,6 +30,7 @@ VERBS = {
     "history": "history",
     "explain": "explain",
     "run": "run",
+    "stop": "stop",
     "pause": "pause",
     "resume": "resume",
     "status": "status",

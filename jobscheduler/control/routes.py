@@ -1,13 +1,14 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
 `GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `…/pause`, `…/resume`,
+`POST /v1/stop?target=JOB_OR_RUN&…`,
 `GET /v1/runs/RUN_ID?wait=SECONDS`, and `POST /v1/reload`. See docs/control.md.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -48,6 +49,7 @@ class ControlApi(Protocol):
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def pause(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def resume(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def stop(self, targets: Sequence[str], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
 
 
@@ -126,14 +128,26 @@ def _call(api: ControlApi, administration: AdministrationApi, request: Request) 
             return HTTPStatus.OK, api.pause("/".join(name), by)
         case "POST", ["v1", "jobs", *name, "resume"]:
             return HTTPStatus.OK, api.resume("/".join(name), by)
+        case "POST", ["v1", "stop"]:
+            return HTTPStatus.ACCEPTED, api.stop(_targets(request.query), by)
     raise _unknown(request.method, parts)
 
 
 def _unknown(method: str, parts: list[str]) -> BadRequest:
     help_ = "docs/control.md lists the requests"
-    if method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"]):
+    is_change = method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"])
+    if is_change or parts == ["v1", "stop"]:
         return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))
     return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
+
+
+def _targets(query: str) -> list[str]:
+    """Return what a request names. Raises: `BadRequest` if it names nothing."""
+    targets = parse_qs(query, errors="backslashreplace").get("target", [])
+    if not targets:
+        help_ = "write `/v1/stop?target=JOB`, with the id of a job or of a run, a pattern or `tag:WORD`"
+        raise BadRequest(HTTPStatus.BAD_REQUEST, Problem("the request does not say what to stop", help=help_))
+    return targets
 
 
 def _wait(query: str) -> float:

@@ -1,16 +1,17 @@
-"""What the control socket offers: show the service and its jobs; run, pause and resume a job."""
+"""What the control socket offers: show the service and its jobs; run, stop, pause and resume a job."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
-from jobscheduler.model import EventLogger, Job, Level, Problem
-from jobscheduler.runner import Run, tail
+from jobscheduler.control.stop_requests import StopRequests
+from jobscheduler.model import EventLogger, Job, Level, Problem, Record
+from jobscheduler.runner import Run, describe_unkillable, tail
 from jobscheduler.scheduler import ChainTooLong, Scheduler
 from jobscheduler.status.snapshot import Conflict, JobState, NotFound, Snapshot
 from jobscheduler.status.snapshot_json import detail_json, instant, job_json, record_json, service_json
@@ -29,12 +30,21 @@ class ControlService:
     """
 
     def __init__(
-        self, snapshots: SnapshotBuilder, scheduler: Scheduler, holder: JobHolder, log_event: EventLogger
+        self,
+        snapshots: SnapshotBuilder,
+        scheduler: Scheduler,
+        holder: JobHolder,
+        log_event: EventLogger,
+        last_record: Callable[[str], Record | None] = lambda _: None,
     ) -> None:
+        """`last_record` returns the last record of a job."""
         self._snapshots = snapshots
         self._scheduler = scheduler
         self._reconciler = holder
         self._log_event = log_event
+        self._stops = StopRequests(
+            scheduler, self._tags, last_record, lambda job_id: _unknown(job_id, self._snapshots.build())
+        )
         self._manual_runs: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -79,10 +89,7 @@ class ControlService:
         except RuntimeError as error:
             raise Conflict(Problem(str(error))) from None
         if run is not None:
-            with self._lock:
-                self._manual_runs[run.run_id] = run
-                while len(self._manual_runs) > MAX_MANUAL_RUNS:
-                    self._manual_runs.popitem(last=False)
+            self._remember(run)
         return {
             "job_id": job_id,
             "action": act.value,
@@ -90,6 +97,20 @@ class ControlService:
             "note": _describe_action(act),
             "next_note": self._next_note(job_id) if run else None,
         }
+
+    def stop(self, targets: Iterable[str], by: str) -> Mapping[str, Any]:
+        """Stop runs (see `StopRequests.stop`). Their results can be asked for as those of manual runs."""
+        stopped, answer = self._stops.stop(targets, by)
+        for one in stopped:
+            self._remember(one.run)
+        return answer
+
+    def _remember(self, run: Run) -> None:
+        """Remember a run, so that a client can ask how it ended."""
+        with self._lock:
+            self._manual_runs[run.run_id] = run
+            while len(self._manual_runs) > MAX_MANUAL_RUNS:
+                self._manual_runs.popitem(last=False)
 
     def _next_note(self, job_id: str) -> str | None:
         """Return a note on how this run and the job's next slot would affect each other, if they overlap."""
@@ -127,6 +148,7 @@ class ControlService:
             "run_id": run_id,
             "record": record_json(record) if record else None,
             "cancelled": run.is_cancelled,
+            "left": describe_unkillable(run.unkillable),
             "output": None if output is None else tail(output, len(output)),
         }
 
@@ -155,6 +177,10 @@ class ControlService:
         if changed:
             self._log_event(Level.INFO, event, job_id=job_id, by=by)
         return {"job_id": job_id, "changed": changed}
+
+    def _tags(self) -> Mapping[str, Collection[str]]:
+        """Return the tags of each job that has a valid definition."""
+        return {job_id: job.tags for job_id, job in self._reconciler.active_state()[0].items()}
 
     def _active_job(self, job_id: str) -> Job:
         job = self._reconciler.job(job_id)

@@ -16,6 +16,7 @@ from jobscheduler.runner.output_cache import OutputCache, tail
 from jobscheduler.runner.run_ids import new_run_id
 from jobscheduler.runner.run_reporter import RunReporter
 from jobscheduler.runner.run_state import Phase, RetryAfter, RunState
+from jobscheduler.runner.stop_fields import STOPPED, stopped_fields
 from jobscheduler.runner.timer import TimerThread
 from jobscheduler.runner.unkillable_processes import add_unkillable
 from jobscheduler.tasks import Context, ProcessTask, UnkillableProcess
@@ -64,6 +65,7 @@ class Run:
         self._attempt: Attempt | None = None
         self._began = 0.0
         self._use: ResourceUse | None = None
+        self._stopped_by: str | None = None
 
     # -- the state
 
@@ -82,6 +84,12 @@ class Run:
     def running_attempt(self) -> Attempt | None:
         """The attempt that was announced and has not ended."""
         return self._attempt if self._state.phase is Phase.RUNNING else None
+
+    @property
+    def pid(self) -> int | None:
+        """The main process of the attempt at work, None if it has none."""
+        attempt = self.running_attempt
+        return None if attempt is None else attempt.context.pid
 
     @property
     def waits_for_attempt(self) -> bool:
@@ -144,12 +152,14 @@ class Run:
 
     # -- its end
 
-    def stop(self, reason: str) -> None:
-        """End the run as a failure for this reason (`replaced`, `shutdown`), unless it has ended.
+    def stop(self, reason: str, by: str | None = None) -> None:
+        """End the run as a failure for this reason (`stopped`, `replaced`, `shutdown`), unless it has ended.
 
-        A waiting run ends at once. Otherwise the run ends with its task, or after the grace.
+        `by` is the person who stopped it. A waiting run ends at once. Otherwise the run ends with its task, or after
+        the grace.
         """
         with self._lock:
+            self._stopped_by = self._stopped_by or by
             result = self._state.stop(reason)
             record = None if result is None else self._make_record(result)
             attempt = self.running_attempt
@@ -219,6 +229,8 @@ class Run:
         attempts: LogFields = (("attempts", count),) if count > 1 else ()
         details = add_unkillable(result.details, unkillable) if unkillable else result.details
         use = self._use
+        is_stopped = result.reason == STOPPED and self._stopped_by is not None
+        extra = stopped_fields(self.extra, self._stopped_by or "") if is_stopped else self.extra
         self.record = Record(
             at=self._services.log.clock(),
             status=Status.SUCCESS if result.reason is None else Status.FAILURE,
@@ -228,7 +240,7 @@ class Run:
             started=self.started_at,
             duration=round(time.monotonic() - self._began, 3) if self.started_at else None,
             reason=result.reason,
-            details=(*self.extra, *attempts, *details),
+            details=(*extra, *attempts, *details),
             output=tail(result.output) if result.reason is not None and result.output else None,
             cpu=None if use is None else round(use.cpu, 3),
             max_rss=None if use is None else use.max_rss,

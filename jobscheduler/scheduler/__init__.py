@@ -2,5 +2,6 @@
 
 from jobscheduler.scheduler.run_chain import ChainTooLong
 from jobscheduler.scheduler.scheduler import Scheduler
+from jobscheduler.scheduler.stop_actions import StoppedRun, StopTargets
 
-__all__ = ["ChainTooLong", "Scheduler"]
+__all__ = ["ChainTooLong", "Scheduler", "StopTargets", "StoppedRun"]

@@ -25,6 +25,7 @@ from jobscheduler.scheduler.job_recovery import JobHistory, JobRecovery
 from jobscheduler.scheduler.records import decided_events, missed_record
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, NewRun, RunActions
+from jobscheduler.scheduler.stop_actions import StopActions, StoppedRun, StopTargets
 from jobscheduler.timetable.decision import MissedSlots
 from jobscheduler.timetable.overlap import Action, decide_manual_run
 from jobscheduler.timetable.rule_change import NO_CHANGE, RuleChange, rule_change
@@ -70,6 +71,7 @@ class Engine:
         self.phase = Phase.STARTING
         self.registry = JobRegistry()
         self.actions = RunActions(new_run, submit, write, clock)
+        self.stops = StopActions(self.registry, submit, write, clock)
         self.progress = ClockProgress(write)
         self.checkpoints = CheckpointBuilder(
             self.registry, self.progress, due_jobs=due_jobs, clock=clock, elapsed=elapsed, host_id=host_id, boot=boot
@@ -254,6 +256,11 @@ class Engine:
             entry = self.registry.jobs[job.id] = JobEntry(job, timetable, now, is_active=False)
         action = decide_manual_run(entry.situation())
         return action, *self.actions.perform_manual(entry, job, action, by, parent)
+
+    def stop_runs(self, targets: StopTargets, by: str) -> tuple[list[StoppedRun], list[Effect]]:
+        """Stop runs at a person's request, also while the service stops; return them."""
+        self.actions.activity += 1
+        return self.stops.stop(targets, by, may_skip=self.phase is not Phase.STOPPED)
 
     def pause(self, job_id: str) -> tuple[bool, list[Effect]]:
         """Skip all slots of a job from now on, pending ones included; return whether that is a change."""

@@ -56,7 +56,7 @@ def _open_control(
     """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
     log, guard, path = parts.log, parts.checked.guard, parts.checked.settings.socket
     name = f"the control socket `{path}`"
-    service = ControlService(snapshots, parts.scheduler, parts.reconciler, log.event)
+    service = ControlService(snapshots, parts.scheduler, parts.reconciler, log.event, parts.stats.last_record)
     administration = Administration(supervision.live.report, supervision.reloads, log.event)
     app = build_app(service, administration, lambda problem: log.event(Level.ERROR, "control.failed", problem=problem))
     try:

@@ -97,6 +97,7 @@ def active_run_json(run: ActiveRun) -> dict[str, Any]:
         "started": instant(run.started),
         "attempt": run.attempt,
         "waiting_for": run.waiting_for,
+        "pid": run.pid,
     }
 
 

@@ -79,11 +79,12 @@ class Context:
     """The run of a task as the task sees it, and the request to stop.
 
     `deadline` is an instant of `time.monotonic()`, or None. To end the run, the runner calls `stop`. Then `reason` is
-    set (`timeout`, `replaced`, `shutdown`), `stopping` is set, and each callback of `on_stop` is called once. `alert`
-    is set only for a task that is an alert; `run_id` is then the id of the alert, not of the run.
+    set (`timeout`, `stopped`, `replaced`, `shutdown`), `stopping` is set, and each callback of `on_stop` is called
+    once. `alert` is set only for a task that is an alert; `run_id` is then the id of the alert, not of the run.
 
     `stop_requested_at` is the instant of `time.monotonic()` of the first `stop`, None before. `signals` holds the
-    signals that a task with processes has sent since. Together they show whether a time limit is kept.
+    signals that a task with processes has sent since. Together they show whether a time limit is kept. `pid` is the
+    main process of such a task while that runs.
     """
 
     __slots__ = (
@@ -94,6 +95,7 @@ class Context:
         "attempt",
         "deadline",
         "job_id",
+        "pid",
         "reason",
         "run_id",
         "scheduled",
@@ -118,6 +120,7 @@ class Context:
         self.attempt = attempt
         self.deadline = deadline
         self.alert = alert
+        self.pid: int | None = None
         self.reason: str | None = None
         self.stop_requested = False
         self.stop_requested_at: float | None = None

@@ -11,7 +11,7 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -69,6 +69,10 @@ class FakeControlApi:
     def resume(self, job_id: str, by: str) -> Mapping[str, Any]:
         self.asked.append(("resume", job_id, by))
         return {"changed": True}
+
+    def stop(self, targets: Sequence[str], by: str) -> Mapping[str, Any]:
+        self.asked.append(("stop", *targets, by))
+        return {"runs": []}
 
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
         return {"run_id": run_id, "wait": wait}
@@ -128,7 +132,9 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
     )
     assert request(path, "POST", "/v1/jobs/a.b%2Fc/pause") == {"changed": True}
     assert request(path, "POST", "/v1/jobs/x/resume") == {"changed": True}
-    assert api.asked == [("pause", "a.b/c", str(os.getuid())), ("resume", "x", str(os.getuid()))]
+    assert request(path, "POST", "/v1/stop?target=a.b%2Fc&target=tag%3Ax") == {"runs": []}
+    by = str(os.getuid())
+    assert api.asked == [("pause", "a.b/c", by), ("resume", "x", by), ("stop", "a.b/c", "tag:x", by)]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +143,8 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
         ("GET", "/v1/jobs/nope", 404, "there is no job `nope`"),
         ("POST", "/v1/jobs/x/run", 409, "the service is stopping"),
         ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not allowed on this path"),
+        ("GET", "/v1/stop?target=x", 405, "`GET` is not allowed on this path"),
+        ("POST", "/v1/stop", 400, "the request does not say what to stop"),
         ("GET", "/v1/jobs/x/run", 404, "there is no job `x/run`"),
         ("GET", "/v1/jobs/%C3%A9%2F..", 404, "there is no job `é/..`"),
         ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not allowed on this path"),

@@ -162,6 +162,7 @@ class RunningCommand:
         self._lock = threading.Lock()
         self._killer: TreeKiller | None = None
         self._is_closed = False
+        context.pid = child.pid
         context.signals.has_processes = True
         context.on_stop(self.begin_stop)
 
@@ -212,6 +213,7 @@ class RunningCommand:
             self._is_closed = True
             if self._killer is not None:
                 self._killer.tree.abandon()
+        self._context.pid = None
         return self._child.close(self._context.job_id)
 
     def collect(self, unkillable: Sequence[UnkillableProcess] = ()) -> Outcome:
