@@ -14,6 +14,7 @@ from jobscheduler.util.instants import format_with_zone
 
 _FAILED: Mapping[str, str] = {
     "timeout": "it was stopped at its time limit",
+    "oom": "it needed more memory than its `limits` allow",
     "stopped": "a person stopped it",
     "replaced": "its next slot was due and took its place",
     "interrupted": "the service or the host went down while it ran",

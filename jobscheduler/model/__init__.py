@@ -25,7 +25,18 @@ from jobscheduler.model.entries import (
     Status,
     log_key,
 )
-from jobscheduler.model.jobs import MAX_DELAY, NO_TASK, Cron, Fingerprint, Job, Once, Retry, TaskSpec, name_sort_key
+from jobscheduler.model.jobs import (
+    MAX_DELAY,
+    NO_TASK,
+    Cron,
+    Fingerprint,
+    Job,
+    Limits,
+    Once,
+    Retry,
+    TaskSpec,
+    name_sort_key,
+)
 from jobscheduler.model.problems import Problem
 from jobscheduler.model.resource_use import ResourceUse
 
@@ -42,6 +53,7 @@ __all__ = [
     "InFlightRun",
     "Job",
     "Level",
+    "Limits",
     "LogEntry",
     "LogFields",
     "LogValue",

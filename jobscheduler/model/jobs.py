@@ -90,12 +90,25 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What all processes of a run may have together: `memory` in bytes, `cpu` in processors (0.5: half of one).
+
+    `processes` counts threads, too. None is no limit.
+    """
+
+    memory: int | None = None
+    cpu: float | None = None
+    processes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One valid definition: its schedule can be computed, its task type is known and accepts its fields.
 
     Durations are seconds. `timeout` bounds each attempt. `overlap` (`skip`, `queue`, `replace`, `allow`) decides about
     a slot while the last run is still active. `on_failure` and `on_recovery` are the tasks for a result that changes;
     None means the service's default, `NO_TASK` nothing. `tags` are words to select the job by, sorted.
+    `limits` are those of a run's control group.
     `source_name` is the name of the source item (a file name), `modified_at` its time of modification. They are not
     part of the definition: moving a file does not change the job.
     """
@@ -115,6 +128,7 @@ class Job:
     on_failure: TaskSpec | None = None
     on_recovery: TaskSpec | None = None
     tags: tuple[str, ...] = ()
+    limits: Limits | None = None
     source_name: str = field(default="", compare=False)
     modified_at: datetime | None = field(default=None, compare=False)
 

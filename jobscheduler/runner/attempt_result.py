@@ -17,7 +17,7 @@ _MIN_SECRET_CHARS = 4  # shorter secrets are not redacted: hiding every `1` woul
 _MAX_DETAILS = 32  # a log line has a limit, and only values can be shortened
 
 # Reasons for which a task may fail; the last four follow a request to stop.
-_REASONS = frozenset({"exit", "start", "http", "task", "timeout", "replaced", "stopped", "shutdown"})
+_REASONS = frozenset({"exit", "start", "http", "task", "oom", "timeout", "replaced", "stopped", "shutdown"})
 
 # Keys with a meaning of their own in a log line; a recovery reads slots back from them.
 # fmt: off

@@ -123,7 +123,7 @@ class Run:
             if self._attempt is None:
                 self.started_at = self._services.log.clock()
                 self._began = time.monotonic()
-            context = Context(self.job.id, self.run_id, self.scheduled, self._state.attempts)
+            context = Context(self.job.id, self.run_id, self.scheduled, self._state.attempts, limits=self.job.limits)
             self._attempt = Attempt(self, context, self._services)
             return self._attempt
 

@@ -12,6 +12,7 @@ from jobscheduler.service.checkpoint_timer import CheckpointTimer
 from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.health import HealthMonitor
 from jobscheduler.service.sync_requests import SyncRequests
+from jobscheduler.tasks.command.run_groups import RUN_GROUPS
 
 
 class PartDied(Exception):
@@ -19,7 +20,7 @@ class PartDied(Exception):
 
 
 class HostCheck:
-    """Checks the jobs directory, the log file, the clock and the backlog of runs."""
+    """Checks the jobs directory, the log file, the clock, the backlog of runs and their control groups."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class HostCheck:
         self._log.check_file(now)
         self._check_clock(now)
         self._scheduler.check_backlog(now)
+        RUN_GROUPS.sweep(now)
 
     def _check_clock(self, now: float) -> None:
         """After a clock jump or a sleep of the host, log it, decide slots at once, and write a checkpoint."""

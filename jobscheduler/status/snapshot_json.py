@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
+from jobscheduler.model import NO_TASK, Cron, Job, Limits, Problem, Record, TaskSpec
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobStatus, Snapshot
 from jobscheduler.util.instants import format_instant
 
@@ -131,6 +131,7 @@ def definition_json(job: Job) -> dict[str, Any]:
         "timeout": job.timeout,
         "overlap": job.overlap,
         "retry": job.retry and asdict(job.retry),
+        "limits": job.limits and limits_json(job.limits),
         "catch_up": job.catch_up,
         "jitter": job.jitter,
         "not_before": instant(job.not_before),
@@ -139,6 +140,13 @@ def definition_json(job: Job) -> dict[str, Any]:
         "on_failure": job.on_failure and task_json(job.on_failure),
         "on_recovery": job.on_recovery and task_json(job.on_recovery),
     }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def limits_json(limits: Limits) -> dict[str, Any]:
+    """Return limits as in a job file."""
+    cpu = None if limits.cpu is None else f"{limits.cpu * 100:g}%"
+    fields = {"memory": limits.memory, "cpu": cpu, "processes": limits.processes}
     return {key: value for key, value in fields.items() if value is not None}
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
-from jobscheduler.model import LogValue, Record, ResourceUse
+from jobscheduler.model import Limits, LogValue, Record, ResourceUse
 from jobscheduler.tasks.stop_signals import StopSignals
 
 
@@ -84,7 +84,7 @@ class Context:
 
     `stop_requested_at` is the instant of `time.monotonic()` of the first `stop`, None before. `signals` holds the
     signals that a task with processes has sent since. Together they show whether a time limit is kept. `pid` is the
-    main process of such a task while that runs.
+    main process of such a task while that runs. `limits` are those of the job, for a task with processes.
     """
 
     __slots__ = (
@@ -95,6 +95,7 @@ class Context:
         "attempt",
         "deadline",
         "job_id",
+        "limits",
         "pid",
         "reason",
         "run_id",
@@ -113,6 +114,7 @@ class Context:
         *,
         deadline: float | None = None,
         alert: Alert | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.job_id = job_id
         self.run_id = run_id
@@ -120,6 +122,7 @@ class Context:
         self.attempt = attempt
         self.deadline = deadline
         self.alert = alert
+        self.limits = limits
         self.pid: int | None = None
         self.reason: str | None = None
         self.stop_requested = False

@@ -31,6 +31,7 @@ def definition_hash(job: Job) -> str:
         repr(float(job.catch_up)),
         retry,
         task,
+        *_limits(job),
         *job.tags,  # none for most jobs, whose hash is that of versions without tags
     )
     return _digits(schedule) + _digits("\0".join((schedule, *other_fields)))
@@ -68,6 +69,12 @@ def _cron_part(schedule: Cron) -> str:
 def _retry(job: Job) -> tuple[float, ...]:
     retry = job.retry
     return () if retry is None else (retry.attempts, retry.delay, retry.backoff, retry.max_delay)
+
+
+def _limits(job: Job) -> tuple[str, ...]:
+    """Return the limits as text; none for a job without any, whose hash is that of versions without limits."""
+    limits = job.limits
+    return () if limits is None else (f"limits:{limits.memory}:{limits.cpu}:{limits.processes}",)
 
 
 def _task(task: TaskSpec | None) -> str:

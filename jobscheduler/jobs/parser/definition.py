@@ -17,12 +17,17 @@ from jobscheduler.jobs.parser import schema
 from jobscheduler.jobs.parser.defaults import NO_DEFAULTS, Defaults
 from jobscheduler.jobs.parser.locations import narrow
 from jobscheduler.jobs.parser.schema import Finding
-from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
+from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Limits, Once, Problem, Retry, TaskSpec
 from jobscheduler.timetable import crontab, timezones
-from jobscheduler.util import durations, json_text
+from jobscheduler.util import durations, json_text, sizes
 from jobscheduler.util.text import did_you_mean, format_error, quote
 
 MAX_PROBLEMS = 20  # reported for one file; each costs a walk through its text
+
+COMMAND_TYPE = "execute_command"  # the task type whose runs may have limits
+
+MIN_MEMORY = 1 << 20  # bytes; a program needs about as much to begin
+MAX_MEMORY = 1 << 50  # bytes
 
 _ALERTS = ("on_failure", "on_recovery")
 
@@ -122,6 +127,8 @@ class _DefinitionParser:
             fields["retry"] = self.retry(value["retry"])
         if "tags" in value:
             fields["tags"] = tuple(sorted(value["tags"]))
+        if "limits" in value:
+            fields["limits"] = self.limits(value["limits"], task)
         if schedule is None or task is None or self.problems:
             return None
         job = Job(id=value["job_id"], schedule=schedule[0], task=task, source_name=self.source_name, **fields)
@@ -237,6 +244,28 @@ class _DefinitionParser:
         delays = {name: self.duration(value[name], ("retry", name)) for name in ("delay", "max_delay") if name in value}
         delays.setdefault("max_delay", max(MAX_DELAY, delays.get("delay", 0.0)))
         return Retry(attempts=int(value["attempts"]), backoff=float(value.get("backoff", 2)), **delays)
+
+    def limits(self, value: dict[str, Any], task: TaskSpec | None) -> Limits:
+        if task is not None and task.type != COMMAND_TYPE:
+            message = f"`limits` are for the processes of a command, and {quote(task.type)} has none"
+            self.add_problem(message, ("limits",), key=True, help="leave it out")
+        memory, cpu = value.get("memory"), value.get("cpu")
+        return Limits(
+            None if memory is None else self.memory(memory),
+            None if cpu is None else float(cpu.removesuffix("%")) / 100,
+            value.get("processes"),
+        )
+
+    def memory(self, value: int | str) -> int:
+        path = ("limits", "memory")
+        try:
+            size = sizes.parse_size(value)
+        except ValueError as error:
+            self.add_problem(str(error), path, help=sizes.HELP)
+            return MIN_MEMORY
+        if not MIN_MEMORY <= size <= MAX_MEMORY:
+            self.add_problem("a limit of memory lies between 1M and 1024T", path, help=sizes.HELP)
+        return size
 
     # -- problems
 
