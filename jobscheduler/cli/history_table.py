@@ -91,7 +91,7 @@ def _format_details(pairs: dict[str, str], zone: ZoneInfo) -> str:
     parts = [pairs[key] for key in ("reason",) if pairs.get(key)]
     if pairs.get("exit_code", "0") != "0":
         parts.append(f"exit code {pairs['exit_code']}")
-    if pairs["word"] == "MISSED" and pairs.get("count", "1") != "1":
+    if pairs["word"] in {"MISSED", "SKIPPED"} and pairs.get("count", "1") != "1":
         more = "more than " if pairs.get("more") == "true" else ""
         parts.append(f"{more}{pairs['count']} slots until {_format_logged(pairs.get('last', ''), zone)}")
         pairs = {key: value for key, value in pairs.items() if key not in {"count", "last", "more"}}

@@ -130,6 +130,9 @@ def _state(job: Mapping[str, Any], now: datetime) -> str:
     ]
     details = [format_duration_or_dash((now - min(begun)).total_seconds())] if begun else []
     details += [word for word in ("stale", "paused") if job[word] and word != job["state"]]
+    ends = [pause["until"] for pause in job["pauses"]]
+    if ends and None not in ends:
+        details.append(f"until {format_local_or_dash(max(ends), now)}")
     return " ".join((job["state"], *details))
 
 

@@ -196,5 +196,5 @@ def _as_text(listing: _SlotListing, slots: Iterable[_Remarks]) -> Iterator[str]:
         none = False
         local = slot.astimezone(listing.zone)
         yield f"  {local:%a %Y-%m-%d %H:%M:%S %Z}  {format_instant(slot)}" + (f"  {note}" if note else "")
-    if none:
+    if none and listing.timetable.has_slots:
         yield "  no slots in this period"

@@ -16,6 +16,7 @@ from jobscheduler.cli.client_helpers import (
     join_or_none,
 )
 from jobscheduler.cli.options import client_settings
+from jobscheduler.cli.pause_text import describe_pause
 from jobscheduler.cli.table import printable
 from jobscheduler.control.client import request
 from jobscheduler.util.instants import utc_now
@@ -66,6 +67,8 @@ def _lines(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
         yield f"alerts     {status['pending_alert_count']} pending: {', '.join(status['pending_alerts'])}{rest}"
     if status.get("open_pipe_count"):
         yield _open_pipes(status["open_pipes"], status["open_pipe_count"])
+    for pause in status.get("pauses", ()):
+        yield f"paused     {describe_pause(pause, now)}"
     if status["late_part"]:
         yield f"wrong      {status['late_part']} is not on time"
     for note in status.get("notes", ()):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from jobscheduler.cli.client_helpers import add_client_options, api_path, format_duration_or_dash
 from jobscheduler.cli.options import client_settings
@@ -34,7 +33,6 @@ Exit status: 0 all of them are being stopped (with --wait: have ended), 1 someth
 process could not be ended, 2 wrong usage, 3 service not reachable."""
 
 _WAIT = 25  # seconds that one request waits
-_MAX_QUERY = 12_000  # characters of what one request names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Ask for the end of the runs, and wait for it with `--wait`."""
     socket = client_settings(arguments).socket
-    answers = [request(socket, "POST", f"/v1/stop?{query}") for query in _queries(arguments.targets)]
-    runs = [one for answer in answers for one in answer["runs"]]
-    idle = [one for answer in answers for one in answer["idle"]]
+    answer = request(socket, "POST", "/v1/stop", {"targets": arguments.targets})
+    runs, idle = answer["runs"], answer["idle"]
     if not arguments.json:
         _show(runs, idle, utc_now())
     ended = [_wait_for(socket, one["run_id"]) for one in runs if one["action"] == "stop"] if arguments.wait else []
@@ -59,18 +56,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _show_ends(ended)
     return 1 if idle or not runs or any(one["left"] for one in ended) else 0
-
-
-def _queries(targets: Iterable[str]) -> Iterator[str]:
-    """Yield the queries of as many requests as are needed for all targets."""
-    query = ""
-    for target in dict.fromkeys(targets):
-        part = urlencode({"target": target}, errors="surrogateescape")
-        if query and len(query) + len(part) > _MAX_QUERY:
-            yield query
-            query = ""
-        query = f"{query}&{part}" if query else part
-    yield query
 
 
 def _show(runs: Iterable[Mapping[str, Any]], idle: Iterable[Mapping[str, Any]], now: datetime) -> None:

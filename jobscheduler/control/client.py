@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,8 +45,10 @@ class _Connection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
 
 
-def request(path: Path, method: str, target: str) -> dict[str, Any]:
+def request(path: Path, method: str, target: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Send a request to the service that listens on this socket, and return its answer; wait while the service is busy.
+
+    `body` is sent as JSON.
 
     Raises:
         ServiceUnreachable: no service answers.
@@ -54,7 +57,7 @@ def request(path: Path, method: str, target: str) -> dict[str, Any]:
     """
     connection = _Connection(path)
     try:
-        connection.request(method, target)
+        connection.request(method, target, None if body is None else json.dumps(body).encode())
         response = connection.getresponse()
         answer = cast("dict[str, Any]", json.loads(response.read()))
     except (OSError, http.client.HTTPException, ValueError) as error:

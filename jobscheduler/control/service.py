@@ -1,22 +1,25 @@
-"""What the control socket offers: show the service and its jobs; run, stop, pause and resume a job."""
+"""What the control socket offers: show the service and its jobs; run, stop, pause and resume jobs."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
+from jobscheduler.control.pause_requests import PauseRequests
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
-from jobscheduler.control.stop_requests import StopRequests
-from jobscheduler.model import EventLogger, Job, Level, Problem, Record
+from jobscheduler.control.stop_requests import StopRequests, parse_targets
+from jobscheduler.model import Job, Problem, Record
+from jobscheduler.model.selection import Selector
 from jobscheduler.runner import Run, describe_unkillable, tail
 from jobscheduler.scheduler import ChainTooLong, Scheduler
+from jobscheduler.status.selection import ALL_JOBS_HELP, no_job_problem
 from jobscheduler.status.snapshot import Conflict, JobState, NotFound, Snapshot
 from jobscheduler.status.snapshot_json import detail_json, instant, job_json, record_json, service_json
 from jobscheduler.timetable.overlap import Action, Overlap
-from jobscheduler.util.text import did_you_mean
 
 MAX_MANUAL_RUNS = 1000  # manual runs kept, so that a client can ask for their results
 
@@ -34,16 +37,21 @@ class ControlService:
         snapshots: SnapshotBuilder,
         scheduler: Scheduler,
         holder: JobHolder,
-        log_event: EventLogger,
+        flush: Callable[[float], bool] = lambda _: True,
         last_record: Callable[[str], Record | None] = lambda _: None,
     ) -> None:
-        """`last_record` returns the last record of a job."""
+        """`flush` waits until the log is written, at most so many seconds, and returns whether it is.
+
+        `last_record` returns the last record of a job.
+        """
         self._snapshots = snapshots
         self._scheduler = scheduler
         self._reconciler = holder
-        self._log_event = log_event
         self._stops = StopRequests(
             scheduler, self._tags, last_record, lambda job_id: _unknown(job_id, self._snapshots.build())
+        )
+        self._pauses = PauseRequests(
+            scheduler, self._tags, flush, lambda job_id: _unknown(job_id, self._snapshots.build())
         )
         self._manual_runs: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
@@ -98,9 +106,9 @@ class ControlService:
             "next_note": self._next_note(job_id) if run else None,
         }
 
-    def stop(self, targets: Iterable[str], by: str) -> Mapping[str, Any]:
+    def stop(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
         """Stop runs (see `StopRequests.stop`). Their results can be asked for as those of manual runs."""
-        stopped, answer = self._stops.stop(targets, by)
+        stopped, answer = self._stops.stop(parse_targets(request), by)
         for one in stopped:
             self._remember(one.run)
         return answer
@@ -115,7 +123,7 @@ class ControlService:
     def _next_note(self, job_id: str) -> str | None:
         """Return a note on how this run and the job's next slot would affect each other, if they overlap."""
         runtime = next(iter(self._scheduler.runtimes([job_id])), None)
-        if runtime is None or runtime.next is None or runtime.paused:
+        if runtime is None or runtime.next is None or runtime.pauses:
             return None
         slot = f"the next slot, {instant(runtime.next)},"
         match Overlap(runtime.job.overlap):
@@ -152,31 +160,17 @@ class ControlService:
             "output": None if output is None else tail(output, len(output)),
         }
 
-    def pause(self, job_id: str, by: str) -> Mapping[str, Any]:
-        """Let no slot of a job run until a resume or a restart of the service.
+    def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return which jobs are selected (see `PauseRequests.select`)."""
+        return self._pauses.select(request)
 
-        Raises:
-            NotFound: no job has this id.
+    def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        """Pause jobs (see `PauseRequests.pause`)."""
+        return self._pauses.pause(request, by)
 
-        """
-        return self._change(job_id, by, self._scheduler.pause, "job.paused")
-
-    def resume(self, job_id: str, by: str) -> Mapping[str, Any]:
-        """Let the slots of a job run again.
-
-        Raises:
-            NotFound: no job has this id.
-
-        """
-        return self._change(job_id, by, self._scheduler.resume, "job.resumed")
-
-    def _change(self, job_id: str, by: str, change: Callable[[str], bool], event: str) -> Mapping[str, Any]:
-        """Change a job, and log that if it was not so before."""
-        self._active_job(job_id)
-        changed = change(job_id)
-        if changed:
-            self._log_event(Level.INFO, event, job_id=job_id, by=by)
-        return {"job_id": job_id, "changed": changed}
+    def resume(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        """Let paused jobs run again (see `PauseRequests.resume`)."""
+        return self._pauses.resume(request, by)
 
     def _tags(self) -> Mapping[str, Collection[str]]:
         """Return the tags of each job that has a valid definition."""
@@ -197,11 +191,12 @@ def _unknown(job_id: str, snapshot: Snapshot) -> NotFound:
         problem = named[0].problems[0] if named[0].problems else Problem("")
         line = f":{problem.line}:{problem.column}" if problem.line else ""
         return NotFound(Problem(f"the file `{named[0].file}` is refused: {problem.message} ({named[0].file}{line})"))
-    suggestion = did_you_mean(job_id, [job.id for job in snapshot.jobs if job.id])
-    help_ = suggestion or "`jobscheduler list` shows all jobs"
-    if refused and not suggestion:
-        help_ += f"; {len(refused)} files are refused, perhaps one that defines it"
-    return NotFound(Problem(f"there is no job `{job_id}`", help=help_))
+    known = {job.id: job.job.tags for job in snapshot.jobs if job.id and job.job}
+    problem = no_job_problem(Selector(job_id), known)
+    if refused and problem.help == ALL_JOBS_HELP:
+        help_ = f"{problem.help}; {len(refused)} files are refused, perhaps one that defines it"
+        problem = replace(problem, help=help_)
+    return NotFound(problem)
 
 
 def _describe_action(act: Action) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
+from jobscheduler.control.routes import BadRequest
 from jobscheduler.model import Problem, Record
 from jobscheduler.model.selection import Selector
 from jobscheduler.scheduler import Scheduler, StoppedRun
@@ -42,6 +44,16 @@ class _Wanted:
         known = self.runs.setdefault(job_id, set())
         if known is not None:
             known.add(run_id)
+
+
+def parse_targets(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a request names. Raises: `BadRequest` if it names nothing, or something that is no text."""
+    targets = request.get("targets")
+    if not isinstance(targets, list) or not targets or not all(isinstance(text, str) for text in targets):
+        help_ = 'write `"targets": ["report-001", "5f3c2a9d", "billing-*", "tag:backup"]`'
+        message = "`targets` must be a list of ids of jobs or runs, patterns or tags"
+        raise BadRequest(HTTPStatus.BAD_REQUEST, Problem(message, help=help_))
+    return tuple(dict.fromkeys(targets))
 
 
 class StopRequests:

@@ -26,8 +26,11 @@ from jobscheduler.model.entries import (
     log_key,
 )
 from jobscheduler.model.jobs import (
+    AT_BOOT,
+    MANUAL,
     MAX_DELAY,
     NO_TASK,
+    SLOT_FIELDS,
     Cron,
     Fingerprint,
     Job,
@@ -37,13 +40,18 @@ from jobscheduler.model.jobs import (
     TaskSpec,
     name_sort_key,
 )
+from jobscheduler.model.pauses import FOREVER, Pause, PauseIndex
 from jobscheduler.model.problems import Problem
 from jobscheduler.model.resource_use import ResourceUse
 
 __all__ = [
+    "AT_BOOT",
     "EPOCH",
+    "FOREVER",
+    "MANUAL",
     "MAX_DELAY",
     "NO_TASK",
+    "SLOT_FIELDS",
     "Checkpoint",
     "Cron",
     "Event",
@@ -58,6 +66,8 @@ __all__ = [
     "LogFields",
     "LogValue",
     "Once",
+    "Pause",
+    "PauseIndex",
     "PendingSlot",
     "Problem",
     "Record",

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import NO_TASK, Cron, Job, Limits, Problem, Record, TaskSpec
+from jobscheduler.model import NO_TASK, SLOT_FIELDS, Cron, Job, Limits, Pause, Problem, Record, TaskSpec
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobStatus, Snapshot
 from jobscheduler.util.instants import format_instant
 
@@ -28,6 +28,7 @@ def job_json(status: JobStatus) -> dict[str, Any]:
         "next": instant(status.next),
         "stale": status.stale,
         "paused": status.paused,
+        "pauses": [pause_json(pause) for pause in status.pauses],
         "last": record_json(status.last) if status.last else None,
         "active_runs": [active_run_json(run) for run in status.active_runs],
         "problems": [problem_json(problem) for problem in status.problems],
@@ -58,6 +59,7 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "issues": list(service.issues),
         "notes": list(service.notes),
         "new_rules": list(service.new_rules),
+        "pauses": [pause_json(pause) for pause in service.pauses],
         "pending_alerts": list(service.alerts[:MAX_ALERTS]),
         "pending_alert_count": len(service.alerts),
         "open_pipes": dict(service.left_pipes[:MAX_LEFT_PIPES]),
@@ -101,6 +103,19 @@ def active_run_json(run: ActiveRun) -> dict[str, Any]:
     }
 
 
+def pause_json(pause: Pause) -> dict[str, Any]:
+    """Return a pause as JSON; `jobs` is what it selects, `except` what it no longer covers."""
+    return {
+        "pause": pause.id,
+        "jobs": pause.selector.text,
+        "except": [selector.text for selector in pause.exempt],
+        "since": instant(pause.since),
+        "until": instant(pause.until),
+        "reason": pause.reason,
+        "by": pause.by,
+    }
+
+
 def record_json(record: Record) -> dict[str, Any]:
     """Return a record as JSON, with the same keys as in the log."""
     pairs = {key: instant(value) if isinstance(value, datetime) else value for key, value in record.fields()}
@@ -140,7 +155,8 @@ def definition_json(job: Job) -> dict[str, Any]:
         "on_failure": job.on_failure and task_json(job.on_failure),
         "on_recovery": job.on_recovery and task_json(job.on_recovery),
     }
-    return {key: value for key, value in fields.items() if value is not None}
+    left_out = SLOT_FIELDS if isinstance(job.schedule, Cron) and job.schedule.is_manual else ()
+    return {key: value for key, value in fields.items() if value is not None and key not in left_out}
 
 
 def limits_json(limits: Limits) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class Timetable:
         """Whether this is `@reboot`, which has no slots here. The service makes its one slot per boot."""
         return isinstance(self.schedule, Crontab) and self.schedule.at_boot
 
+    @property
+    def has_slots(self) -> bool:
+        """Whether its slots can be computed: not those of `@reboot`, and `@manual` has none."""
+        return not isinstance(self.schedule, Crontab) or self.schedule.has_slots
+
     def next(self, after: datetime) -> datetime | None:
         """Return the first slot strictly after an aware moment, in UTC, or None.
 

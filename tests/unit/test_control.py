@@ -11,7 +11,7 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -62,16 +62,19 @@ class FakeControlApi:
         self.asked.append(("run", job_id, by))
         raise Conflict(Problem("the service is stopping"))
 
-    def pause(self, job_id: str, by: str) -> Mapping[str, Any]:
-        self.asked.append(("pause", job_id, by))
+    def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"jobs": request["jobs"][::-1]}
+
+    def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        self.asked.append(("pause", json.dumps(request), by))
         return {"changed": True}
 
-    def resume(self, job_id: str, by: str) -> Mapping[str, Any]:
-        self.asked.append(("resume", job_id, by))
+    def resume(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        self.asked.append(("resume", json.dumps(request), by))
         return {"changed": True}
 
-    def stop(self, targets: Sequence[str], by: str) -> Mapping[str, Any]:
-        self.asked.append(("stop", *targets, by))
+    def stop(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        self.asked.append(("stop", json.dumps(request), by))
         return {"runs": []}
 
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
@@ -130,21 +133,52 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
         == request(path, "GET", "/v1/runs/abc?wait=nan")["wait"]
         == 0
     )
-    assert request(path, "POST", "/v1/jobs/a.b%2Fc/pause") == {"changed": True}
-    assert request(path, "POST", "/v1/jobs/x/resume") == {"changed": True}
-    assert request(path, "POST", "/v1/stop?target=a.b%2Fc&target=tag%3Ax") == {"runs": []}
-    by = str(os.getuid())
-    assert api.asked == [("pause", "a.b/c", by), ("resume", "x", by), ("stop", "a.b/c", "tag:x", by)]
+    with pytest.raises(ApiError, match="stopping"):
+        request(path, "POST", "/v1/jobs/a.b%2Fc/run")
+    assert request(path, "POST", "/v1/pause", {"jobs": ["a", "tag:b"], "reason": "é"}) == {"changed": True}
+    assert request(path, "POST", "/v1/select", {"jobs": ["a", "b"]}) == {"jobs": ["b", "a"]}
+    assert request(path, "POST", "/v1/resume", {"jobs": ["x" * 1000] * 200}) == {"changed": True}
+    assert request(path, "POST", "/v1/stop", {"targets": ["a.b/c", "tag:x"]}) == {"runs": []}
+    asked = [(what, value) if what == "run" else (what, json.loads(value)) for what, value, by in api.asked]
+    assert asked == [
+        ("run", "a.b/c"),
+        ("pause", {"jobs": ["a", "tag:b"], "reason": "é"}),
+        ("resume", {"jobs": ["x" * 1000] * 200}),
+        ("stop", {"targets": ["a.b/c", "tag:x"]}),
+    ]
+    assert {by for _, _, by in api.asked} == {str(os.getuid())}
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status", "message"),
+    [
+        (b"Content-Length: 7", b"[1,2,3]", 400, "the body of this request is a JSON object"),
+        (b"Content-Length: 5", b"{oops", 400, "the body of this request is a JSON object"),
+        (b"Content-Length: 200000", b"[" * 200_000, 400, "the body of this request is a JSON object"),
+        (b"Host: x", b"", 400, "the body of this request is a JSON object"),
+        (b"Content-Length: 99", b"{}", 200, ""),
+        (b"Content-Length: 300000", b"x" * 10, 413, "the body of a request has at most 262144 bytes"),
+        (b"Content-Length: -1", b"", 413, "the body of a request has at most 262144 bytes"),
+        (b"Content-Length: 9999999999999999999999", b"", 413, "the body of a request has at most 262144 bytes"),
+    ],
+)
+def test_a_body_is_an_object_of_limited_size(path: Path, head: bytes, body: bytes, status: int, message: str) -> None:
+    """A client that sends less than it says has said all."""
+    answer = raw(path, b"POST /v1/pause HTTP/1.0\r\n" + head + b"\r\n\r\n" + body)
+    assert answer.split()[1] == str(status).encode()
+    if message:
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"] == message
 
 
 @pytest.mark.parametrize(
     ("method", "target", "status", "message"),
     [
+        ("GET", "/v1/pause", 405, "`GET` is not allowed on this path"),
         ("GET", "/v1/jobs/nope", 404, "there is no job `nope`"),
         ("POST", "/v1/jobs/x/run", 409, "the service is stopping"),
         ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not allowed on this path"),
         ("GET", "/v1/stop?target=x", 405, "`GET` is not allowed on this path"),
-        ("POST", "/v1/stop", 400, "the request does not say what to stop"),
+        ("POST", "/v1/stop", 400, "the body of this request is a JSON object"),
         ("GET", "/v1/jobs/x/run", 404, "there is no job `x/run`"),
         ("GET", "/v1/jobs/%C3%A9%2F..", 404, "there is no job `é/..`"),
         ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not allowed on this path"),

@@ -17,7 +17,7 @@ from jobscheduler.jobs.parser import schema
 from jobscheduler.jobs.parser.defaults import NO_DEFAULTS, Defaults
 from jobscheduler.jobs.parser.locations import narrow
 from jobscheduler.jobs.parser.schema import Finding
-from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Limits, Once, Problem, Retry, TaskSpec
+from jobscheduler.model import MAX_DELAY, NO_TASK, SLOT_FIELDS, Cron, Job, Limits, Once, Problem, Retry, TaskSpec
 from jobscheduler.timetable import crontab, timezones
 from jobscheduler.util import durations, json_text, sizes
 from jobscheduler.util.text import did_you_mean, format_error, quote
@@ -136,7 +136,12 @@ class _DefinitionParser:
         return job
 
     def check_bounds(self, job: Job) -> None:
-        """Check that `not_before` and `not_after` leave a slot."""
+        """Check that `not_before` and `not_after` leave a slot, and that no field is about slots that there are not."""
+        if isinstance(job.schedule, Cron) and job.schedule.is_manual:
+            for name in SLOT_FIELDS:
+                if self.written.get(name) is not None:
+                    help_ = "leave it out: such a job is never due by itself, so it has no slots"
+                    self.add_problem(f"`{name}` means nothing with `@manual`", (name,), help=help_)
         first, last = job.not_before, job.not_after
         if first and last and first > last:
             self.add_problem("`not_after` is before `not_before`", ("not_after",), help="is one of the two mistyped?")
