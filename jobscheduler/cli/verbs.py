@@ -18,6 +18,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "act": {
         "run": "run jobs now, whatever their schedules say",
+        "stop": "end runs at work, with their further attempts",
         "pause": "keep the slots of jobs from running, for a time or until they are resumed",
         "resume": "let the slots of paused jobs run again",
         "alert": "send an alert as a test",

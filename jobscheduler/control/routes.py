@@ -3,7 +3,7 @@
 `GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`,
 `GET /v1/runs/RUN_ID?wait=SECONDS`, `GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`,
 `GET /v1/output?of=JOB&failed=1`, `POST /v1/reload`, `POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
-`POST /v1/select`, `/v1/pause` and `/v1/resume`, whose bodies are JSON objects. See docs/control.md.
+`POST /v1/select`, `/v1/stop`, `/v1/pause` and `/v1/resume`, whose bodies are JSON objects. See docs/control.md.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class ControlApi(Protocol):
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]: ...  # noqa: D102
+    def stop(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def resume(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
@@ -145,6 +146,8 @@ def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi
             return HTTPStatus.ACCEPTED, api.run("/".join(name), by, calling_runs(request.pid))
         case "POST", ["v1", "select"]:
             return HTTPStatus.OK, api.select(_body(request))
+        case "POST", ["v1", "stop"]:
+            return HTTPStatus.ACCEPTED, api.stop(_body(request), by)
         case "POST", ["v1", "pause" | "resume" as verb]:
             return HTTPStatus.OK, (api.pause if verb == "pause" else api.resume)(_body(request), by)
     raise _unknown(request.method, parts)
@@ -204,7 +207,7 @@ def _body(request: Request) -> Mapping[str, Any]:
 
 def _unknown(method: str, parts: list[str]) -> BadRequest:
     help_ = "docs/control.md lists the requests"
-    is_change = parts in (["v1", "select"], ["v1", "pause"], ["v1", "resume"])
+    is_change = parts in (["v1", "select"], ["v1", "stop"], ["v1", "pause"], ["v1", "resume"])
     is_known = parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"], ["output"])
     if is_change or (method != "GET" and is_known):
         return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))

@@ -1,4 +1,4 @@
-"""What the control socket offers: show the service and its jobs; run, pause and resume jobs."""
+"""What the control socket offers: show the service and its jobs; run, stop, pause and resume jobs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.control.pause_requests import PauseRequests
 from jobscheduler.control.requested_runs import RequestedRuns
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
-from jobscheduler.model import Job, Problem, StoredAttempt
+from jobscheduler.control.stop_requests import StopRequests, parse_targets
+from jobscheduler.model import Job, Problem, Record, StoredAttempt
 from jobscheduler.model.selection import Selector
 from jobscheduler.output import RunPlace
 from jobscheduler.output.names import day_of
-from jobscheduler.runner import Run, tail
+from jobscheduler.runner import Run, describe_unkillable, tail
 from jobscheduler.scheduler import ChainTooLong, Scheduler
 from jobscheduler.status.selection import ALL_JOBS_HELP, no_job_problem
 from jobscheduler.status.shown_status import shown_status
@@ -52,13 +53,20 @@ class ControlService:
         requested: RequestedRuns,
         outputs: StoredOutputs,
         flush: Callable[[float], bool] = lambda _: True,
+        last_record: Callable[[str], Record | None] = lambda _: None,
     ) -> None:
-        """`flush` waits until the log is written, at most so many seconds, and returns whether it is."""
+        """`flush` waits until the log is written, at most so many seconds, and returns whether it is.
+
+        `last_record` returns the last record of a job.
+        """
         self._snapshots = snapshots
         self._scheduler = scheduler
         self._reconciler = holder
         self._requested = requested
         self._outputs = outputs
+        self._stops = StopRequests(
+            scheduler, self._tags, last_record, lambda job_id: _unknown(job_id, self._snapshots.build())
+        )
         self._pauses = PauseRequests(
             scheduler.pauses, self._tags, flush, lambda job_id: _unknown(job_id, self._snapshots.build())
         )
@@ -132,6 +140,13 @@ class ControlService:
             "next_note": self._next_note(job_id) if run else None,
         }
 
+    def stop(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        """Stop runs (see `StopRequests.stop`). Their results can be asked for as those of manual runs."""
+        stopped, answer = self._stops.stop(parse_targets(request), by)
+        for one in stopped:
+            self._requested.add(one.run)
+        return answer
+
     def _next_note(self, job_id: str) -> str | None:
         """Return a note on how this run and the job's next slot would affect each other, if they overlap."""
         runtime = next(iter(self._scheduler.runtimes([job_id])), None)
@@ -169,6 +184,7 @@ class ControlService:
             "run_id": run_id,
             "record": record_json(record) if record else None,
             "cancelled": run.is_cancelled,
+            "left": describe_unkillable(run.unkillable),
             "output": None if text is None else tail(text, len(text)),
         }
 

@@ -36,6 +36,7 @@ from jobscheduler.model.jobs import (
     Cron,
     Fingerprint,
     Job,
+    Limits,
     Once,
     Retry,
     TaskSpec,
@@ -44,6 +45,7 @@ from jobscheduler.model.jobs import (
 from jobscheduler.model.output import AttemptOutput, KeptOutput, OutputPart, StoredAttempt
 from jobscheduler.model.pauses import FOREVER, Pause, PauseIndex
 from jobscheduler.model.problems import Problem
+from jobscheduler.model.resource_use import ResourceUse
 
 __all__ = [
     "AT_BOOT",
@@ -66,6 +68,7 @@ __all__ = [
     "Job",
     "KeptOutput",
     "Level",
+    "Limits",
     "LogEntry",
     "LogFields",
     "LogValue",
@@ -77,6 +80,7 @@ __all__ = [
     "Problem",
     "Record",
     "RecoveredState",
+    "ResourceUse",
     "Retry",
     "Status",
     "StoredAttempt",

@@ -18,11 +18,13 @@ from jobscheduler.runner.run import Attempt, Run
 from jobscheduler.runner.run_reporter import LogThen
 from jobscheduler.runner.run_state import RetryAfter
 from jobscheduler.runner.runner import STOP_GRACE_S, Runner
+from jobscheduler.runner.stop_fields import STOPPED, stopped_fields
 from jobscheduler.runner.timer import TimerThread
 from jobscheduler.runner.unkillable_processes import describe_unkillable, is_alive
 
 __all__ = [
     "REDACTED",
+    "STOPPED",
     "STOP_GRACE_S",
     "Attempt",
     "AttemptResult",
@@ -39,5 +41,6 @@ __all__ = [
     "is_alive",
     "kill_leftovers",
     "runs_as_process",
+    "stopped_fields",
     "tail",
 ]

@@ -7,12 +7,13 @@ import time
 from datetime import datetime, timedelta
 from functools import partial
 
-from jobscheduler.model import AttemptOutput, Event, Job, KeptOutput, Level, LogFields, Record, Status
+from jobscheduler.model import AttemptOutput, Event, Job, KeptOutput, Level, LogFields, Record, ResourceUse, Status
 from jobscheduler.runner.attempt_result import AttemptResult, execute_task
 from jobscheduler.runner.outputs import tail
 from jobscheduler.runner.run_ids import new_run_id
 from jobscheduler.runner.run_services import RunServices
 from jobscheduler.runner.run_state import Phase, RetryAfter, RunState
+from jobscheduler.runner.stop_fields import STOPPED, stopped_fields
 from jobscheduler.runner.unkillable_processes import add_unkillable
 from jobscheduler.tasks import Context, ProcessTask, UnkillableProcess
 from jobscheduler.tasks.command.output_buffer import bounded
@@ -48,6 +49,8 @@ class Run:
         self._state = RunState(job.retry)
         self._attempt: Attempt | None = None
         self._began = 0.0
+        self._use: ResourceUse | None = None
+        self._stopped_by: str | None = None
 
     # -- the state
 
@@ -66,6 +69,12 @@ class Run:
     def running_attempt(self) -> Attempt | None:
         """The attempt that was announced and has not ended."""
         return self._attempt if self._state.phase is Phase.RUNNING else None
+
+    @property
+    def pid(self) -> int | None:
+        """The main process of the attempt at work, None if it has none."""
+        attempt = self.running_attempt
+        return None if attempt is None else attempt.context.pid
 
     @property
     def waits_for_attempt(self) -> bool:
@@ -99,7 +108,7 @@ class Run:
             if self._attempt is None:
                 self.started_at = self._services.log.clock()
                 self._began = time.monotonic()
-            context = Context(self.job.id, self.run_id, self.scheduled, self._state.attempts)
+            context = Context(self.job.id, self.run_id, self.scheduled, self._state.attempts, limits=self.job.limits)
             self._attempt = Attempt(self, context, self._services)
             return self._attempt
 
@@ -112,6 +121,7 @@ class Run:
             self._services.log.emit(crash)
         with self._lock:
             self.unkillable = attempt.context.signals.unkillable
+            self._use = self._use if result.use is None else result.use.with_earlier(self._use)
             verdict = self._state.attempt_ended(attempt.number, result, attempt.context.reason)
             failure = self._state.last_failure
             record = self._make_record(verdict, self.unkillable) if isinstance(verdict, AttemptResult) else None
@@ -128,12 +138,14 @@ class Run:
 
     # -- its end
 
-    def stop(self, reason: str) -> None:
-        """End the run as a failure for this reason (`replaced`, `shutdown`), unless it has ended.
+    def stop(self, reason: str, by: str | None = None) -> None:
+        """End the run as a failure for this reason (`stopped`, `replaced`, `shutdown`), unless it has ended.
 
-        A waiting run ends at once. Otherwise the run ends with its task, or after the grace.
+        `by` is the person who stopped it. A waiting run ends at once. Otherwise the run ends with its task, or after
+        the grace.
         """
         with self._lock:
+            self._stopped_by = self._stopped_by or by
             result = self._state.stop(reason)
             record = None if result is None else self._make_record(result)
             attempt = self.running_attempt
@@ -193,6 +205,7 @@ class Run:
             ("reason", failure.reason or ""),
             *failure.details,
             ("retry_in", round(delay, 3)),
+            *(() if failure.use is None else failure.use.fields()),
             *((("output", tail(failure.output)),) if failure.output else ()),
         )
         self._services.log.emit(self.event(Level.WARNING, "run.attempt_failed", values))
@@ -202,6 +215,9 @@ class Run:
         count = self._state.attempts
         attempts: LogFields = (("attempts", count),) if count > 1 else ()
         details = add_unkillable(result.details, unkillable) if unkillable else result.details
+        use = self._use
+        is_stopped = result.reason == STOPPED and self._stopped_by is not None
+        extra = stopped_fields(self.extra, self._stopped_by or "") if is_stopped else self.extra
         self.record = Record(
             at=self._services.log.clock(),
             status=Status.SUCCESS if result.reason is None else Status.FAILURE,
@@ -211,8 +227,10 @@ class Run:
             started=self.started_at,
             duration=round(time.monotonic() - self._began, 3) if self.started_at else None,
             reason=result.reason,
-            details=(*self.extra, *attempts, *details),
+            details=(*extra, *attempts, *details),
             output=tail(result.output) if result.reason is not None and result.output else None,
+            cpu=None if use is None else round(use.cpu, 3),
+            max_rss=None if use is None else use.max_rss,
             job=self.job,
         )
         return self.record

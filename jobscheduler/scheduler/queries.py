@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 
 from jobscheduler.model import Once, PauseIndex
-from jobscheduler.runner import Attempt, Run
+from jobscheduler.runner import Attempt, Run, describe_unkillable
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.pausing import Pausing
@@ -146,6 +146,13 @@ class SchedulerQueries:
     def issues(self) -> tuple[str, ...]:
         """Return a sentence for each issue with runs."""
         return (*self._pool.monitor.issues(), *self._unkillable.issues())
+
+    def unkillable_processes(self, job_id: str) -> str:
+        """Describe the processes of ended runs of a job that could not be killed; empty if there are none."""
+        with self._lock:
+            entry = self._engine.registry.get(job_id)
+            runs = [] if entry is None else list(entry.unkillable_runs)
+        return ", ".join(describe_unkillable(run.unkillable) for run in runs)
 
     def stuck_run(self) -> str | None:
         """Return a sentence about the step of a run that is overdue, if there is one."""

@@ -21,6 +21,7 @@ from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.queries import SchedulerQueries
 from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.run_chain import check_chain, parent_of
+from jobscheduler.scheduler.stop_actions import StoppedRun, StopTargets
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.status.standings import Standings
@@ -224,6 +225,18 @@ class Scheduler(SchedulerQueries):
             action, run, effects = self._engine.run_now(job, timetable, by, parent, self._clock())
         perform_effects(effects)
         return action, run
+
+    def stop_runs(self, targets: StopTargets, by: str) -> list[StoppedRun]:
+        """Stop runs with their further attempts; return those that had not ended. Does not wait for their ends.
+
+        A run that has not begun is skipped; while the service stops, it is left to the next start.
+        """
+        with self._lock:
+            stopped, effects = self._engine.stop_runs(targets, by)
+        perform_effects(effects)
+        for one in stopped:
+            self._pool.withdraw(one.run)
+        return stopped
 
     # -- the clock and the checkpoint
 

@@ -138,10 +138,15 @@ class WorkerPool:
         self._queue.release(run)
         self._dispatch()
 
+    def withdraw(self, run: Run) -> None:
+        """Let a run that was stopped or skipped wait no longer, for a worker or for its next attempt."""
+        self._retries.pop(run, None)
+        self._queue.withdraw(run)
+
     def describe(self, run: Run) -> ActiveRun:
         """Return the state of an active run that does not wait for its turn."""
         waiting_for = "worker" if run in self._queue else "retry" if run in self._retries else None
-        return ActiveRun(run.run_id, run.scheduled, run.started_at, max(1, run.attempts), waiting_for)
+        return ActiveRun(run.run_id, run.scheduled, run.started_at, max(1, run.attempts), waiting_for, run.pid)
 
     def check(self, now: float) -> None:
         """Replace a process loop that hangs, and watch the runs. Call it once a second, with monotonic seconds."""

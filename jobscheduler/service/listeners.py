@@ -59,7 +59,9 @@ def open_listeners(
     finder = RunFinder(parts.scheduler, stats, requested, logged, stored)
     outputs = OutputService(finder, stored, lambda: list(parts.reconciler.active_state()[0]))
     is_kept = partial(_is_kept, parts.log, settings.log_file)
-    control = ControlService(snapshots, parts.scheduler, parts.reconciler, requested, stored, is_kept)
+    control = ControlService(
+        snapshots, parts.scheduler, parts.reconciler, requested, stored, is_kept, stats.last_record
+    )
     maintain_control = _open_control(parts, supervision, control, outputs, stack)
     view = LiveServiceView(
         settings,

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
-from jobscheduler.model import LogValue, Record
+from jobscheduler.model import Limits, LogValue, Record, ResourceUse
 from jobscheduler.tasks.live_output import LiveOutput
 from jobscheduler.tasks.stop_signals import StopSignals
 
@@ -25,11 +25,12 @@ class Outcome:
     """The result of a task: details for the record (`exit_code`), and the output that was kept.
 
     The runner takes up to 32 details. It reduces keys to `a-z0-9_` and 40 characters, and puts `task_` before a key
-    with a meaning of its own in a log line (`status`, `output`).
+    with a meaning of its own in a log line (`status`, `output`). `use` is what the task has used, if that is known.
     """
 
     details: tuple[tuple[str, LogValue], ...] = ()
     output: bytes = b""
+    use: ResourceUse | None = None
 
 
 class TaskFailed(Exception):
@@ -79,11 +80,12 @@ class Context:
     """The run of a task as the task sees it, and the request to stop.
 
     `deadline` is an instant of `time.monotonic()`, or None. To end the run, the runner calls `stop`. Then `reason` is
-    set (`timeout`, `replaced`, `shutdown`), `stopping` is set, and each callback of `on_stop` is called once. `alert`
-    is set only for a task that is an alert; `run_id` is then the id of the alert, not of the run.
+    set (`timeout`, `stopped`, `replaced`, `shutdown`), `stopping` is set, and each callback of `on_stop` is called
+    once. `alert` is set only for a task that is an alert; `run_id` is then the id of the alert, not of the run.
 
     `stop_requested_at` is the instant of `time.monotonic()` of the first `stop`, None before. `signals` holds the
-    signals that a task with processes has sent since. Together they show whether a time limit is kept.
+    signals that a task with processes has sent since. Together they show whether a time limit is kept. `pid` is the
+    main process of such a task while that runs. `limits` are those of the job, for a task with processes.
 
     `output` may be set by a task whose output can be read while it runs; that is then what is kept of it.
     """
@@ -96,7 +98,9 @@ class Context:
         "attempt",
         "deadline",
         "job_id",
+        "limits",
         "output",
+        "pid",
         "reason",
         "run_id",
         "scheduled",
@@ -114,6 +118,7 @@ class Context:
         *,
         deadline: float | None = None,
         alert: Alert | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.job_id = job_id
         self.run_id = run_id
@@ -122,6 +127,8 @@ class Context:
         self.deadline = deadline
         self.alert = alert
         self.output: LiveOutput | None = None
+        self.limits = limits
+        self.pid: int | None = None
         self.reason: str | None = None
         self.stop_requested = False
         self.stop_requested_at: float | None = None

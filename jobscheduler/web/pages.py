@@ -20,6 +20,7 @@ from jobscheduler.status.snapshot import JobStatus, Snapshot
 from jobscheduler.status.snapshot_json import schedule_text
 from jobscheduler.util.durations import format_duration
 from jobscheduler.util.instants import format_instant_s
+from jobscheduler.util.sizes import format_size
 from jobscheduler.util.terminal_text import printable_lines
 from jobscheduler.util.text import plural
 from jobscheduler.web import formatting
@@ -77,7 +78,12 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"human": format_duration, "visible": printable_lines, "machine": format_instant_s}
+    made.filters |= {
+        "human": format_duration,
+        "size": format_size,
+        "visible": printable_lines,
+        "machine": format_instant_s,
+    }
     made.globals |= {"numbers": plural, "schedule_text": schedule_text, "words": WORDS}
     return made
 

@@ -156,7 +156,9 @@ class FakeServiceView:
         details = () if code is None else (("exit_code", code),)
         tail = output.decode("utf-8", "backslashreplace")[-2048:] if reason and output else None
         end = started + timedelta(seconds=seconds)
-        record = Record(end, status, job_id, run_id, at, started, seconds, reason, details, tail)
+        record = Record(
+            end, status, job_id, run_id, at, started, seconds, reason, details, tail, cpu=more.pop("cpu", None)
+        )
         if output:
             self.printed[run_id] = output
         self.tell(record)
@@ -224,7 +226,7 @@ def _quiet_jobs(fake: FakeServiceView) -> None:
     for hour, seconds in ((17, 8000), (23, 5400), (5, 25000), (11, 3900)):
         fake.ran("thumbnails", local(f"{21 if hour > 13 else 22} {hour:02}:00"), seconds)
     fake.add("20 4 * * sun", "reindex", "Rebuild the search index.", success_within=8 * 86400.0)
-    fake.ran("reindex", local("22 03:20"), 9300)
+    fake.ran("reindex", local("22 03:20"), 9300, cpu=8123.4)
     fake.add("0 3 1 * *", "invoices-monthly", "Send the invoices of the month.")
     fake.add("@hourly", "metrics-rollup", "Roll up an hour of metrics.", pauses=(PAUSE,))
     for hour in range(10):

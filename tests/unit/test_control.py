@@ -81,6 +81,10 @@ class FakeControlApi:
     def alert_test(self, test_id: str, wait: float) -> Mapping[str, Any]:
         return {"test_id": test_id, "alerts": [], "wait": wait}
 
+    def stop(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        self.asked.append(("stop", json.dumps(request), by))
+        return {"runs": []}
+
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
         return {"run_id": run_id, "wait": wait}
 
@@ -148,11 +152,13 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
     assert request(path, "POST", "/v1/pause", {"jobs": ["a", "tag:b"], "reason": "é"}) == {"changed": True}
     assert request(path, "POST", "/v1/select", {"jobs": ["a", "b"]}) == {"jobs": ["b", "a"]}
     assert request(path, "POST", "/v1/resume", {"jobs": ["x" * 1000] * 200}) == {"changed": True}
+    assert request(path, "POST", "/v1/stop", {"targets": ["a.b/c", "tag:x"]}) == {"runs": []}
     asked = [(what, value) if what == "run" else (what, json.loads(value)) for what, value, by in api.asked]
     assert asked == [
         ("run", "a.b/c"),
         ("pause", {"jobs": ["a", "tag:b"], "reason": "é"}),
         ("resume", {"jobs": ["x" * 1000] * 200}),
+        ("stop", {"targets": ["a.b/c", "tag:x"]}),
     ]
     assert {by for _, _, by in api.asked} == {str(os.getuid())}
 
@@ -185,6 +191,8 @@ def test_a_body_is_an_object_of_limited_size(path: Path, head: bytes, body: byte
         ("GET", "/v1/jobs/nope", 404, "there is no job `nope`"),
         ("POST", "/v1/jobs/x/run", 409, "the service is stopping"),
         ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not allowed on this path"),
+        ("GET", "/v1/stop?target=x", 405, "`GET` is not allowed on this path"),
+        ("POST", "/v1/stop", 400, "the body of this request is a JSON object"),
         ("GET", "/v1/jobs/x/run", 404, "there is no job `x/run`"),
         ("GET", "/v1/jobs/%C3%A9%2F..", 404, "there is no job `é/..`"),
         ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not allowed on this path"),

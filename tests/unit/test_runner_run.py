@@ -99,6 +99,7 @@ def test_a_manual_run_has_no_slot(runner, log):
         "trigger": "manual",
         "by": 1000,
         "exit_code": 0,
+        "cpu": record.cpu,
     }
     assert log.events("run.started")[0]["by"] == 1000
 

@@ -17,14 +17,31 @@ from jobscheduler.jobs.parser import schema
 from jobscheduler.jobs.parser.defaults import NO_DEFAULTS, Defaults
 from jobscheduler.jobs.parser.locations import narrow
 from jobscheduler.jobs.parser.schema import Finding
-from jobscheduler.model import MAX_DELAY, NO_TASK, SLOT_FIELDS, AlertRule, Cron, Job, Once, Problem, Retry, TaskSpec
+from jobscheduler.model import (
+    MAX_DELAY,
+    NO_TASK,
+    SLOT_FIELDS,
+    AlertRule,
+    Cron,
+    Job,
+    Limits,
+    Once,
+    Problem,
+    Retry,
+    TaskSpec,
+)
 from jobscheduler.timetable import crontab, timezones
-from jobscheduler.util import durations, json_text
+from jobscheduler.util import durations, json_text, sizes
 from jobscheduler.util.text import did_you_mean, format_error, quote
 
 MIN_REMIND_S = 60.0  # between two alerts about one failure
 
 MAX_PROBLEMS = 20  # reported for one file; each costs a walk through its text
+
+COMMAND_TYPE = "execute_command"  # the task type whose runs may have limits
+
+MIN_MEMORY = 1 << 20  # bytes; a program needs about as much to begin
+MAX_MEMORY = 1 << 50  # bytes
 
 _ALERTS = ("on_failure", "on_recovery")
 
@@ -127,6 +144,8 @@ class _DefinitionParser:
             fields["alert"] = self.alert_rule(value["alert"])
         if "tags" in value:
             fields["tags"] = tuple(sorted(value["tags"]))
+        if "limits" in value:
+            fields["limits"] = self.limits(value["limits"], task)
         if schedule is None or task is None or self.problems:
             return None
         job = Job(id=value["job_id"], schedule=schedule[0], task=task, source_name=self.source_name, **fields)
@@ -254,6 +273,28 @@ class _DefinitionParser:
             message = f"`remind` must be at least {MIN_REMIND_S:g} seconds"
             self.add_problem(message, ("alert", "remind"), help="leave it out for no reminder")
         return AlertRule(int(value.get("after", 1)), remind, value.get("missed", False))
+
+    def limits(self, value: dict[str, Any], task: TaskSpec | None) -> Limits:
+        if task is not None and task.type != COMMAND_TYPE:
+            message = f"`limits` are for the processes of a command, and {quote(task.type)} has none"
+            self.add_problem(message, ("limits",), key=True, help="leave it out")
+        memory, cpu = value.get("memory"), value.get("cpu")
+        return Limits(
+            None if memory is None else self.memory(memory),
+            None if cpu is None else float(cpu.removesuffix("%")) / 100,
+            value.get("processes"),
+        )
+
+    def memory(self, value: int | str) -> int:
+        path = ("limits", "memory")
+        try:
+            size = sizes.parse_size(value)
+        except ValueError as error:
+            self.add_problem(str(error), path, help=sizes.HELP)
+            return MIN_MEMORY
+        if not MIN_MEMORY <= size <= MAX_MEMORY:
+            self.add_problem("a limit of memory lies between 1M and 1024T", path, help=sizes.HELP)
+        return size
 
     # -- problems
 

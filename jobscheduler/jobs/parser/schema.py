@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jobscheduler.jobs.parser.ecma import ecma_pattern
@@ -177,8 +178,9 @@ def _describe(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
             return f"`{label}` must be {' or '.join(kinds)}, not {_type_name(value)}", None
         case "const":
             return f"`{label}` must be `{json.dumps(limit)}`", None
-        case "pattern" if label == "job_id":
-            return f"{quote(value)} is not a valid `{label}`", None
+        case "pattern" if label in _MALFORMED:
+            message, help_ = _MALFORMED[label]
+            return f"{quote(value)} {message}", help_
         case "pattern" if label.startswith("tags."):
             return f"{quote(value)} is not a valid tag", _tag_without_prefix(value)
         case "uniqueItems":
@@ -193,6 +195,15 @@ def _describe(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
             return f"`{label}` is too long: at most {limit}", None
         case _:
             return f"`{label}` does not satisfy the rule `{rule}` of its schema", None
+
+
+_MALFORMED: Mapping[str, tuple[str, str | None]] = MappingProxyType(
+    {
+        "job_id": ("is not a valid `job_id`", None),
+        "limits.cpu": ("is not a share of processor time", 'write a percentage, such as `"50%"` (half a processor)'),
+    }
+)
+"""The message, after the quoted value, and the help for a text that does not have its form."""
 
 
 def _tag_without_prefix(text: str) -> str | None:

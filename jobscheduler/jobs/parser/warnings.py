@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from jobscheduler.jobs.parser.definition import ParseContext
@@ -13,6 +13,7 @@ from jobscheduler.model import NO_TASK, Job, Problem
 from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util import json_text
 from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
+from jobscheduler.util.control_groups import LIMIT_CONTROLLERS, controllers
 from jobscheduler.util.json_walk import iter_texts
 from jobscheduler.util.text import format_error
 
@@ -33,7 +34,7 @@ def definition_warnings(raw: bytes, source_name: str, job: Job, context: ParseCo
         value, text = json_text.decode(raw)
     except json_text.JsonError:
         return ()
-    found = (*_zone(value), *_characters(value), *_retry(job), *_tasks(job, context))
+    found = (*_zone(value), *_characters(value), *_retry(job), *_limits(job), *_tasks(job, context))
     return tuple(
         _problem(warning, source_name, text, context.defaults.origin(value, warning.path)) for warning in found
     )
@@ -71,6 +72,23 @@ def _characters(value: dict[str, Any]) -> Iterator[_Warning]:
                 if dash and unicodedata.category(dash[1]) == "Pd":
                     message = f"{describe_character(dash[1])}, does not begin an option"
                     yield _Warning(path, message, suggest_replacement(dash[1]))
+
+
+def _limits(job: Job, available: Callable[[], frozenset[str]] = controllers) -> Iterator[_Warning]:
+    """Warn of limits that do not hold, because the kernel of this host has no controller for them.
+
+    Whether the service may use the controllers that there are is known to the service alone.
+    """
+    wanted = () if job.limits is None else [name for name in LIMIT_CONTROLLERS if getattr(job.limits, name) is not None]
+    for name in wanted:
+        controller = LIMIT_CONTROLLERS[name]
+        if controller not in available():
+            message = (
+                f"this limit does not hold here: this host has no controller `{controller}` in control groups of "
+                "version 2, so a run goes on without it"
+            )
+            help_ = "boot with `systemd.unified_cgroup_hierarchy=1`, or drop it"
+            yield _Warning(("limits", name), message, help_)
 
 
 def _retry(job: Job) -> Iterator[_Warning]:
