@@ -40,6 +40,18 @@ def public_schema() -> dict[str, Any]:
 
 
 @cache
+def job_fields() -> tuple[str, ...]:
+    """Return the fields of a job file."""
+    return tuple(public_schema()["properties"])
+
+
+@cache
+def task_schemas() -> Mapping[str, Any]:
+    """Return the schemas of the built-in task types by name, with `type` among their fields."""
+    return {name: rules for name, rules in public_schema()["$defs"].items() if name != "task"}
+
+
+@cache
 def optional_fields() -> tuple[str, ...]:
     """Return the fields of a job file that it need not have."""
     whole = public_schema()
@@ -54,6 +66,17 @@ def check_job(value: Mapping[str, Any]) -> Iterator[Finding]:
 def check_task(type_: Any, fields: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
     """Yield the errors of the fields of a task, by the schema of its type; `at` is the path of the task."""
     return _check(_rules_of(type_), fields, at)
+
+
+def fits_task(type_: Any, fields: Mapping[str, Any]) -> bool:
+    """Tell whether the fields of a task have no error by the schema of its type."""
+    return next(check_task(type_, fields, ()), None) is None
+
+
+def check_unusable_task(name: str, value: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
+    """Yield the errors of a task of a built-in type that this host cannot use, by the public schema."""
+    if name in task_schemas():
+        yield from _check(_rules_of_unusable(name), value, at)
 
 
 def with_integers(type_: Any, fields: dict[str, Any]) -> dict[str, Any]:
@@ -281,3 +304,8 @@ def _converter_of(type_: Any) -> Convert | None:
 @cache
 def _rules_of(type_: Any) -> _Compiled:
     return _compiled(dict(type_.schema))
+
+
+@cache
+def _rules_of_unusable(name: str) -> _Compiled:
+    return _compiled(dict(task_schemas()[name]))

@@ -8,7 +8,7 @@ from jobscheduler.timetable.crontab.errors import ScheduleError
 from jobscheduler.timetable.crontab.messages import build_error
 from jobscheduler.timetable.crontab.parser import SyntaxFault, parse_expression
 from jobscheduler.timetable.crontab.wall_clock import to_epoch_seconds
-from jobscheduler.timetable.iso8601 import is_one_time, parse_instant
+from jobscheduler.timetable.iso8601 import is_one_time, names_offset, parse_instant
 
 __all__ = [
     "Crontab",
@@ -19,6 +19,7 @@ __all__ = [
     "describe",
     "dst_effect_at",
     "is_one_time",
+    "names_offset",
     "parse",
     "parse_instant",
     "to_epoch_seconds",
