@@ -96,6 +96,22 @@ def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) 
     return load_settings({**texts_of(report), **given}, {}, SettingsFile(defaults=report.get("defaults", {})))
 
 
+def portable_settings(arguments: argparse.Namespace) -> Settings:
+    """Return the settings of the command line and of the settings file that it names, and nothing of this host.
+
+    The zone of jobs that name none is UTC by default.
+
+    Raises:
+        BadSetting: a value on the command line cannot be read.
+        SettingsError: the settings file cannot be used.
+
+    """
+    file = read_settings_file(Path(arguments.config)) if arguments.config else NO_FILE
+    flags = _flags(arguments)
+    is_named = flags["timezone"] is not None or any(option.name == "timezone" for option, _ in file.options)
+    return load_settings(flags if is_named else {**flags, "timezone": "UTC"}, {}, file)
+
+
 def current_report(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], bool]:
     """Return the report of all settings, and whether it is the service's own.
 

@@ -253,7 +253,7 @@ def test_defaults_of_a_task_type_are_judged_by_the_type_too() -> None:
 
     check_defaults(table, RULES, problem_at, "scheduler.toml")
     assert found == [
-        (("execute_command", "umask"), "`umask` must be text, not a number"),
+        (("execute_command", "umask"), "`execute_command.umask` must be text, not a number"),
         (("execute_command", "cwd"), "`tmp` is not an absolute path"),
     ]
 
