@@ -15,6 +15,7 @@ from jobscheduler.jobs.open_directory import OpenDirectory, is_job_file
 from jobscheduler.jobs.parser import ParseContext, definition_warnings, id_conflict, parse
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Job, Problem, name_sort_key
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.util import json_text, trust
 from jobscheduler.util.exposed_secrets import exposed_in_definition
 from jobscheduler.util.path_walk import is_missing
@@ -51,6 +52,42 @@ def parse_path(path: Path, rules: ParseContext) -> Iterator[ParseResult]:
     for checked in check_file(path, rules):
         if checked.result is not None:
             yield checked.result
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """One job file with its text, and its job or its problems. Nothing is said of other files with the same id."""
+
+    name: str
+    path: Path
+    raw: bytes
+    result: ParseResult
+
+    def parsed(self, rules: ParseContext) -> ReadFile:
+        """Return the same file, parsed in another context."""
+        return replace(self, result=parse(self.raw, self.name, rules))
+
+
+def read_path(path: Path, rules: ParseContext, *, is_trusted: bool = False) -> Iterator[ReadFile]:
+    """Yield each job file of a path. If it `is_trusted`, its owners and modes do not matter.
+
+    Raises:
+        ProblemError: the path is not there, or cannot be read.
+
+    """
+    is_directory = os.path.isdir(path)  # noqa: PTH112 - raises nothing
+    source = DirectorySource(path if is_directory else path.parent, is_lenient=is_trusted)
+    try:
+        with source.open() as view:
+            names = sorted(view.list_items(), key=name_sort_key) if is_directory else [path.name]
+            for item in map(view.read, names):
+                if not item.is_missing:
+                    place = path / item.name if is_directory else path
+                    yield ReadFile(item.name, place, item.raw or b"", _parse_result(item, rules))
+                elif not is_directory:
+                    raise ProblemError(_missing(path)[0])
+    except SourceUnavailable as reason:
+        raise ProblemError(Problem(str(reason), file=str(path), help=reason.help)) from None
 
 
 STDIN = Path("-")

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from jobscheduler.control.definitions import definitions_answer
 from jobscheduler.control.job_query import EVERY_JOB, JobQuery
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
 from jobscheduler.model import EventLogger, Job, Level, Problem
@@ -75,6 +76,19 @@ class ControlService:
         """Return the tags of every job by its id, and the names of refused files."""
         jobs = self._snapshots.build().jobs
         return {job.id or job.file: job.job.tags if job.job else () for job in jobs}
+
+    def definitions(self) -> Mapping[str, Any]:
+        """Return the definitions in force, with digests instead of what their tasks say, and their next slots.
+
+        Raises:
+            Conflict: the service is reading its files.
+
+        """
+        try:
+            items = self._reconciler.items()
+        except TimeoutError:
+            raise Conflict(Problem("the service is reading job files", help="ask again in a moment")) from None
+        return definitions_answer(items, {runtime.job.id: runtime.next for runtime in self._scheduler.runtimes()})
 
     def job(self, job_id: str) -> Mapping[str, Any]:
         """Return one job, with its definition and its next slots.
