@@ -38,7 +38,8 @@ EXAMPLES = """examples:
 Jobs are those of the running service, by id, pattern or `tag:WORD`; a word with a `/`, one that ends in `.json` or
 names a file that is there means job files. Each start (with `jitter`) stands with how long the job usually takes. Jobs
 with more than 48 slots in the time are summed up below, and so are times in which more runs are usually at work at once
-than --max-workers. Paused and disabled jobs do not start.
+than --max-workers. Disabled jobs do not start, paused ones
+not before the end of their pauses.
 Exit status: 0 fine, 1 problems, 2 wrong usage, 3 service not reachable."""
 
 LIMIT = 200

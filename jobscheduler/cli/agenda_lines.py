@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from jobscheduler.cli.service_jobs import KnownJob
@@ -18,8 +18,10 @@ from jobscheduler.util.text import plural
 
 MAX_SINGLE_SLOTS = 48  # slots of one job in the period that are listed one by one
 MAX_COUNTED_SLOTS = 100_000  # of one job
-MAX_SIMULATED_SLOTS = 200_000  # of all jobs together, for which it is known how many are at work at once
+MAX_SIMULATED_SLOTS = 50_000  # of all jobs together, for which it is known how many are at work at once
 UNKNOWN_DURATION_S = 1.0  # seconds that a run of an unknown duration counts
+
+_Run = tuple[datetime, datetime]  # a slot and its start, or a start and its end
 
 _ICAL_LINE_BYTES = 74  # a longer line is folded (RFC 5545)
 
@@ -72,25 +74,28 @@ class Period:
 
 
 def agenda(jobs: Iterable[KnownJob], period: Period, seed: str, workers: int) -> Agenda:
-    """Return the agenda of the jobs that are neither disabled nor paused; `seed` makes the jitter of this host."""
-    frequent, few = list[FrequentJob](), list[tuple[KnownJob, Timetable]]()
-    every, total = list[tuple[KnownJob, Timetable]](), 0
+    """Return the agenda of the jobs that are not disabled, after their pauses; `seed` makes the jitter of this host."""
+    frequent, entries, runs, total = list[FrequentJob](), list[Entry](), list[_Run](), 0
     for known in jobs:
-        if known.is_paused or not known.job.enabled:
+        if None in known.pause_ends or not known.job.enabled:
             continue
-        timetable = timetable_of(known.job, seed)
-        slots = timetable.summarize(period.first - _tick(timetable), period.last, MAX_COUNTED_SLOTS)
-        if slots is None:
-            continue
-        every.append((known, timetable))
-        total += slots.count
-        if slots.count > MAX_SINGLE_SLOTS:
+        its_period, timetable = _after_pauses(period, known), timetable_of(known.job, seed)
+        starts = list(islice(_slots(timetable, its_period), MAX_SINGLE_SLOTS + 1))
+        if len(starts) <= MAX_SINGLE_SLOTS:
+            entries += _entries(known, timetable, starts)
+            total += len(starts)
+        elif slots := timetable.summarize(its_period.first - _tick(timetable), period.last, MAX_COUNTED_SLOTS):
             frequent.append(FrequentJob(known.job.id, slots.count, slots.more, known.usual))
-        else:
-            few.append((known, timetable))
-    merged = heapq.merge(*(_entries(known, timetable, period) for known, timetable in few))
-    crowds = None if total > MAX_SIMULATED_SLOTS else tuple(crowds_of(_runs(every, period), workers))
-    return Agenda(tuple(merged), tuple(frequent), crowds)
+            total += slots.count
+            starts = list(_slots(timetable, its_period)) if total <= MAX_SIMULATED_SLOTS else []
+        runs += _runs(known, starts)
+    crowds = None if total > MAX_SIMULATED_SLOTS else tuple(crowds_of(runs, workers))
+    return Agenda(sorted(entries), frequent, crowds)
+
+
+def _after_pauses(period: Period, known: KnownJob) -> Period:
+    """Return the part of a period in which a job is not paused."""
+    return Period(max([period.first, *(end for end in known.pause_ends if end is not None)]), period.last)
 
 
 def _tick(timetable: Timetable) -> timedelta:
@@ -106,18 +111,17 @@ def _slots(timetable: Timetable, period: Period) -> Iterator[tuple[datetime, dat
             yield slot, start
 
 
-def _entries(known: KnownJob, timetable: Timetable, period: Period) -> Iterator[Entry]:
+def _entries(known: KnownJob, timetable: Timetable, starts: Iterable[_Run]) -> Iterator[Entry]:
     schedule = timetable.schedule
-    for slot, start in _slots(timetable, period):
+    for slot, start in starts:
         effect = crontab.dst_effect_at(schedule, slot, timetable.zone) if isinstance(schedule, Crontab) else None
         yield Entry(start, known.job.id, slot, known.usual, effect.text if effect else None)
 
 
-def _runs(jobs: Iterable[tuple[KnownJob, Timetable]], period: Period) -> Iterator[tuple[datetime, datetime]]:
+def _runs(known: KnownJob, starts: Iterable[_Run]) -> Iterator[_Run]:
     """Yield when each run begins and usually ends."""
-    for known, timetable in jobs:
-        length = timedelta(seconds=max(known.usual or UNKNOWN_DURATION_S, UNKNOWN_DURATION_S))
-        yield from ((start, start + length) for _, start in _slots(timetable, period))
+    length = timedelta(seconds=max(known.usual or UNKNOWN_DURATION_S, UNKNOWN_DURATION_S))
+    return ((start, start + length) for _, start in starts)
 
 
 def crowds_of(runs: Iterable[tuple[datetime, datetime]], workers: int) -> Iterator[Crowd]:

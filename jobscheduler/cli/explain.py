@@ -182,16 +182,17 @@ def _print(answer: Answer, job_id: str) -> None:
         _print_sentences(sentence, width, "  ")
     if answer.help:
         _print_sentences(f"help: {answer.help}", width, "  ")
-    if verbs := " or ".join(f"`jobscheduler {verb}`" for verb in _what_can_be_done(answer.code, job_id)):
+    if verbs := " or ".join(f"`jobscheduler {verb}`" for verb in _what_can_be_done(answer, job_id)):
         _print_sentences(f"what can be done: {verbs}", width, "  ")
     for problem in answer.problems:
         print()
         print_problem(problem, sys.stdout)
 
 
-def _what_can_be_done(code: str, job_id: str) -> Iterator[str]:
-    """Yield the commands that help with an answer; those of verbs that there are."""
-    for verb, options in _ACTIONS.get(code, ()):
+def _what_can_be_done(answer: Answer, job_id: str) -> Iterator[str]:
+    """Yield the commands that help with an answer, or with the failure before it; those of verbs that there are."""
+    has_failed = answer.code == "due" and answer.record is not None and answer.record["word"] == "FAILURE"
+    for verb, options in _ACTIONS.get("failed" if has_failed else answer.code, ()):
         if verb in VERBS:
             yield f"{verb} {job_id}{options}"
 

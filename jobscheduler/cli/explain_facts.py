@@ -15,13 +15,15 @@ from zoneinfo import ZoneInfo
 from jobscheduler import tasks
 from jobscheduler.cli.job_files import parse_path
 from jobscheduler.cli.log_files import LogUnavailable, host_zone, require_log
+from jobscheduler.cli.pause_text import user_name
 from jobscheduler.config import Settings
 from jobscheduler.config.job_context import job_context
 from jobscheduler.explain import JOB_KINDS, SERVICE_KINDS, Facts, LogEvidence, Question, RuntimeState, collect_evidence
 from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext, parse
-from jobscheduler.model import Job, Problem
+from jobscheduler.model import Job, Pause, Problem
 from jobscheduler.model.log_line import RECORD_KINDS
+from jobscheduler.model.selection import Selector
 from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import CLOCK_SLACK, LogFilter
 from jobscheduler.runlog.parse import parse_line
@@ -43,7 +45,7 @@ def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
     zone = _zone(answer.get("timezone"))
     state = RuntimeState(
         str(answer.get("state", "")),
-        bool(answer.get("paused")),
+        tuple(_pause(pause) for pause in answer.get("pauses") or ()),
         bool(answer.get("stale")),
         tuple(_pairs(run) for run in answer.get("active_runs") or ()),
         tuple((_instant(slot["scheduled"]), _instant(slot["start"])) for slot in answer.get("next") or ()),
@@ -92,6 +94,12 @@ def _pairs(run: Mapping[str, Any]) -> dict[str, str]:
 
 def _instant_or_none(text: str | None) -> datetime | None:
     return None if text is None else _instant(text)
+
+
+def _pause(pause: Mapping[str, Any]) -> Pause:
+    until = None if pause["until"] is None else _instant(pause["until"])
+    by = user_name(pause["by"]) if pause["by"] else ""
+    return Pause(pause["pause"], Selector(pause["jobs"]), _instant(pause["since"]), until, pause["reason"], by)
 
 
 def _instant(text: str) -> datetime:

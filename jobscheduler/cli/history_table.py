@@ -99,7 +99,7 @@ def _duration(seconds: str) -> str:
 def _format_details(pairs: dict[str, str], zone: ZoneInfo) -> str:
     """Describe a record in one line: why it failed or did not run, with the last line of output, then other pairs."""
     parts = [_why(pairs)]
-    if pairs["word"] == "MISSED" and pairs.get("count", "1") != "1":
+    if pairs["word"] in {"MISSED", "SKIPPED"} and pairs.get("count", "1") != "1":
         more = "more than " if pairs.get("more") == "true" else ""
         parts.append(f"{more}{pairs['count']} slots until {_format_logged(pairs.get('last', ''), zone)}")
         pairs = {key: value for key, value in pairs.items() if key not in {"count", "last", "more"}}

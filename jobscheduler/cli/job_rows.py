@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from jobscheduler.cli.pause_text import user_name
 from jobscheduler.cli.table import Column
 from jobscheduler.status.shown_status import SEVERITY, ShownStatus
 from jobscheduler.util.durations import format_age, format_compact_duration
@@ -22,7 +23,7 @@ PAINT = {
     **dict.fromkeys(("running", "SUCCESS"), "green"),
     **dict.fromkeys(("disabled", "done", "expired", "manual"), "dim"),
 }
-_NO_START = frozenset({"paused", "disabled", "refused", "expired", "done"})
+_NO_START = frozenset({"disabled", "refused", "expired", "done"})
 _WAITS_FOR = {"worker": "waits for a worker", "turn": "waits for its turn", "retry": "waits for a further attempt"}
 _REASONS = {
     "interrupted": "the service ended during the run",
@@ -115,8 +116,8 @@ def plain_rows(jobs: Iterable[JobJson]) -> Iterator[Sequence[str]]:
 
 
 def next_start(job: JobJson) -> str | None:
-    """Return when the next slot starts, later by its jitter; None if it will not start."""
-    if job["state"] in _NO_START or job["paused"]:
+    """Return when the next slot starts that is not paused, later by its jitter; None if there is none."""
+    if job["state"] in _NO_START:
         return None
     start: str | None = job.get("next_start") or job["next"]
     return start
@@ -175,7 +176,7 @@ def _first_text(job: JobJson) -> str | None:
     if job["problems"]:
         return problem_text(job["problems"][0], with_file=False)
     if status is ShownStatus.PAUSED and job.get("pauses"):
-        return pause_text(job["pauses"][-1])
+        return _pause_text(job["pauses"][-1])
     waiting = next((run for run in job["active_runs"] if run["waiting_for"]), None)
     if status is ShownStatus.WAITING and waiting is not None:
         return _WAITS_FOR.get(waiting["waiting_for"])
@@ -215,12 +216,10 @@ def reason_text(last: JobJson) -> str:
     return _REASONS.get(reason, reason)
 
 
-def pause_text(pause: JobJson, until: str | None = None) -> str:
-    """Return until when, by whom and why a job is paused; `until` is the end as people read it."""
-    by = f"by {pause['by']}" if pause.get("by") else ""
-    end = f"until {until}" if until else ""
-    reason = f': "{pause["reason"]}"' if pause.get("reason") else ""
-    return " ".join(filter(None, (end, by))) + reason
+def _pause_text(pause: JobJson) -> str:
+    """Return by whom and why a job is paused."""
+    by = f"by {user_name(pause['by'])}" if pause.get("by") else ""
+    return ": ".join(filter(None, (by, pause.get("reason"))))
 
 
 def problem_text(problem: JobJson, *, with_file: bool = True) -> str:
@@ -231,7 +230,7 @@ def problem_text(problem: JobJson, *, with_file: bool = True) -> str:
 
 
 def summary_text(jobs: Iterable[JobJson]) -> str:
-    """Return how many jobs there are, and how many of them need somebody, run or are paused."""
+    """Return how many jobs there are, and how many of them fail, run or are paused."""
     counted = list(jobs)
     known = [job for job in counted if job["state"] != "refused"]
     words = [*(word for word in ("failing", "overdue", "stale", "running", "waiting", "paused") if _count(known, word))]

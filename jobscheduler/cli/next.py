@@ -242,5 +242,5 @@ def _as_text(listing: _SlotListing, slots: Iterable[_Remarks]) -> Iterator[str]:
         start = f"  starts {listing.timetable.start_time(slot).astimezone(listing.zone):%H:%M:%S}"
         remarks = (start if listing.timetable.jitter else "") + (f"  {note}" if note else "")
         yield f"  {local:%a %Y-%m-%d %H:%M:%S %Z}  {format_instant(slot)}{remarks}"
-    if none:
+    if none and listing.timetable.has_slots:
         yield "  no slots in this period"

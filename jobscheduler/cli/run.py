@@ -1,4 +1,4 @@
-"""`run`: run a job now, by hand."""
+"""`run`: run jobs now, by hand."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jobscheduler.cli.client_helpers import add_client_options, api_path, format_duration_or_dash
+from jobscheduler.cli.job_arguments import JOBS_HELP, selected_ids
 from jobscheduler.cli.options import client_settings
+from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import colourize, printable, printable_lines, use_colour
-from jobscheduler.control.client import request
+from jobscheduler.control.client import ApiError, request
 
 EXAMPLES = """examples:
   jobscheduler run report-001
   jobscheduler run report-001 --wait
+  jobscheduler run 'billing-*' tag:nightly
 
 The run has a record with `trigger=manual` and is not a slot: the next slot does not change. Jobs that are disabled,
 paused or done can be run; `overlap` applies as to a slot. A command of a job may run another job: that needs no further
@@ -29,30 +32,53 @@ _WAIT = 25  # seconds that one request waits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the job and the options."""
-    parser.add_argument("job", metavar="JOB", help="the id of the job")
+    """Add the jobs and the options."""
+    parser.add_argument("jobs", nargs="+", metavar="JOB", help=JOBS_HELP)
     parser.add_argument("--wait", action="store_true", help="wait for the end; show the output, exit 0 or 1")
     add_client_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask for the run, and wait for its end with `--wait`."""
+    """Ask for the runs, and wait for their ends with `--wait`; return 1 if any was refused or failed."""
     socket = client_settings(arguments).socket
-    begun = request(socket, "POST", api_path("jobs", arguments.job, "run"))
-    if begun["run_id"] is None:
-        _print_answer(begun, arguments.json, f"`{arguments.job}` was not run: {begun['note']}")
-        return 1
+    begun = [_begin(arguments, socket, job_id) for job_id in selected_ids(socket, arguments.jobs)]
     if not arguments.wait:
+        return 0 if all(begun) else 1
+    ended = [_succeeds(arguments, socket, run_id) for run_id in begun]
+    return 0 if all(ended) else 1
+
+
+def _begin(arguments: argparse.Namespace, socket: Path, job_id: str) -> str | None:
+    """Ask for a run of a job, print the answer unless its end is waited for, and return its id; None if it is refused.
+
+    A refusal of one of several jobs stops none of the others.
+    """
+    try:
+        begun = request(socket, "POST", api_path("jobs", job_id, "run"))
+    except ApiError as refused:
+        if len(arguments.jobs) == 1 and arguments.jobs[0] == job_id:
+            raise
+        print_problem(refused.problem, sys.stderr)
+        return None
+    if begun["run_id"] is None:
+        _print_answer(begun, arguments.json, f"`{job_id}` was not run: {begun['note']}")
+    elif not arguments.wait:
         note = f"; it {begun['note']}" if begun["note"] else ""
-        _print_answer(begun, arguments.json, f"run {begun['run_id']} of `{arguments.job}`{note}")
+        _print_answer(begun, arguments.json, f"run {begun['run_id']} of `{job_id}`{note}")
         _print_next(begun, arguments.json)
-        return 0
-    ended = _wait_for(socket, begun["run_id"])
+    return cast("str | None", begun["run_id"])
+
+
+def _succeeds(arguments: argparse.Namespace, socket: Path, run_id: str | None) -> bool:
+    """Wait for the end of a run, show it, and return whether it succeeded; False if there is none."""
+    if run_id is None:
+        return False
+    ended = _wait_for(socket, run_id)
     if arguments.json:
         print(json.dumps(ended))
     else:
         _show(ended)
-    return 0 if (ended["record"] or {}).get("status") == "SUCCESS" else 1
+    return (ended["record"] or {}).get("status") == "SUCCESS"
 
 
 def _print_answer(answer: Mapping[str, Any], as_json: bool, text: str) -> None:

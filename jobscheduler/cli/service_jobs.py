@@ -28,11 +28,14 @@ class NoSuchJob(ArgumentProblem):
 
 @dataclass(frozen=True, slots=True)
 class KnownJob:
-    """A job whose slots can be computed, its usual duration in seconds, and whether it is paused."""
+    """A job whose slots can be computed, its usual duration in seconds, and the pauses in force, by their ends.
+
+    An end that is None is not known: the job is paused until it is resumed.
+    """
 
     job: Job
     usual: float | None = None
-    is_paused: bool = False
+    pause_ends: tuple[datetime | None, ...] = ()
 
 
 def jobs_of_service(settings: Settings, texts: Iterable[str] = ()) -> list[KnownJob]:
@@ -91,7 +94,7 @@ def _known(fields: Mapping[str, Any]) -> KnownJob:
         not_before=_instant(fields["not_before"]),
         not_after=_instant(fields["not_after"]),
     )
-    return KnownJob(job, fields["usual"], fields["paused"])
+    return KnownJob(job, fields["usual"], tuple(_instant(pause["until"]) for pause in fields["pauses"]))
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Lay out the situation: what needs somebody, what runs, is paused and comes next, and the service. Pure."""
+"""Lay out the situation: what needs an operator, what runs, is paused and comes next, and the service. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
-from jobscheduler.cli.job_rows import failure_text, pause_text, reason_text
+from jobscheduler.cli.job_rows import failure_text, reason_text
+from jobscheduler.cli.pause_text import describe_end, describe_without
 from jobscheduler.cli.table import colourize, display_width, printable
 from jobscheduler.cli.wrapping import wrap
 from jobscheduler.model.selection import ALL
@@ -156,14 +157,12 @@ def _paused_rows(answer: Answer, screen: Screen) -> list[_Row]:
     pauses = answer.get("pauses")
     if not pauses:
         return [_Row(str(job["job_id"]), "", "") for job in answer["paused"]["jobs"]]
-    return [
-        _Row(
-            "all jobs" if pause["jobs"] == ALL else str(pause["jobs"]),
-            "",
-            pause_text(pause, screen.moment(pause["until"]) if pause["until"] else None),
-        )
-        for pause in pauses
-    ]
+    return [_pause_row(pause, screen) for pause in pauses]
+
+
+def _pause_row(pause: Answer, screen: Screen) -> _Row:
+    name = "all jobs" if pause["jobs"] == ALL else str(pause["jobs"])
+    return _Row(name + describe_without(pause), "", describe_end(pause, screen.now, screen.zone))
 
 
 def merged_problems(problems: Iterable[Answer]) -> Iterator[_Row]:

@@ -1,4 +1,4 @@
-"""`status`: show the situation, what needs somebody first."""
+"""`status`: show the situation, what needs an operator first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXAMPLES = """examples:
   jobscheduler status --failing || mail -s 'jobs are failing' root
   jobscheduler status --watch
 
-What needs somebody comes first: problems of the service, failing and overdue jobs, files with problems. Then what
+What needs you comes first: problems of the service, failing and overdue jobs, files with problems. Then what
 runs, is paused and comes next, and the service itself. Where there is nothing to report it is one line; -v shows the
 service all the same. As a check of health: the exit status is 0 only if scheduling, watching and logging work and
 every job file is accepted; with --failing also only if no job is failing or overdue.

@@ -61,9 +61,9 @@ def terminal_width() -> int | None:
 
 def columns_of(to: TextIO) -> int:
     """Return the columns of a terminal: those that `COLUMNS` says, else its own, else 80."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isascii() and told.isdigit() and int(told[:9]) > 0:
-        return int(told[:9])
+    named = os.environ.get("COLUMNS", "")
+    if named.isascii() and named.isdigit() and int(named[:9]) > 0:
+        return int(named[:9])
     try:
         return os.get_terminal_size(to.fileno()).columns or _DEFAULT_COLUMNS
     except (OSError, ValueError):

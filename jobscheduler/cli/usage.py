@@ -1,4 +1,4 @@
-"""Read the arguments of a verb, and tell wrong usage as problems are told: what, help with the nearest word, usage."""
+"""Read the arguments of a verb, and report wrong usage as a problem: what, help with the nearest word, usage."""
 
 from __future__ import annotations
 

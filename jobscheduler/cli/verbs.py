@@ -16,9 +16,9 @@ GROUPS: dict[str, dict[str, str]] = {
         "explain": "say why a job did or did not run at a time, or when it will run next",
     },
     "act": {
-        "run": "run a job now, whatever its schedule says",
-        "pause": "keep the slots of a job from running until it is resumed",
-        "resume": "let the slots of a paused job run again",
+        "run": "run jobs now, whatever their schedules say",
+        "pause": "keep the slots of jobs from running, for a time or until they are resumed",
+        "resume": "let the slots of paused jobs run again",
     },
     "set up": {
         "serve": "run the service",

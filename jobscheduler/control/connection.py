@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 from jobscheduler.control.request_head import MAX_HEAD_BYTES, BoundedHead, HeadTooLong
 
 IDLE_TIMEOUT_S = 10.0  # seconds that a client may stay silent
+MAX_BODY_BYTES = 256 * 1024  # of a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Request:
     method: str
     path: str
     query: str = ""
+    body: bytes = b""
     uid: int = 0
     pid: int = 0
 
@@ -57,10 +59,19 @@ class ConnectionHandler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         pid, uid, _ = peer_of(self.connection)
+        size = self._body_size()
+        if size > MAX_BODY_BYTES:
+            self.send_error(413, f"the body of a request has at most {MAX_BODY_BYTES} bytes")
+            return
         path, _, query = self.path.partition("?")
         path = unquote_to_bytes(path.encode("latin-1")).decode("utf-8", "replace")  # `parse_request` decodes latin-1
-        with self._application(Request(self.command, path, query, uid, pid)) as (status, body):
+        with self._application(Request(self.command, path, query, self.rfile.read(size), uid, pid)) as (status, body):
             self._send(status, status.phrase, body)
+
+    def _body_size(self) -> int:
+        """Return how many bytes the body has; too many if the client does not say that in a number."""
+        text = str(self.headers.get("Content-Length") or "0")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else MAX_BODY_BYTES + 1
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer a malformed request in JSON."""

@@ -1,4 +1,7 @@
-"""Limit the head of a request as a whole. The standard library limits each line and the number of headers only."""
+"""Limit the head of a request as a whole. The standard library limits each line and the number of headers only.
+
+The body is read by the handler of the connection, which limits it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ class HeadTooLong(Exception):
 
 
 class BoundedHead(io.BufferedIOBase):
-    """A request as it arrives. Only lines can be read, since the application needs nothing but the head."""
+    """A request as it arrives: the lines of its head, then its body."""
 
     def __init__(self, file: BufferedIOBase) -> None:
         self._file = file
@@ -32,6 +35,10 @@ class BoundedHead(io.BufferedIOBase):
         if self._left < 0:
             raise HeadTooLong
         return line
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return this many bytes of the body, fewer if the client sends no more."""
+        return self._file.read(size)
 
     def close(self) -> None:
         """Close the underlying file."""

@@ -1,7 +1,8 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
 `GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`,
-`…/pause`, `…/resume`, `GET /v1/runs/RUN_ID?wait=SECONDS`, and `POST /v1/reload`. See docs/control.md.
+`GET /v1/runs/RUN_ID?wait=SECONDS`, `POST /v1/reload`, and `POST /v1/select`, `/v1/pause` and `/v1/resume`, whose bodies
+are JSON objects. See docs/control.md.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ class ControlApi(Protocol):
     def definitions(self) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
-    def pause(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
-    def resume(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]: ...  # noqa: D102
+    def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
+    def resume(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
 
 
@@ -126,16 +128,33 @@ def _call(api: ControlApi, administration: AdministrationApi, request: Request) 
             return HTTPStatus.OK, api.run_result(run_id, _wait(request.query))
         case "POST", ["v1", "jobs", *name, "run"]:
             return HTTPStatus.ACCEPTED, api.run("/".join(name), by, calling_runs(request.pid))
-        case "POST", ["v1", "jobs", *name, "pause"]:
-            return HTTPStatus.OK, api.pause("/".join(name), by)
-        case "POST", ["v1", "jobs", *name, "resume"]:
-            return HTTPStatus.OK, api.resume("/".join(name), by)
+        case "POST", ["v1", "select"]:
+            return HTTPStatus.OK, api.select(_body(request))
+        case "POST", ["v1", "pause" | "resume" as verb]:
+            return HTTPStatus.OK, (api.pause if verb == "pause" else api.resume)(_body(request), by)
     raise _unknown(request.method, parts)
+
+
+def _body(request: Request) -> Mapping[str, Any]:
+    """Return the object in the body of a request.
+
+    Raises:
+        BadRequest: it is not an object.
+
+    """
+    try:
+        value = json.loads(request.body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise BadRequest(HTTPStatus.BAD_REQUEST, Problem("the body of this request is a JSON object"))
+    return value
 
 
 def _unknown(method: str, parts: list[str]) -> BadRequest:
     help_ = "docs/control.md lists the requests"
-    if method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"]):
+    is_change = parts in (["v1", "select"], ["v1", "pause"], ["v1", "resume"])
+    if is_change or (method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"])):
         return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))
     return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
 

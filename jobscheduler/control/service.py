@@ -1,4 +1,4 @@
-"""What the control socket offers: show the service and its jobs; run, pause and resume a job."""
+"""What the control socket offers: show the service and its jobs; run, pause and resume jobs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from jobscheduler.control.definitions import definitions_answer
 from jobscheduler.control.job_query import EVERY_JOB, JobQuery
+from jobscheduler.control.pause_requests import PauseRequests
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
-from jobscheduler.model import EventLogger, Job, Level, Problem
+from jobscheduler.model import Job, Problem
+from jobscheduler.model.selection import Selector
 from jobscheduler.runner import Run, tail
 from jobscheduler.scheduler import ChainTooLong, Scheduler
-from jobscheduler.status.selection import no_job_problem
+from jobscheduler.status.selection import ALL_JOBS_HELP, no_job_problem
 from jobscheduler.status.shown_status import shown_status
 from jobscheduler.status.situation import count_statuses, situation_json
 from jobscheduler.status.snapshot import Conflict, JobState, NotFound, Snapshot
@@ -28,7 +31,6 @@ from jobscheduler.status.snapshot_json import (
     timetable_json,
 )
 from jobscheduler.timetable.overlap import Action, Overlap
-from jobscheduler.util.text import did_you_mean
 
 MAX_MANUAL_RUNS = 1000  # manual runs kept, so that a client can ask for their results
 
@@ -42,12 +44,19 @@ class ControlService:
     """
 
     def __init__(
-        self, snapshots: SnapshotBuilder, scheduler: Scheduler, holder: JobHolder, log_event: EventLogger
+        self,
+        snapshots: SnapshotBuilder,
+        scheduler: Scheduler,
+        holder: JobHolder,
+        flush: Callable[[float], bool] = lambda _: True,
     ) -> None:
+        """`flush` waits until the log is written, at most so many seconds, and returns whether it is."""
         self._snapshots = snapshots
         self._scheduler = scheduler
         self._reconciler = holder
-        self._log_event = log_event
+        self._pauses = PauseRequests(
+            scheduler, self._tags, flush, lambda job_id: _unknown(job_id, self._snapshots.build())
+        )
         self._manual_runs: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -60,15 +69,16 @@ class ControlService:
         """Return the jobs and refused files that a query wants, and which of its selectors select none."""
         snapshot = self._snapshots.build(query.ids)
         found = [job for job in snapshot.jobs if query.wants(job)]
+        statuses = [shown_status(job) for job in found]
         unmatched, with_timetable = query.unmatched(snapshot.jobs), query.with_timetable
         known = self._known_tags() if unmatched else {}
         return {
             "now": instant(snapshot.at),
             "jobs": [
-                {**job_json(job), "status": shown_status(job).value, **(timetable_json(job) if with_timetable else {})}
-                for job in found
+                {**job_json(job), "status": status.value, **(timetable_json(job) if with_timetable else {})}
+                for job, status in zip(found, statuses, strict=True)
             ],
-            "statuses": count_statuses(found),
+            "statuses": count_statuses(statuses),
             "unmatched": [problem_json(no_job_problem(selector, known)) for selector in unmatched],
         }
 
@@ -88,7 +98,8 @@ class ControlService:
             items = self._reconciler.items()
         except TimeoutError:
             raise Conflict(Problem("the service is reading job files", help="ask again in a moment")) from None
-        return definitions_answer(items, {runtime.job.id: runtime.next for runtime in self._scheduler.runtimes()})
+        ids = {job.id for _, job, _ in items if job is not None}
+        return definitions_answer(items, {job_id: self._scheduler.next_slot(job_id) for job_id in ids})
 
     def job(self, job_id: str) -> Mapping[str, Any]:
         """Return one job, with its definition and its next slots.
@@ -138,7 +149,7 @@ class ControlService:
     def _next_note(self, job_id: str) -> str | None:
         """Return a note on how this run and the job's next slot would affect each other, if they overlap."""
         runtime = next(iter(self._scheduler.runtimes([job_id])), None)
-        if runtime is None or runtime.next is None or runtime.paused:
+        if runtime is None or runtime.next is None or runtime.pauses:
             return None
         slot = f"the next slot, {instant(runtime.next)},"
         match Overlap(runtime.job.overlap):
@@ -174,31 +185,21 @@ class ControlService:
             "output": None if output is None else tail(output, len(output)),
         }
 
-    def pause(self, job_id: str, by: str) -> Mapping[str, Any]:
-        """Let no slot of a job run until a resume or a restart of the service.
+    def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return which jobs are selected (see `PauseRequests.select`)."""
+        return self._pauses.select(request)
 
-        Raises:
-            NotFound: no job has this id.
+    def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        """Pause jobs (see `PauseRequests.pause`)."""
+        return self._pauses.pause(request, by)
 
-        """
-        return self._change(job_id, by, self._scheduler.pause, "job.paused")
+    def resume(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        """Let paused jobs run again (see `PauseRequests.resume`)."""
+        return self._pauses.resume(request, by)
 
-    def resume(self, job_id: str, by: str) -> Mapping[str, Any]:
-        """Let the slots of a job run again.
-
-        Raises:
-            NotFound: no job has this id.
-
-        """
-        return self._change(job_id, by, self._scheduler.resume, "job.resumed")
-
-    def _change(self, job_id: str, by: str, change: Callable[[str], bool], event: str) -> Mapping[str, Any]:
-        """Change a job, and log that if it was not so before."""
-        self._active_job(job_id)
-        changed = change(job_id)
-        if changed:
-            self._log_event(Level.INFO, event, job_id=job_id, by=by)
-        return {"job_id": job_id, "changed": changed}
+    def _tags(self) -> Mapping[str, Collection[str]]:
+        """Return the tags of each job that has a valid definition."""
+        return {job_id: job.tags for job_id, job in self._reconciler.active_state()[0].items()}
 
     def _active_job(self, job_id: str) -> Job:
         job = self._reconciler.job(job_id)
@@ -215,11 +216,12 @@ def _unknown(job_id: str, snapshot: Snapshot) -> NotFound:
         problem = named[0].problems[0] if named[0].problems else Problem("")
         line = f":{problem.line}:{problem.column}" if problem.line else ""
         return NotFound(Problem(f"the file `{named[0].file}` is refused: {problem.message} ({named[0].file}{line})"))
-    suggestion = did_you_mean(job_id, [job.id for job in snapshot.jobs if job.id])
-    help_ = suggestion or "`jobscheduler list` shows all jobs"
-    if refused and not suggestion:
-        help_ += f"; {len(refused)} files are refused, perhaps one that defines it"
-    return NotFound(Problem(f"there is no job `{job_id}`", help=help_))
+    known = {job.id: job.job.tags for job in snapshot.jobs if job.id and job.job}
+    problem = no_job_problem(Selector(job_id), known)
+    if refused and problem.help == ALL_JOBS_HELP:
+        help_ = f"{problem.help}; {len(refused)} files are refused, perhaps one that defines it"
+        problem = replace(problem, help=help_)
+    return NotFound(problem)
 
 
 def _describe_action(act: Action) -> str:

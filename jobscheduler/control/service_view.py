@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from jobscheduler.config import Settings
@@ -79,9 +80,8 @@ class LiveServiceView:
 
     def upcoming(self, job_ids: Sequence[str], until: datetime, limit: int) -> Mapping[str, Sequence[datetime]]:
         """Return the slots of these jobs from now to `until`, in order, at most `limit` of each job."""
-        return {
-            job_id: [slot for slot, _ in self._scheduler.upcoming(job_id, limit) if slot <= until] for job_id in job_ids
-        }
+        slots_of = partial(self._scheduler.upcoming, count=limit, with_paused=True)
+        return {job_id: [slot for slot, _ in slots_of(job_id) if slot <= until] for job_id in job_ids}
 
     def records(
         self,

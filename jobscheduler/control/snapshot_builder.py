@@ -12,7 +12,7 @@ from jobscheduler.config import Settings
 from jobscheduler.control.redact import redacted_definition
 from jobscheduler.jobs.catalog import ItemState as FileState
 from jobscheduler.jobs.catalog import ItemStatus
-from jobscheduler.model import Job, Once, Problem, Record, Status
+from jobscheduler.model import Cron, Job, Once, Problem, Record, Status
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus, ServiceStatus, Snapshot, job_state
@@ -124,15 +124,16 @@ class SnapshotBuilder:
         recent = self._results.recent_runs(job.id)
         last = recent.last if recent else None
         active_runs = runtime.active_runs if runtime else ()
-        paused = runtime.paused if runtime else False
+        pauses = runtime.pauses if runtime else self._scheduler.pauses_of(job)
         upcoming = runtime.next if runtime else None
         state = job_state(
             enabled=job.enabled,
             active_runs=active_runs,
-            paused=paused,
+            paused=bool(pauses),
             stale=stale_item is not None,
             expired=runtime is None and not _has_run(job, last),
-            upcoming=upcoming is not None,
+            upcoming=upcoming is not None or (isinstance(job.schedule, Cron) and job.schedule.is_at_boot),
+            manual=isinstance(job.schedule, Cron) and job.schedule.is_manual,
         )
         problems = stale_item.problems if stale_item else ()
         return JobStatus(
@@ -143,7 +144,7 @@ class SnapshotBuilder:
             upcoming,
             active_runs,
             last,
-            paused,
+            pauses,
             stale=stale_item is not None,
             problems=problems,
             start=runtime.start if runtime else None,
@@ -180,6 +181,7 @@ class SnapshotBuilder:
             left_pipes=_left_pipes(),
             notes=(*self._notes, *_note_on(new_rules)),
             new_rules=new_rules,
+            pauses=self._scheduler.pauses(),
         )
 
 

@@ -129,7 +129,7 @@ def _why_not_due(job: Job, timetable: Timetable, facts: Facts, at: datetime) -> 
 
 def _around(timetable: Timetable, facts: Facts, at: datetime) -> Iterator[str]:
     """Yield the schedule and the slots before and after a time."""
-    if not isinstance(timetable.schedule, Crontab) or timetable.at_boot:
+    if not isinstance(timetable.schedule, Crontab) or not timetable.has_slots:
         return
     before, after = _last_before(timetable, at), timetable.next(at)
     yield from describe_schedule(timetable)
@@ -148,7 +148,7 @@ def _last_before(timetable: Timetable, at: datetime) -> datetime | None:
 
 def _upcoming_slot(question: Question, facts: Facts, job: Job, timetable: Timetable, at: datetime) -> Answer:
     when = format_with_zone(at, facts.zone)
-    blocked = blocker(facts, job)
+    blocked = blocker(facts, job, at)
     if blocked is not None:
         code, reason = blocked
         return Answer(code, (f"`{question.job_id}` has a slot at {when}, which will not run: {reason}",), next=(at,))

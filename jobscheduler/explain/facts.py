@@ -8,7 +8,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from jobscheduler.explain.evidence import LogEvidence
-from jobscheduler.model import Job, Problem
+from jobscheduler.model import Job, Pause, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,13 @@ class Question:
 class RuntimeState:
     """The state of a job in the running service, with its active runs as pairs of text.
 
-    `decided` are future time spans whose slots were decided before the clock was set back.
+    `pauses` are those in force for it, the `by` of each as it is to be shown. `decided` are future time spans whose
+    slots were decided before the clock was set back.
     `failures` are those in a row, `failing_since` is the time of the first; `overdue_since` is set while it is overdue.
     """
 
     state: str
-    paused: bool = False
+    pauses: tuple[Pause, ...] = ()
     stale: bool = False
     active_runs: tuple[Mapping[str, str], ...] = ()
     next: tuple[tuple[datetime, datetime], ...] = ()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from jobscheduler.explain.facts import Answer, Facts, Question, RuntimeState
 from jobscheduler.explain.phrases import describe_record, format_time_of
-from jobscheduler.model import Cron, Job
+from jobscheduler.model import Cron, Job, Pause
+from jobscheduler.model.selection import ALL
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_with_zone
-from jobscheduler.util.text import did_you_mean
+from jobscheduler.util.text import did_you_mean, plural
 
 TICK = timedelta(microseconds=1)
 _WAITING_FOR = {
@@ -58,13 +59,28 @@ def explain_missing_job(question: Question, facts: Facts) -> Answer:
     return Answer("removed", (headline, *last_record(facts)))
 
 
-def blocker(facts: Facts, job: Job) -> tuple[str, str] | None:
-    """Return the code and the reason that keep slots of a job from running; None if nothing does."""
+def blocker(facts: Facts, job: Job, slot: datetime | None = None) -> tuple[str, str] | None:
+    """Return the code and the reason that keep slots of a job, or this slot, from running; None if nothing does."""
     if not job.enabled:
         return "disabled", DISABLED
-    if facts.runtime is not None and facts.runtime.paused:
-        return "paused", "the job is paused, until it is resumed or the service restarts"
+    pauses = facts.runtime.pauses if facts.runtime is not None else ()
+    if pauses and (slot is None or slot < max(pause.end for pause in pauses)):
+        return "paused", _pauses_text(pauses, facts)
     return None
+
+
+def _pauses_text(pauses: Sequence[Pause], facts: Facts) -> str:
+    """Describe the pause of a job that lasts longest, and how many others there are."""
+    pause = max(pauses, key=lambda pause: pause.end)
+    end = f"until {format_with_zone(pause.until, facts.zone)}" if pause.until is not None else "until it is resumed"
+    what = "" if pause.selector.job_id is not None else f", with {_selected(pause)}"
+    by = f", by {pause.by}" if pause.by else ""
+    more = f" (and {plural(len(pauses) - 1, 'further pause')})" if len(pauses) > 1 else ""
+    return f"the job is paused{what} {end}{by}{': ' + pause.reason if pause.reason else ''}{more}"
+
+
+def _selected(pause: Pause) -> str:
+    return "all jobs" if pause.selector.text == ALL else f"`{pause.selector.text}`"
 
 
 def schedule_changed(facts: Facts) -> str | None:
@@ -148,7 +164,7 @@ def is_slot(job: Job, at: datetime) -> bool:
 
 def describe_schedule(timetable: Timetable) -> Iterator[str]:
     """Yield a description of a schedule."""
-    if isinstance(timetable.schedule, Crontab) and not timetable.at_boot:
+    if isinstance(timetable.schedule, Crontab) and timetable.has_slots:
         yield f"it is due: {crontab.describe(timetable.schedule)} ({timetable.zone.key})"
         if note := zone_note(timetable.zone.key):
             yield note

@@ -64,9 +64,13 @@ def _headline(
     name = f"`{question.job_id}`"
     blocked = blocker(facts, job)
     if blocked is not None:
-        return blocked[0], f"{name} will not run: {blocked[1]}"
+        ends = blocker(facts, job, slots[0]) is None if slots else False
+        when = f"is due next at {format_with_zone(slots[0], facts.zone)}" if ends else "will not run"
+        return blocked[0], f"{name} {when}: {blocked[1]}"
     if timetable.at_boot:
         return "due", f"{name} runs when the service first starts after the host booted"
+    if not timetable.has_slots:
+        return "manual", f"{name} is never due by itself (`@manual`): `jobscheduler run {question.job_id}` runs it"
     if slots:
         return "due", f"{name} {_due_next(question, facts, slots[0])}"
     if not isinstance(timetable.schedule, Crontab):
@@ -98,7 +102,7 @@ def _finished(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, s
 
 def _listed(facts: Facts, job: Job, slots: tuple[datetime, ...]) -> Iterator[str]:
     """Yield the slots after the one in the headline, with the effect of clock changes."""
-    if slots and blocker(facts, job) is not None:
+    if slots and blocker(facts, job, slots[0]) is not None:
         yield f"its next slot would be {format_with_zone(slots[0], facts.zone)}"
     if slots:
         yield from dst_note(job, slots[0])

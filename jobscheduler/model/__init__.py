@@ -25,13 +25,31 @@ from jobscheduler.model.entries import (
     Status,
     log_key,
 )
-from jobscheduler.model.jobs import MAX_DELAY, NO_TASK, Cron, Fingerprint, Job, Once, Retry, TaskSpec, name_sort_key
+from jobscheduler.model.jobs import (
+    AT_BOOT,
+    MANUAL,
+    MAX_DELAY,
+    NO_TASK,
+    SLOT_FIELDS,
+    Cron,
+    Fingerprint,
+    Job,
+    Once,
+    Retry,
+    TaskSpec,
+    name_sort_key,
+)
+from jobscheduler.model.pauses import FOREVER, Pause, PauseIndex
 from jobscheduler.model.problems import Problem
 
 __all__ = [
+    "AT_BOOT",
     "EPOCH",
+    "FOREVER",
+    "MANUAL",
     "MAX_DELAY",
     "NO_TASK",
+    "SLOT_FIELDS",
     "Checkpoint",
     "Cron",
     "Event",
@@ -45,6 +63,8 @@ __all__ = [
     "LogFields",
     "LogValue",
     "Once",
+    "Pause",
+    "PauseIndex",
     "PendingSlot",
     "Problem",
     "Record",

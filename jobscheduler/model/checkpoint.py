@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from jobscheduler.model.pauses import Pause
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # earlier than any slot that matters
 
 
@@ -45,7 +47,7 @@ class FullCheckpoint:
     - `reopened`: slots that only a wrong clock missed and that may run;
     - `missed`: slots that would be reopened if the clock were set back within the given number of seconds.
 
-    `host` is empty if the host is unknown.
+    `pauses` are those that coming or undecided slots need. `host` is empty if the host is unknown.
     """
 
     host: str = ""
@@ -55,6 +57,7 @@ class FullCheckpoint:
     decided_ahead: Mapping[str, TimeSpans] = field(default_factory=dict)
     reopened: Mapping[str, TimeSpans] = field(default_factory=dict)
     missed: Mapping[str, tuple[tuple[datetime, datetime, float], ...]] = field(default_factory=dict)
+    pauses: tuple[Pause, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,26 @@ def name_sort_key(name: str) -> str:
     return name.removesuffix(".json")
 
 
+SLOT_FIELDS = ("catch_up", "jitter", "not_before", "not_after")  # of a job file; they mean nothing with `@manual`
+AT_BOOT, MANUAL = "@reboot", "@manual"  # the macros whose jobs have no slots in a timetable
+
+
 @dataclass(frozen=True, slots=True)
 class Cron:
     """A repeating schedule: a crontab expression or macro, read in the wall-clock time of an IANA zone."""
 
     expression: str
     timezone: str
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether it is `@manual`: never due by itself."""
+        return self.expression == MANUAL
+
+    @property
+    def is_at_boot(self) -> bool:
+        """Whether it is `@reboot`: due once after each boot of the host."""
+        return self.expression == AT_BOOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 ALL = "*"  # the text that selects all jobs
 TAG_PREFIX = "tag:"  # what a tag has in front; no id of a job contains a colon
-MAX_SELECTOR_CHARS = 256  # a longer text selects nothing
+MAX_SELECTOR_CHARS = 200  # a longer text selects nothing
 
 _WILDCARDS = frozenset("*?[")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from jobscheduler.model import EPOCH, FullCheckpoint, TimeSpans
+from jobscheduler.runlog.pause_lines import PAUSED, RESUMED, LoggedPauses, exempt_texts, pause_texts
 from jobscheduler.util.instants import format_instant
 from jobscheduler.util.time_spans import spans_in, subtract
 
@@ -37,6 +38,9 @@ def to_fields(full: FullCheckpoint) -> Iterator[Pairs]:
     yield from _rows("missed", (f"{job_id},{to_base36(a)},{to_base36(b)},{age:.3f}" for job_id, (a, b, age) in missed))
     removed = ((job_id, since) for job_id, since in full.since.items() if job_id not in full.hashes)
     yield from _rows("removed", (f"{job_id},{_whole_seconds(since)}" for job_id, since in removed))
+    yield from _rows("pauses", pause_texts(full.pauses, resumed=False))
+    yield from _rows("ended", pause_texts(full.pauses, resumed=True))
+    yield from _rows("exempt", exempt_texts(full.pauses))
 
 
 def _job_text(full: FullCheckpoint, job_id: str, digits: str) -> str:
@@ -109,6 +113,7 @@ class CheckpointState:
     decided: dict[str, TimeSpans] = field(default_factory=dict)
     reopened: dict[str, TimeSpans] = field(default_factory=dict)
     missed: dict[str, list[Missed]] = field(default_factory=dict)
+    pauses: LoggedPauses = field(default_factory=LoggedPauses)
 
     def full(self) -> FullCheckpoint:
         """Return it as of the latest checkpoint: missed slots carry their age."""
@@ -117,9 +122,8 @@ class CheckpointState:
             for job_id, spans in self.missed.items()
             if spans
         }
-        return FullCheckpoint(
-            self.host, self.accounted_since, self.hashes, self.since, self.decided, self.reopened, missed
-        )
+        spans = self.decided, self.reopened, missed
+        return FullCheckpoint(self.host, self.accounted_since, self.hashes, self.since, *spans, self.pauses.all())
 
     def apply(self, line: Mapping[str, str]) -> None:
         """Apply a line.
@@ -135,6 +139,8 @@ class CheckpointState:
             self._set_definition(job_id, line["hash"], datetime.fromisoformat(line["time"]))
         elif word == "job.removed":
             self.hashes.pop(job_id, None)
+        elif word in {PAUSED, RESUMED}:
+            self.pauses.apply(line)
         elif word == "job.decided":
             self._take_decided(line, job_id)
         elif "scheduled" in line:
@@ -219,12 +225,27 @@ def _read_missed(state: CheckpointState, job_id: str, first: str, last: str, age
     state.missed.setdefault(job_id, []).append((*span, state.uptime - float(age)))
 
 
+def _read_pause(state: CheckpointState, *fields: str) -> None:
+    state.pauses.read(*fields)
+
+
+def _read_ended(state: CheckpointState, *fields: str) -> None:
+    state.pauses.read_ended(*fields)
+
+
+def _read_exempt(state: CheckpointState, *fields: str) -> None:
+    state.pauses.read_exempt(*fields)
+
+
 _READERS: Mapping[str, Callable[..., None]] = {
     "jobs": _read_job,
     "removed": _read_removed,
     "decided": _read_decided,
     "reopened": _read_reopened,
     "missed": _read_missed,
+    "pauses": _read_pause,
+    "ended": _read_ended,
+    "exempt": _read_exempt,
 }
 
 

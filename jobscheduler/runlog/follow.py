@@ -71,7 +71,7 @@ class LogFollower:
                 if _identity(path.stat()) == ours:
                     return newer[::-1]
                 newer.append(path)
-        return newer[:1]  # the open file is gone: what lies between cannot be told from what was read
+        return newer[:1]  # the open file is gone: what lies between cannot be known from what was read
 
     def _open(self, path: Path) -> None:
         descriptor = _opened(path)

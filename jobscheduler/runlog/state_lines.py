@@ -8,6 +8,7 @@ from pathlib import Path
 from jobscheduler.model.log_line import RECORD_KINDS, Line
 from jobscheduler.runlog.checkpoints import NAME
 from jobscheduler.runlog.parse import parse_line
+from jobscheduler.runlog.pause_lines import PAUSED, RESUMED
 from jobscheduler.runlog.reader import lines_newest_first, open_in_turn
 
 PENDING = "slot.waits"
@@ -17,10 +18,12 @@ _STATE_KINDS = RECORD_KINDS | STARTED | {NAME, PENDING, "service.stopping", "ser
 
 # The kinds of lines that may change what a full checkpoint says, and bytes of which each of those that matter has one.
 _CHANGE_KINDS = (
-    frozenset({NAME, PENDING, "run.started", "job.decided", "job.added", "job.updated", "job.removed"}) | RECORD_KINDS
+    frozenset({NAME, PENDING, "run.started", "job.decided", "job.added", "job.updated", "job.removed", PAUSED, RESUMED})
+    | RECORD_KINDS
 )
 _CHANGE_NEEDLES = tuple(
-    word.encode() for word in (NAME, "job.decided", "job.added", "job.updated", "job.removed", "MISSED", "corrects")
+    word.encode()
+    for word in (NAME, "job.decided", "job.added", "job.updated", "job.removed", PAUSED, RESUMED, "MISSED", "corrects")
 )
 
 

@@ -1,6 +1,7 @@
 """Turns the slots of active jobs into runs. The only package that imports APScheduler."""
 
+from jobscheduler.scheduler.pauses import MAX_PAUSES, Resumed, TooManyPauses
 from jobscheduler.scheduler.run_chain import ChainTooLong
 from jobscheduler.scheduler.scheduler import Scheduler
 
-__all__ = ["ChainTooLong", "Scheduler"]
+__all__ = ["MAX_PAUSES", "ChainTooLong", "Resumed", "Scheduler", "TooManyPauses"]

@@ -62,6 +62,7 @@ class CheckpointBuilder:
         """Return the checkpoint of now, with all active runs and pending slots; a full one also if it is required."""
         settled, lagging = self._settled_at_stop or self._settled()
         elapsed = self._elapsed()
+        self._registry.pauses.forget(min([settled, *(cursor for _, cursor in lagging)]))
         content = self._full_content(elapsed) if full or self._wants_full else None
         in_flight, pending, corrects = self._runs()
         progress = self._progress
@@ -115,6 +116,7 @@ class CheckpointBuilder:
             {job_id: state.decided for job_id, state in ahead.items()},
             {job_id: state.reopened for job_id, state in ahead.items()},
             {job_id: tuple(_with_age(span, elapsed) for span in state.missed) for job_id, state in ahead.items()},
+            self._registry.pauses.all(),
         )
 
 

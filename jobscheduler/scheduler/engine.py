@@ -22,6 +22,8 @@ from jobscheduler.scheduler.clock_progress import ClockProgress
 from jobscheduler.scheduler.clock_setback import NO_SETBACK
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.job_recovery import JobHistory, JobRecovery
+from jobscheduler.scheduler.pause_actions import PauseActions
+from jobscheduler.scheduler.pauses import Pauses
 from jobscheduler.scheduler.records import decided_events, missed_record
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, NewRun, RunActions
@@ -47,7 +49,8 @@ _STOPPED = Phase.STOPPED  # a module global is faster than an attribute of an en
 class Engine:
     """The state of all jobs and the rules for their slots.
 
-    `recovery` accounts for the time before this start, `checkpoints` keeps the log up to date for the next one.
+    `recovery` accounts for the time before this start, `checkpoints` keeps the log up to date for the next one, and
+    `pauses` changes what is paused.
     """
 
     def __init__(
@@ -68,8 +71,9 @@ class Engine:
         The other arguments are as in `Scheduler`.
         """
         self.phase = Phase.STARTING
-        self.registry = JobRegistry()
+        self.registry = JobRegistry(Pauses(elapsed))
         self.actions = RunActions(new_run, submit, write, clock)
+        self.pauses = PauseActions(self.registry, self.actions, write)
         self.progress = ClockProgress(write)
         self.checkpoints = CheckpointBuilder(
             self.registry, self.progress, due_jobs=due_jobs, clock=clock, elapsed=elapsed, host_id=host_id, boot=boot
@@ -94,7 +98,9 @@ class Engine:
     def start(self, now: datetime) -> list[Effect]:
         """Leave the start-up phase; return the effects of the outage."""
         self.phase = Phase.RUNNING
-        return self.recovery.end_startup(now)
+        effects = self.recovery.end_startup(now)
+        self.pauses.note_time(now)
+        return effects
 
     def stop(self) -> bool:
         """Decide no more slots; return False if the engine was stopped before."""
@@ -219,7 +225,11 @@ class Engine:
         if entry is None or self.phase is _STOPPED or not entry.is_schedulable:
             return NO_EFFECTS
         circumstances = self._circumstances if entry.setback is NO_SETBACK else self._circumstances_of(entry)
-        situation = entry.situation(paused=job_id in registry.paused)
+        if registry.pauses.is_empty:  # the usual case, without a further call
+            situation = entry.situation()
+        else:
+            self.pauses.note_time(now)
+            situation = registry.situation(entry)
         decision = decide(entry.timetable, entry.cursor, now, situation, circumstances)
         if decision.cursor == entry.cursor:
             return NO_EFFECTS
@@ -247,26 +257,20 @@ class Engine:
 
         Raises: RuntimeError if the engine was stopped.
         """
-        if self.phase is Phase.STOPPED:
-            raise RuntimeError("the service is stopping")
+        self.require_running()
         entry = self.registry.get(job.id)
         if entry is None:
             entry = self.registry.jobs[job.id] = JobEntry(job, timetable, now, is_active=False)
         action = decide_manual_run(entry.situation())
         return action, *self.actions.perform_manual(entry, job, action, by, parent)
 
-    def pause(self, job_id: str) -> tuple[bool, list[Effect]]:
-        """Skip all slots of a job from now on, pending ones included; return whether that is a change."""
-        is_new = job_id not in self.registry.paused
-        self.registry.paused.add(job_id)
-        entry = self.registry.get(job_id)
-        return is_new, NO_EFFECTS if entry is None else self.actions.skip_pending(entry)
+    def require_running(self) -> None:
+        """Check that slots are decided.
 
-    def resume(self, job_id: str) -> bool:
-        """End a pause; return whether that is a change."""
-        was_paused = job_id in self.registry.paused
-        self.registry.paused.discard(job_id)
-        return was_paused
+        Raises: RuntimeError if the engine was stopped.
+        """
+        if self.phase is Phase.STOPPED:
+            raise RuntimeError("the service is stopping")
 
     # -- the clock
 
@@ -275,7 +279,11 @@ class Engine:
 
         After a step back, what was decided stays decided, and all other slots are due in their turn.
         """
-        if self.phase is not Phase.RUNNING or not self.progress.note(now):
+        if self.phase is not Phase.RUNNING:
+            return None
+        self.pauses.note_time(now)
+        if not self.progress.note(now):
             return None
         self.checkpoints.require_full()
+        self.pauses.clock_set_back(now)
         return self.registry.clock_set_back(now, self._elapsed())

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from jobscheduler.model import EPOCH, Event, Job
+from jobscheduler.model import EPOCH, FOREVER, Event, Job
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.clock_setback import NO_SETBACK, ClockSetbackState
 from jobscheduler.scheduler.records import pending_event
 from jobscheduler.timetable.overlap import JobSituation, Overlap
 from jobscheduler.timetable.slots import next_slot
 from jobscheduler.timetable.timetable import Timetable
+from jobscheduler.util.time_spans import TICK
 
 MAX_UNKILLABLE_RUNS = 16  # of one job, the latest; older ones with living processes are forgotten
 
@@ -57,9 +58,12 @@ class JobEntry:
         """Return the next undecided slot of an enabled job."""
         return self.next() if self.job.enabled else None
 
-    def undecided_slots(self) -> Iterator[datetime]:
-        """Return the undecided slots, in order."""
-        slot = self.next()
+    def undecided_slots(self, since: datetime | None = None) -> Iterator[datetime]:
+        """Return the undecided slots, in order; none before `since`, none at all if that is `FOREVER`."""
+        if since is not None and since >= FOREVER:
+            return
+        decided = self.setback.decided
+        slot = next_slot(self.timetable, self.cursor if since is None else max(self.cursor, since - TICK), decided)
         while slot is not None:
             yield slot
             slot = next_slot(self.timetable, slot, self.setback.decided)
@@ -69,10 +73,10 @@ class JobEntry:
         slot = self.next() if self.is_schedulable else None
         return slot is not None and slot <= settled
 
-    def situation(self, *, paused: bool = False) -> JobSituation:
-        """Return the circumstances under which its slots are decided."""
+    def situation(self, paused_until: datetime | None = None) -> JobSituation:
+        """Return the circumstances under which its slots are decided; those before an instant are paused."""
         is_running = bool(self.active_runs) or self.is_blocked()
-        return _situation(self.job.overlap, is_running, self.queued_run is not None, self.job.catch_up, paused)
+        return _situation(self.job.overlap, is_running, self.queued_run is not None, self.job.catch_up, paused_until)
 
     def pending_slot_events(self, now: datetime) -> list[Event]:
         """Return lines about its pending slots, so that a start knows them even if the file was changed or removed.
@@ -110,6 +114,8 @@ class JobEntry:
 
 
 @lru_cache(maxsize=1024)
-def _situation(overlap: str, is_running: bool, has_queued: bool, catch_up: float, paused: bool) -> JobSituation:
+def _situation(
+    overlap: str, is_running: bool, has_queued: bool, catch_up: float, paused_until: datetime | None
+) -> JobSituation:
     """Build a situation once for all jobs in the same one."""
-    return JobSituation(Overlap(overlap), is_running, has_queued, timedelta(seconds=catch_up), paused)
+    return JobSituation(Overlap(overlap), is_running, has_queued, timedelta(seconds=catch_up), paused_until)

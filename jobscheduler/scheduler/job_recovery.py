@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from jobscheduler.model import EPOCH, Job, LogEntry, Once, RecoveredState
+from jobscheduler.model import EPOCH, Job, LogEntry, Once, PauseIndex, RecoveredState
 from jobscheduler.scheduler.checkpoint_builder import CheckpointBuilder
 from jobscheduler.scheduler.clock_progress import ClockProgress
 from jobscheduler.scheduler.clock_setback import ClockSetbackState
@@ -66,6 +66,7 @@ class JobRecovery:
         self._is_starting = is_starting
         self._host = host_id, boot
         self._outage: OutageSlots | None = None
+        self._pauses_at_start = PauseIndex()
         self._effects: list[Effect] = []
 
     # -- the start
@@ -79,6 +80,8 @@ class JobRecovery:
         self._checkpoints.accounted_since = former.floor
         self._outage.pending.fail_interrupted(now)
         self._progress.restore(now, former.ahead)
+        self._registry.pauses.restore(former.full.pauses, former.state.last_line_at, now)
+        self._pauses_at_start = self._registry.pauses.index
         for job_id, ranges in (state.recorded if state is not None else {}).items():
             self._registry.memory.note_decided(job_id, min(now, max(last for _, last in ranges)))
         return state
@@ -138,10 +141,11 @@ class JobRecovery:
         if not job.enabled:
             outage.mark_recovered(job, now)
             return NO_EFFECTS
+        paused_until = self._paused_until(job, phase)
         if entry.timetable.at_boot and not outage.former.is_same_boot:
-            decision = outage.decide_reboot(job, entry.cursor, now, phase)
+            decision = outage.decide_reboot(job, entry.cursor, now, phase, paused_until)
         else:
-            decision = outage.recover(job, entry.timetable, now, last, phase)
+            decision = outage.recover(job, entry.timetable, now, last, phase, paused_until)
         # not `now`: every slot that has begun is decided, but the jitter of one may be running
         decision = replace(decision, cursor=max(decision.cursor, self._registry.memory.last_decided(job.id)))
         entry.since = min([entry.since, *(slot - TICK for slot, _ in decision.actions)])
@@ -151,6 +155,14 @@ class JobRecovery:
             return effects
         self._effects += effects
         return NO_EFFECTS
+
+    def _paused_until(self, job: Job, phase: RecoveryPhase) -> datetime | None:
+        """Return the instant before which slots of the outage are skipped.
+
+        For a job that comes later the pauses of the start count: they may have been resumed since.
+        """
+        pauses = self._pauses_at_start if phase is RecoveryPhase.LATER else self._registry.pauses.index
+        return pauses.paused_until(job.id, job.tags)
 
     # -- a one-time job whose instant is over
 
@@ -170,7 +182,8 @@ class JobRecovery:
         """Record the slot of an expired one-time job as missed; return whether there was such a slot."""
         if self._outage is None:
             return False
-        decision = self._outage.recover(job, timetable, now, EPOCH, self._phase())
+        phase = self._phase()
+        decision = self._outage.recover(job, timetable, now, EPOCH, phase, self._paused_until(job, phase))
         for missed in decision.missed:
             self._write(missed_record(job.id, missed, now))
             self._registry.memory.remember_missed(job.id, missed, now, self._elapsed())

@@ -75,11 +75,19 @@ class OutageSlots:
             return False
         return job.modified_at <= self.former.started <= now
 
-    def recover(self, job: Job, timetable: Timetable, now: datetime, last: datetime, phase: RecoveryPhase) -> Decision:
+    def recover(
+        self,
+        job: Job,
+        timetable: Timetable,
+        now: datetime,
+        last: datetime,
+        phase: RecoveryPhase,
+        paused_until: datetime | None,
+    ) -> Decision:
         """Decide the slots of a job in the outage (see the table above). Call it once for each job.
 
         `last` is from `FormerDecisions.last_decided_slot`. In the phase LATER slots were younger at the start, so
-        `catch_up` counts from there; slots since the start are ignored.
+        `catch_up` counts from there; slots since the start are ignored. Slots before `paused_until` are skipped.
         """
         self._recovered_ids.add(job.id)
         is_open = phase is not RecoveryPhase.LATER
@@ -87,20 +95,25 @@ class OutageSlots:
         if not is_open:
             timetable, catch_up = timetable.without_jitter, catch_up - (now - self.former.started)
         outage = self._outage(job, timetable, now if is_open else self.former.started, last)
-        decision = decide_after_outage(timetable, outage, JobSituation(Overlap(job.overlap), catch_up=catch_up))
+        situation = JobSituation(Overlap(job.overlap), catch_up=catch_up, paused_until=paused_until)
+        decision = decide_after_outage(timetable, outage, situation)
         if is_open or isinstance(job.schedule, Once):
             return decision
         return replace(decision, cursor=max(decision.cursor, now))
 
-    def decide_reboot(self, job: Job, cursor: datetime, now: datetime, phase: RecoveryPhase) -> Decision:
+    def decide_reboot(
+        self, job: Job, cursor: datetime, now: datetime, phase: RecoveryPhase, paused_until: datetime | None
+    ) -> Decision:
         """Decide about `@reboot` in a new boot of the host; its slot is the start of the service.
 
-        A job that appears later is caught up like any other.
+        A job that appears later is caught up like any other. A slot before `paused_until` is skipped.
         """
         self._recovered_ids.add(job.id)
         self.pending.miss_job(job.id, "down", now)
         is_startup = phase is RecoveryPhase.STARTUP
         slot = truncate_to_ms(now if is_startup else self.former.started)
+        if paused_until is not None and slot < paused_until:
+            return Decision(cursor, ((slot, Action.PAUSE),))
         if is_startup or now - slot <= timedelta(seconds=job.catch_up):
             return Decision(cursor, ((slot, Action.RUN),))
         return Decision(cursor, (), (MissedSlots(slot, slot, 1, reason="down"),))

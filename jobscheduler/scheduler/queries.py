@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
+from jobscheduler.model import Job, Pause, PauseIndex
 from jobscheduler.runner import OutputCache
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
@@ -48,12 +49,17 @@ class SchedulerQueries:
         entry = self._schedulable(job_id)
         return None if entry is None else entry.next()
 
-    def upcoming(self, job_id: str, count: int) -> list[tuple[datetime, datetime]]:
-        """Return the next slots of a job, each with its start (later by its jitter)."""
+    def upcoming(self, job_id: str, count: int, *, with_paused: bool = False) -> list[tuple[datetime, datetime]]:
+        """Return the next slots of a job, each with its start (later by its jitter).
+
+        Slots that a pause will skip are left out, unless `with_paused`.
+        """
         entry = self._schedulable(job_id)
         if entry is None:
             return []
-        return [(slot, entry.timetable.start_time(slot)) for slot in islice(entry.undecided_slots(), count)]
+        pauses = self._engine.registry.pauses.index
+        slots = entry.undecided_slots(None if with_paused else pauses.paused_until(job_id, entry.job.tags))
+        return [(slot, entry.timetable.start_time(slot)) for slot in islice(slots, count)]
 
     def decided_ahead(self, job_id: str) -> tuple[TimeSpan, ...]:
         """Return the future spans in which a job's slots were decided before the clock was set back.
@@ -75,11 +81,19 @@ class SchedulerQueries:
         with self._lock:
             entries = self._engine.registry.snapshot(job_ids)
             runs_of = [self._active_runs(entry) for entry in entries]
-            paused = frozenset(self._engine.registry.paused)
-        return [
-            _runtime(entry, runs, is_paused=entry.job.id in paused)
-            for entry, runs in zip(entries, runs_of, strict=True)
-        ]
+            pauses = self._engine.registry.pauses.index
+        now = self._clock()
+        return [_runtime(entry, runs, pauses, now) for entry, runs in zip(entries, runs_of, strict=True)]
+
+    def pauses(self) -> tuple[Pause, ...]:
+        """Return the pauses in force."""
+        now = self._clock()
+        with self._lock:
+            return self._engine.registry.pauses.in_force(now)
+
+    def pauses_of(self, job: Job) -> tuple[Pause, ...]:
+        """Return the pauses of a job that are in force; the job need not be active."""
+        return self._engine.registry.pauses.index.in_force(job.id, job.tags, self._clock())
 
     def _active_runs(self, entry: JobEntry) -> tuple[ActiveRun, ...]:
         runs = tuple(map(self._pool.describe, (*entry.active_runs, *entry.unkillable_runs)))
@@ -152,10 +166,12 @@ class SchedulerQueries:
         return self._waker.next_wakeup()
 
 
-def _runtime(entry: JobEntry, runs: tuple[ActiveRun, ...], *, is_paused: bool) -> JobRuntime:
-    slot = entry.next() if entry.is_schedulable else None
-    start = None if slot is None else entry.timetable.start_time(slot)
-    return JobRuntime(entry.job, slot, runs, is_paused, start)
+def _runtime(entry: JobEntry, runs: tuple[ActiveRun, ...], pauses: PauseIndex, now: datetime) -> JobRuntime:
+    job = entry.job
+    paused_until = pauses.paused_until(job.id, job.tags) if pauses else None
+    upcoming = next(entry.undecided_slots(paused_until), None) if entry.is_schedulable else None
+    start = None if upcoming is None else entry.timetable.start_time(upcoming)
+    return JobRuntime(job, upcoming, runs, pauses.in_force(job.id, job.tags, now) if pauses else (), start)
 
 
 def _behind(jobs: Iterable[tuple[Timetable, tuple[TimeSpan, ...]]], now: datetime) -> Behind | None:

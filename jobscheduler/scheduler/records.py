@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from jobscheduler.model import Event, InFlightRun, Level, LogFields, LogValue, Record, Status
+from jobscheduler.model import Event, InFlightRun, Level, LogFields, LogValue, Pause, Record, Status
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.clock_setback import ClockSetbackState
-from jobscheduler.timetable.decision import MissedSlots
+from jobscheduler.scheduler.pauses import Resumed
+from jobscheduler.timetable.decision import PAUSED, MissedSlots
 from jobscheduler.util.time_spans import spans_text
 
 CORRECTS: LogFields = (("corrects", "clock"),)  # marks lines about a slot that a wrong clock had missed before
@@ -39,8 +40,34 @@ def decided_events(job_id: str, ahead: ClockSetbackState, now: datetime) -> Iter
         yield Event(now, Level.INFO, "job.decided", (("job_id", job_id), *values))
 
 
+def paused_event(pause: Pause, now: datetime, *, again: bool = False) -> Event:
+    """Return the line about a pause that begins, or that the clock was set back into (`again`)."""
+    values = {"until": pause.until, "reason": pause.reason or None, "by": pause.by or None}
+    cause = "clock" if again else None
+    return Event.of(now, Level.INFO, "job.paused", **_whose(pause), **values, cause=cause)
+
+
+def resumed_event(change: Resumed, now: datetime) -> Event:
+    """Return the line about a pause that ends, or about jobs that are exempt from one.
+
+    Those jobs are in `except`; with `until` its time was over.
+    """
+    pause, exempt = change.pause, change.exempt
+    values: dict[str, LogValue | None] = {**_whose(pause)}
+    if exempt is not None:
+        values = {"job_id": exempt.job_id, **values, "except": exempt.text}
+    end = pause.until if change.by is None else None
+    return Event.of(now, Level.INFO, "job.resumed", **values, until=end, by=change.by or None)
+
+
+def _whose(pause: Pause) -> dict[str, LogValue]:
+    """Return the pairs that tell which jobs a pause is of: `job_id` for one job by its id, else `jobs`."""
+    key = "jobs" if pause.selector.job_id is None else "job_id"
+    return {key: pause.selector.text, "pause": pause.id}
+
+
 def missed_record(job_id: str, missed: MissedSlots, now: datetime) -> Record:
-    """Return the one record of slots that will not run."""
+    """Return the one record of slots that will not run; those of a pause are skipped."""
     details: list[tuple[str, LogValue]] = []
     if missed.count > 1:
         details = [("last", missed.last), ("count", missed.count)]
@@ -48,7 +75,8 @@ def missed_record(job_id: str, missed: MissedSlots, now: datetime) -> Record:
         details.append(("more", True))
     if missed.corrects:
         details += CORRECTS
-    return Record(now, Status.MISSED, job_id, scheduled=missed.first, reason=missed.reason, details=tuple(details))
+    status = Status.SKIPPED if missed.reason == PAUSED else Status.MISSED
+    return Record(now, status, job_id, scheduled=missed.first, reason=missed.reason, details=tuple(details))
 
 
 def skipped_record(job_id: str, slot: datetime | None, reason: str, now: datetime, extra: LogFields = ()) -> Record:

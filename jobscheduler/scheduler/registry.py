@@ -19,6 +19,7 @@ from jobscheduler.scheduler.clock_setback import (
     state_set_back,
 )
 from jobscheduler.scheduler.job_entry import JobEntry
+from jobscheduler.scheduler.pauses import Pauses
 from jobscheduler.scheduler.slot_memory import SlotMemory
 from jobscheduler.timetable.decision import Decision
 from jobscheduler.timetable.definition_hash import definition_hash
@@ -30,14 +31,14 @@ from jobscheduler.util.time_spans import TICK, TimeSpan, clip
 class JobRegistry:
     """All jobs that are active or have a run, how far their slots are decided, and the memory of that.
 
-    - `paused`: jobs whose slots are skipped, by id; a job need not be active for that.
+    - `pauses`: what selects the jobs whose slots are skipped; a job need not be active for that.
     - `being_added`: active jobs without a wake-up yet.
     - `jobs_with_unkillable`: jobs with runs whose processes could not be killed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pauses: Pauses) -> None:
         self.jobs: dict[str, JobEntry] = {}
-        self.paused: set[str] = set()
+        self.pauses = pauses
         self.being_added: set[str] = set()
         self.jobs_with_unkillable: set[str] = set()
         self.memory = SlotMemory()
@@ -109,7 +110,8 @@ class JobRegistry:
 
     def situation(self, entry: JobEntry) -> JobSituation:
         """Return the circumstances under which the slots of a job are decided."""
-        return entry.situation(paused=entry.job.id in self.paused)
+        pauses = self.pauses.index
+        return entry.situation(pauses.paused_until(entry.job.id, entry.job.tags) if pauses else None)
 
     def snapshot(self, job_ids: Iterable[str] | None) -> list[JobEntry]:
         """Return copies of the entries of these jobs, without unknown ones, or of all jobs."""

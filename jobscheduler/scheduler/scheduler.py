@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.model import EPOCH, Checkpoint, Job, LogEntry, Record, RecoveredState
+from jobscheduler.model import EPOCH, Checkpoint, Job, LogEntry, Pause, Record, RecoveredState
+from jobscheduler.model.selection import Selector
 from jobscheduler.runner import LogThen, Run
 from jobscheduler.scheduler.drain import Drain
 from jobscheduler.scheduler.engine import Engine, Phase
 from jobscheduler.scheduler.job_entry import JobEntry
+from jobscheduler.scheduler.pauses import JobTags, Resumed
 from jobscheduler.scheduler.queries import SchedulerQueries
 from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.run_chain import check_chain, parent_of
@@ -213,21 +215,37 @@ class Scheduler(SchedulerQueries):
         perform_effects(effects)
         return action, run
 
-    def pause(self, job_id: str) -> bool:
-        """Skip all slots of a job until `resume` or the end of this process; return whether that is a change.
+    def pause(
+        self, selectors: Iterable[Selector], until: datetime | None = None, reason: str = "", by: str = ""
+    ) -> list[Pause]:
+        """Skip the slots of the selected jobs, pending ones included, before `until` (None: until they are resumed).
 
-        A pending slot is skipped, too. A run that has begun goes on, with its further attempts.
+        Return the pauses that are new, or last longer than before. Runs that have begun go on, with further attempts.
+
+        Raises:
+            RuntimeError: the service is stopping.
+            TooManyPauses: nothing has changed.
+
         """
         with self._lock:
-            is_new, effects = self._engine.pause(job_id)
+            self._engine.require_running()
+            added, effects = self._engine.pauses.pause(selectors, until, reason, by, self._clock())
         perform_effects(effects)
-        return is_new
+        return added
 
-    def resume(self, job_id: str) -> bool:
-        """Let slots run again, from now on; return whether that is a change."""
-        self._on_due(job_id, self._clock())  # slots due until now were paused
+    def resume(self, selectors: Collection[Selector], jobs: JobTags, by: str = "") -> list[Resumed]:
+        """Let the slots of the selected jobs run from now on, whatever paused them; return what has changed.
+
+        `jobs` are all that are known.
+
+        Raises:
+            RuntimeError: the service is stopping.
+            TooManyPauses: nothing has changed.
+
+        """
         with self._lock:
-            return self._engine.resume(job_id)
+            self._engine.require_running()
+            return self._engine.pauses.resume(selectors, jobs, by, self._clock())
 
     # -- the clock and the checkpoint
 

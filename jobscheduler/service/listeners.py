@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 
 from jobscheduler.control.administration import Administration
 from jobscheduler.control.last_record_loader import LastRecordLoader
@@ -14,6 +15,7 @@ from jobscheduler.control.service import ControlService
 from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
 from jobscheduler.model import Level, Problem
+from jobscheduler.runlog import LogWriter
 from jobscheduler.service.errors import StartupError
 from jobscheduler.service.guarded_calls import entered
 from jobscheduler.service.open_log import OpenLog
@@ -21,6 +23,7 @@ from jobscheduler.service.optional_parts import PAGE
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.supervision import Supervision
 from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.util.standard_output import is_standard_output
 from jobscheduler.web import WebServer
 
 
@@ -54,9 +57,10 @@ def _open_control(
     parts: Parts, supervision: Supervision, snapshots: SnapshotBuilder, stack: ExitStack
 ) -> Callable[[float], None]:
     """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
-    log, guard, path = parts.log, parts.checked.guard, parts.checked.settings.socket
+    log, guard, settings = parts.log, parts.checked.guard, parts.checked.settings
+    path = settings.socket
     name = f"the control socket `{path}`"
-    service = ControlService(snapshots, parts.scheduler, parts.reconciler, log.event)
+    service = ControlService(snapshots, parts.scheduler, parts.reconciler, partial(_is_kept, log, settings.log_file))
     administration = Administration(supervision.live.report, supervision.reloads, log.event)
     app = build_app(service, administration, lambda problem: log.event(Level.ERROR, "control.failed", problem=problem))
     try:
@@ -70,6 +74,11 @@ def _open_control(
             guard.call(name, partial(control.maintain, now))
 
     return maintain
+
+
+def _is_kept(log: LogWriter, path: Path, timeout: float) -> bool:
+    """Wait until everything so far is in the log's file, at most `timeout` seconds; return whether it is."""
+    return log.flush(timeout) and not log.is_failing() and not is_standard_output(path)
 
 
 def _open_page(parts: Parts, view: LiveServiceView, stack: ExitStack) -> None:

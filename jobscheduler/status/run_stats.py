@@ -188,10 +188,10 @@ def is_correction(record: Record) -> bool:
 
 
 def _slots_of(record: Record) -> int:
-    """Return how many slots a record is about: a `MISSED` may sum up several, and a manual run has none."""
+    """Return how many slots a record is about: after an outage it may sum up several; a manual run has none."""
     if record.scheduled is None:
         return 0
-    if record.status is not Status.MISSED:
+    if record.status in {Status.SUCCESS, Status.FAILURE}:
         return 1
     count = dict(record.details).get("count", 1)
     return count if isinstance(count, int) else 1

@@ -9,6 +9,7 @@ from jobscheduler.model import Problem
 from jobscheduler.model.selection import TAG_PREFIX, Selector, selectors
 from jobscheduler.util.text import did_you_mean, quote
 
+ALL_JOBS_HELP = "`jobscheduler list` shows all jobs"
 MAX_LISTED_TAGS = 10  # known tags that a help names
 
 
@@ -47,7 +48,7 @@ def no_job_problem(selector: Selector, jobs: Mapping[str, Collection[str]]) -> P
     if selector.tag is not None:
         return _no_tag_problem(selector.tag, {tag for tags in jobs.values() for tag in tags})
     if selector.job_id is None:
-        return Problem(f"no job matches {quote(selector.text)}", help="`jobscheduler list` shows all jobs")
+        return Problem(f"no job matches {quote(selector.text)}", help=ALL_JOBS_HELP)
     return Problem(f"there is no job {quote(selector.text)}", help=_likely(selector.text, jobs))
 
 
@@ -55,7 +56,7 @@ def _likely(text: str, jobs: Mapping[str, Collection[str]]) -> str:
     """Return the help for an unknown id: a like one, the tag of that name, or how to see all jobs."""
     if any(text in tags for tags in jobs.values()):
         return f"did you mean the tag, `{TAG_PREFIX}{text}`?"
-    return did_you_mean(text, jobs) or "`jobscheduler list` shows all jobs"
+    return did_you_mean(text, jobs) or ALL_JOBS_HELP
 
 
 def _no_tag_problem(tag: str, known: Collection[str]) -> Problem:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from enum import StrEnum
+from functools import lru_cache
 
 from jobscheduler.model import Status
 from jobscheduler.status.snapshot import JobState, JobStatus
@@ -13,7 +13,7 @@ _UNCOUNTED_REASONS = frozenset({"shutdown", "stopped", "replaced"})
 
 
 class ShownStatus(StrEnum):
-    """How a job is. If several apply, the first of these: what needs somebody comes first."""
+    """How a job is. If several apply, the first of these: what needs an operator comes first."""
 
     FAILING = "failing"
     OVERDUE = "overdue"
@@ -30,7 +30,6 @@ class ShownStatus(StrEnum):
 
 
 SEVERITY = {status: number for number, status in enumerate(ShownStatus)}  # the worst has the smallest number
-NEEDS_SOMEBODY = frozenset({ShownStatus.FAILING, ShownStatus.OVERDUE, ShownStatus.REFUSED, ShownStatus.STALE})
 KNOWN_WORDS = (*ShownStatus, JobState.SCHEDULED)  # what a list can be filtered by
 
 _OF_STATE = {JobState.SCHEDULED: ShownStatus.OK}
@@ -38,7 +37,7 @@ _MANUAL = "@manual"  # the schedule of a job that only people run
 
 
 def is_failing(job: JobStatus) -> bool:
-    """Return whether a job has failures in a row: its last run failed, and nobody had ended it."""
+    """Return whether a job has failures in a row: its last run failed by itself."""
     last = job.last
     has_failed = last is not None and last.status is Status.FAILURE and last.reason not in _UNCOUNTED_REASONS
     return job.failures > 0 or has_failed
@@ -46,17 +45,34 @@ def is_failing(job: JobStatus) -> bool:
 
 def all_words(job: JobStatus) -> frozenset[str]:
     """Return every word that applies to a job: it may run, be paused and be failing at once."""
-    flags = (
-        (ShownStatus.FAILING, is_failing(job)),
-        (ShownStatus.OVERDUE, job.overdue_since is not None),
-        (ShownStatus.STALE, job.stale),
-        (ShownStatus.PAUSED, job.paused),
-        (ShownStatus.MANUAL, _is_manual(job)),
-        (ShownStatus.DISABLED, job.job is not None and not job.job.enabled),
+    return _words(
+        job.state,
+        is_failing(job),
+        job.overdue_since is not None,
+        job.stale,
+        job.paused,
+        _is_manual(job),
+        job.job is not None and not job.job.enabled,
     )
-    state = ShownStatus.MANUAL if _is_idle_manual(job) else _OF_STATE.get(job.state) or ShownStatus(job.state.value)
-    words = {state.value, *(word.value for word, applies in flags if applies)}
-    return frozenset(words | ({JobState.SCHEDULED.value} if job.state is JobState.SCHEDULED else set()))
+
+
+@lru_cache(maxsize=1024)
+def _words(
+    state: JobState, is_failing: bool, is_overdue: bool, is_stale: bool, is_paused: bool, is_manual: bool, is_off: bool
+) -> frozenset[str]:
+    """Return the words of these facts: few combinations occur, and a list may have ten thousand jobs."""
+    flags = (
+        (ShownStatus.FAILING, is_failing),
+        (ShownStatus.OVERDUE, is_overdue),
+        (ShownStatus.STALE, is_stale),
+        (ShownStatus.PAUSED, is_paused),
+        (ShownStatus.MANUAL, is_manual),
+        (ShownStatus.DISABLED, is_off),
+    )
+    is_idle_manual = is_manual and state in {JobState.SCHEDULED, JobState.DONE}
+    of_state = ShownStatus.MANUAL if is_idle_manual else _OF_STATE.get(state) or ShownStatus(state.value)
+    words = {of_state.value, *(word.value for word, applies in flags if applies)}
+    return frozenset(words | ({JobState.SCHEDULED.value} if state is JobState.SCHEDULED else set()))
 
 
 def shown_status(job: JobStatus) -> ShownStatus:
@@ -64,14 +80,11 @@ def shown_status(job: JobStatus) -> ShownStatus:
     return worst(all_words(job))
 
 
-def worst(words: Collection[str]) -> ShownStatus:
+@lru_cache(maxsize=1024)
+def worst(words: frozenset[str]) -> ShownStatus:
     """Return the worst of these words."""
     return next(status for status in ShownStatus if status.value in words)
 
 
 def _is_manual(job: JobStatus) -> bool:
     return job.job is not None and getattr(job.job.schedule, "expression", "") == _MANUAL
-
-
-def _is_idle_manual(job: JobStatus) -> bool:
-    return _is_manual(job) and job.state in {JobState.SCHEDULED, JobState.DONE}

@@ -1,4 +1,4 @@
-"""Sum up what needs somebody, what runs, what is paused and what comes next. Pure."""
+"""Sum up what needs an operator, what runs, what is paused and what comes next. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from jobscheduler.status.shown_status import ShownStatus, all_words, shown_status
+from jobscheduler.status.shown_status import ShownStatus, all_words, worst
 from jobscheduler.status.snapshot import JobStatus, Snapshot
 from jobscheduler.status.snapshot_json import active_run_json, instant, record_json
 
@@ -25,7 +25,7 @@ def situation_json(snapshot: Snapshot) -> dict[str, Any]:
         return [job for job, its in words if word.value in its]
 
     return {
-        "statuses": count_statuses(snapshot.jobs),
+        "statuses": count_statuses(worst(its) for _, its in words),
         "failing": _group(of(ShownStatus.FAILING), _failing_since, failing_json),
         "overdue": _group(of(ShownStatus.OVERDUE), lambda job: job.overdue_since or _EPOCH, overdue_json),
         "running_jobs": _group(of(ShownStatus.RUNNING), _running_since, running_json),
@@ -34,9 +34,9 @@ def situation_json(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def count_statuses(jobs: Iterable[JobStatus]) -> dict[str, int]:
+def count_statuses(statuses: Iterable[ShownStatus]) -> dict[str, int]:
     """Return how many jobs have each status, the worst first; only those that some job has."""
-    counts = Counter(shown_status(job) for job in jobs)
+    counts = Counter(statuses)
     return {status.value: counts[status] for status in ShownStatus if counts[status]}
 
 
@@ -87,8 +87,8 @@ def _running_since(job: JobStatus) -> datetime:
 
 
 def _upcoming(jobs: Iterable[JobStatus]) -> list[dict[str, Any]]:
-    """Return the jobs that start next, each with its slot and its start; paused ones do not start."""
-    starts = sorted((job.start or job.next, job.id or "", job.next) for job in jobs if job.next and not job.paused)
+    """Return the jobs that start next, each with its slot and its start."""
+    starts = sorted((job.start or job.next, job.id or "", job.next) for job in jobs if job.next)
     return [
         {"job_id": job_id, "scheduled": instant(slot), "start": instant(start)}
         for start, job_id, slot in starts[:MAX_NEXT_JOBS]

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from jobscheduler.model import Job, Problem, Record
+from jobscheduler.model import Job, Pause, Problem, Record
 from jobscheduler.model.errors import ProblemError
 
 
@@ -34,6 +34,7 @@ class JobState(StrEnum):
     DISABLED = "disabled"
     STALE = "stale"
     EXPIRED = "expired"
+    MANUAL = "manual"
     SCHEDULED = "scheduled"
     DONE = "done"
 
@@ -54,15 +55,15 @@ class ActiveRun:
 
 @dataclass(frozen=True, slots=True)
 class JobRuntime:
-    """The state of a definition in the scheduler: its next slot, and the runs that have no record yet.
+    """The state of a definition in the scheduler: its next slot that will run, and the runs that have no record yet.
 
-    `start` is when the next slot starts: later by its jitter.
+    `pauses` are those in force for it, `start` is when the next slot starts: later by its jitter.
     """
 
     job: Job
     next: datetime | None
     active_runs: tuple[ActiveRun, ...] = ()
-    paused: bool = False
+    pauses: tuple[Pause, ...] = ()
     start: datetime | None = None
 
 
@@ -82,8 +83,8 @@ class Behind:
 class JobStatus:
     """The state of one job, or of a refused file: then `job` is None, and `id` the one that it claims, if known.
 
-    `next` is the next slot, `last` the last record. A stale job stays active as it was before its file became bad;
-    `problems` say what is wrong with the file.
+    `next` is the next slot that will run, `last` the last record, `pauses` those in force for it. A stale job stays
+    active as it was before its file became bad; `problems` say what is wrong with the file.
     `overdue_since` is set while the job is overdue (`success_within`). `failures` are those in a row up to now, by the
     job's `alert` rule, and `failing_since` is the time of the first of them. `last_success` is the time of the last
     success that is known, `in_force_since` when the definition came into force.
@@ -98,7 +99,7 @@ class JobStatus:
     next: datetime | None = None
     active_runs: tuple[ActiveRun, ...] = ()
     last: Record | None = None
-    paused: bool = False
+    pauses: tuple[Pause, ...] = ()
     stale: bool = False
     problems: tuple[Problem, ...] = ()
     overdue_since: datetime | None = None
@@ -109,6 +110,16 @@ class JobStatus:
     start: datetime | None = None
     last_line: str | None = None
     usual: float | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether its slots are skipped."""
+        return bool(self.pauses)
+
+    @property
+    def paused_until(self) -> datetime | None:
+        """The instant before which its slots are skipped, None if it is not paused."""
+        return max((pause.end for pause in self.pauses), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,7 @@ class ServiceStatus:
     `left_pipes` is the number of output pipes that the service keeps open for each job, because processes that ended
     runs left behind still hold them.
     `notes` are remarks that a user should know though nothing is wrong.
+    `pauses` are all in force.
     `new_rules` are the zones whose rules have changed on disk and wait for a reload.
     """
 
@@ -141,6 +153,7 @@ class ServiceStatus:
     database: str = ""
     alerts: tuple[str, ...] = ()
     new_rules: tuple[str, ...] = ()
+    pauses: tuple[Pause, ...] = ()
     left_pipes: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -185,8 +198,12 @@ def job_state(
     stale: bool,
     expired: bool,
     upcoming: bool,
+    manual: bool = False,
 ) -> JobState:
-    """Return the state of a job that is active or has expired; a job without a further slot is done."""
+    """Return the state of a job that is active or has expired; a job without a further slot is done.
+
+    `manual`: it is never due by itself.
+    """
     if active_runs:
         return JobState.RUNNING if any(run.waiting_for is None for run in active_runs) else JobState.WAITING
     states = (
@@ -194,5 +211,6 @@ def job_state(
         (not enabled, JobState.DISABLED),
         (stale, JobState.STALE),
         (expired, JobState.EXPIRED),
+        (manual, JobState.MANUAL),
     )
     return next((state for applies, state in states if applies), JobState.SCHEDULED if upcoming else JobState.DONE)

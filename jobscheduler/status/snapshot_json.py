@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import NO_TASK, Cron, Job, Problem, Record, TaskSpec
+from jobscheduler.model import NO_TASK, SLOT_FIELDS, Cron, Job, Pause, Problem, Record, TaskSpec
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobStatus, Snapshot
 from jobscheduler.util.instants import format_instant
 
@@ -17,6 +17,7 @@ MAX_LEFT_PIPES = 100  # jobs with open output pipes that are named, those with t
 
 def job_json(status: JobStatus) -> dict[str, Any]:
     """Return one job as the verbs and the socket show it; instants are UTC."""
+    slot = instant(status.next)
     return {
         "job_id": status.id,
         "state": status.state.value,
@@ -25,10 +26,11 @@ def job_json(status: JobStatus) -> dict[str, Any]:
         "timezone": status.job.schedule.timezone if status.job and isinstance(status.job.schedule, Cron) else None,
         "description": status.job.description if status.job else "",
         "tags": list(status.job.tags) if status.job else [],
-        "next": instant(status.next),
-        "next_start": instant(status.start or status.next),
+        "next": slot,
+        "next_start": slot if status.start in {None, status.next} else instant(status.start),
         "stale": status.stale,
         "paused": status.paused,
+        "pauses": [pause_json(pause) for pause in status.pauses],
         "overdue": status.overdue_since is not None,
         "overdue_since": instant(status.overdue_since),
         "failures": status.failures,
@@ -60,7 +62,7 @@ def timetable_json(status: JobStatus) -> dict[str, Any]:
 def service_json(snapshot: Snapshot) -> dict[str, Any]:
     """Return the service itself as JSON, with the number of jobs in each state."""
     service = snapshot.service
-    upcoming = min((job.start or job.next for job in snapshot.jobs if job.next and not job.paused), default=None)
+    upcoming = min((job.start or job.next for job in snapshot.jobs if job.next), default=None)
     return {
         "version": service.version,
         "pid": service.pid,
@@ -81,6 +83,7 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "issues": list(service.issues),
         "notes": list(service.notes),
         "new_rules": list(service.new_rules),
+        "pauses": [pause_json(pause) for pause in service.pauses],
         "pending_alerts": list(service.alerts[:MAX_ALERTS]),
         "pending_alert_count": len(service.alerts),
         "open_pipes": dict(service.left_pipes[:MAX_LEFT_PIPES]),
@@ -123,6 +126,19 @@ def active_run_json(run: ActiveRun) -> dict[str, Any]:
     }
 
 
+def pause_json(pause: Pause) -> dict[str, Any]:
+    """Return a pause as JSON; `jobs` is what it selects, `except` what it no longer covers."""
+    return {
+        "pause": pause.id,
+        "jobs": pause.selector.text,
+        "except": [selector.text for selector in pause.exempt],
+        "since": instant(pause.since),
+        "until": instant(pause.until),
+        "reason": pause.reason,
+        "by": pause.by,
+    }
+
+
 def record_json(record: Record) -> dict[str, Any]:
     """Return a record as JSON, with the same keys as in the log."""
     pairs = {key: instant(value) if isinstance(value, datetime) else value for key, value in record.fields()}
@@ -161,7 +177,8 @@ def definition_json(job: Job) -> dict[str, Any]:
         "on_failure": job.on_failure and task_json(job.on_failure),
         "on_recovery": job.on_recovery and task_json(job.on_recovery),
     }
-    return {key: value for key, value in fields.items() if value is not None}
+    left_out = SLOT_FIELDS if isinstance(job.schedule, Cron) and job.schedule.is_manual else ()
+    return {key: value for key, value in fields.items() if value is not None and key not in left_out}
 
 
 def task_json(task: TaskSpec) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from jobscheduler.timetable.overlap import Action
 
+PAUSED = "paused"  # the reason of slots that are skipped by a pause
+
 
 @dataclass(frozen=True, slots=True)
 class SlotRange:
@@ -32,7 +34,8 @@ class Slots(Protocol):
 class MissedSlots:
     """Slots that will not run: the first, the last, their number and the reason; `more` when counting stopped early.
 
-    `corrects` marks a single pending slot that a wrong clock had recorded as missed.
+    `corrects` marks a single pending slot that a wrong clock had recorded as missed. Those with the reason `PAUSED` are
+    skipped, not missed.
     """
 
     first: datetime

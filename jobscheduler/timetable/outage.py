@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from jobscheduler.timetable.decision import Decision, MissedSlots, Slots
+from jobscheduler.timetable.decision import PAUSED, Decision, MissedSlots, Slots
 from jobscheduler.timetable.overlap import JobSituation, overlap_actions
 from jobscheduler.util.time_spans import TICK, TimeSpan, clip, overlap, span_at, subtract, unite
 
@@ -14,6 +14,7 @@ from jobscheduler.util.time_spans import TICK, TimeSpan, clip, overlap, span_at,
 OUTAGE_AFTER = timedelta(seconds=10)
 MAX_COUNTED_SLOTS = 100_000  # slots of one outage that are counted; a summary of more says so
 _ALL_TIME = datetime.min.replace(tzinfo=UTC)
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ def decide_after_outage(slots: Slots, outage: Outage, situation: JobSituation) -
 
     1. Recorded ranges are cut out of the time of the outage. The slots in each remaining piece are only counted,
        however many there are.
-    2. The latest remaining slot runs if it is young enough. The others are grouped so that no group spans a recorded
+    2. Slots of a pause are skipped, however young they are. Those after its end are treated as if there had been none.
+    3. The latest remaining slot runs if it is young enough. The others are grouped so that no group spans a recorded
        slot.
 
     Example: a job of every minute, an outage from 12:00 to 12:05, and a record for 12:02. The pieces are 12:01, and
@@ -54,10 +56,12 @@ def decide_after_outage(slots: Slots, outage: Outage, situation: JobSituation) -
     recorded = unite(outage.recorded)
     pending = tuple(sorted(slot for slot in outage.pending if span_at(slot, recorded) is None))
     pieces = _pieces(outage, recorded, pending)
-    latest = _latest(slots, pieces, pending, outage.until)
-    runs = latest if latest is not None and _may_run(slots, latest, outage, situation) else None
-    unrecorded = [part for piece in pieces for part in subtract([piece], outage.reopened)]
-    missed = [slots_missed for piece in unrecorded for slots_missed in _counted(slots, piece, pending, runs, outage)]
+    paused, free = _split(pieces, situation.paused_until)
+    latest_free = _latest(slots, free, pending, outage.until)
+    latest = latest_free or _latest(slots, paused, pending, outage.until)
+    runs = latest_free if latest_free is not None and _may_run(slots, latest_free, outage, situation) else None
+    skipped = [replace(one, reason=PAUSED) for one in _count_all(slots, paused, pending, None, outage)]
+    missed = [*skipped, *_count_all(slots, free, pending, runs, outage)]
     due = () if runs is None else (runs,)
     reopened = unite((*outage.reopened, *((slot, slot) for slot in outage.corrects)))
     actions, corrects = overlap_actions(due, situation), corrected_slots(due, reopened)
@@ -75,6 +79,13 @@ def _pieces(outage: Outage, recorded: Sequence[TimeSpan], pending: Sequence[date
 def _decided_until(outage: Outage, recorded: Sequence[TimeSpan]) -> datetime:
     """Return the latest instant whose slot was decided before this decision."""
     return max([outage.after, *outage.pending, *(last for _, last in clip(recorded, _ALL_TIME, outage.until))])
+
+
+def _split(pieces: Sequence[TimeSpan], paused_until: datetime | None) -> tuple[Sequence[TimeSpan], Sequence[TimeSpan]]:
+    """Return the pieces of time before the end of a pause, and those from it on."""
+    if paused_until is None:
+        return (), pieces
+    return clip(pieces, _ALL_TIME, paused_until - TICK), clip(pieces, paused_until, _END_OF_TIME)
 
 
 def _latest(slots: Slots, pieces: Sequence[TimeSpan], pending: Sequence[datetime], until: datetime) -> datetime | None:
@@ -105,6 +116,15 @@ def _may_run(slots: Slots, slot: datetime, outage: Outage, situation: JobSituati
         return False
     age = outage.until - start
     return age <= situation.catch_up or age - overlap(outage.standstills, start, outage.until) <= situation.catch_up
+
+
+def _count_all(
+    slots: Slots, pieces: Sequence[TimeSpan], pending: Sequence[datetime], runs: datetime | None, outage: Outage
+) -> Iterator[MissedSlots]:
+    """Count the slots of all pieces, but for those that have a record which a later one may correct."""
+    for piece in pieces:
+        for part in subtract([piece], outage.reopened):
+            yield from _counted(slots, part, pending, runs, outage)
 
 
 def _counted(

@@ -28,18 +28,22 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobSituation:
-    """The state of a job when its slots are decided."""
+    """The state of a job when its slots are decided; slots before `paused_until` are skipped."""
 
     overlap: Overlap = Overlap.SKIP
     active_runs: bool = False
     waiting: bool = False
     catch_up: timedelta = field(default=timedelta(seconds=60))
-    paused: bool = False
+    paused_until: datetime | None = None
+
+    def is_paused(self, slot: datetime) -> bool:
+        """Return whether a pause covers a slot."""
+        return self.paused_until is not None and slot < self.paused_until
 
 
 def decide_manual_run(situation: JobSituation) -> Action:
     """Decide a run that a person asks for. Overlap applies to it as to a slot, a pause does not."""
-    ((_, action),) = overlap_actions((datetime.max.replace(tzinfo=UTC),), replace(situation, paused=False))
+    ((_, action),) = overlap_actions((datetime.max.replace(tzinfo=UTC),), replace(situation, paused_until=None))
     return action
 
 
@@ -48,7 +52,7 @@ def overlap_actions(due: tuple[datetime, ...], situation: JobSituation) -> tuple
     is_active, is_waiting = situation.active_runs, situation.waiting
     actions = []
     for slot in due:
-        if situation.paused:
+        if situation.is_paused(slot):
             action = Action.PAUSE
         elif not is_active or situation.overlap is Overlap.ALLOW:
             action, is_active = Action.RUN, True

@@ -54,7 +54,7 @@ def _differ_in_rules(former: Timetable, new: Timetable) -> bool:
     if former.zone is new.zone or former.zone.key != new.zone.key:  # the first is so for nearly every definition
         return False
     schedule = new.schedule
-    is_fixed = isinstance(schedule, Crontab) and not schedule.real_time and not schedule.at_boot
+    is_fixed = isinstance(schedule, Crontab) and not schedule.real_time and schedule.has_slots
     return is_fixed and former.schedule == schedule
 
 

@@ -1,7 +1,9 @@
 """Locks that keep a second service away, on files that only the service's user can open.
 
-1. A lock file is made with mode 0600 in a folder where only root and the user can put it, and locked with `flock`. The
-   lock ends with the process. A file without a lock means nothing.
+1. A lock file is made with mode 0600 in a folder where only root and the user can put it, and a POSIX record lock is
+   taken on it. The lock ends with the process. A child that the process was starting when it was killed does not keep
+   it; a `flock` would be kept, for hours if the program of that child is on a mount that hangs. A file without a lock
+   means nothing.
 2. The name of the file holds device and inode of the locked thing, or the file stands beside it. To lock the thing
    itself a process need only read it, so any user could keep the service from starting.
 3. The folder of root is `/run/jobscheduler`. Other users have one below `/run/user/UID` and one below `/tmp`, and lock
@@ -19,6 +21,7 @@ import os
 import socket
 import stat
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +31,7 @@ ROOT_FOLDER = Path("/run/jobscheduler")
 
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid from SO_PEERCRED
 MAX_TRIES = 20  # to make the file; its holder may remove it in between
+_locked_here: set[tuple[int, int]] = set()  # device and inode; to open and close such a file would end its lock
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -59,6 +63,7 @@ class LockFile:
         self._folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self._descriptor = self._open_locked()
+            _locked_here.add(_identity(os.fstat(self._descriptor)))
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
         except (OSError, LockHeld):
@@ -75,10 +80,11 @@ class LockFile:
 
     def _open_locked(self) -> int:
         for _ in range(MAX_TRIES):
+            self._check_not_locked_here()
             descriptor = os.open(self.name, _FLAGS, 0o600, dir_fd=self._folder)
             try:
                 _check_private(descriptor)
-                if not try_lock(descriptor):
+                if not _try_record_lock(descriptor):
                     raise LockHeld(_pid_in(descriptor))
                 if self._is_named(descriptor):
                     return descriptor
@@ -87,6 +93,17 @@ class LockFile:
                 raise
             os.close(descriptor)
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    def _check_not_locked_here(self) -> None:
+        """Refuse a file that this process has locked: the kernel would let it lock the file again.
+
+        Raises:
+            LockHeld: this process has the lock.
+
+        """
+        with suppress(FileNotFoundError):
+            if _identity(os.stat(self.name, dir_fd=self._folder, follow_symlinks=False)) in _locked_here:
+                raise LockHeld(os.getpid())
 
     def _is_named(self, descriptor: int) -> bool:
         """Tell whether an open file still has the name. Its holder may just have removed it."""
@@ -97,6 +114,8 @@ class LockFile:
         return os.path.samestat(named, os.fstat(descriptor))
 
     def _close(self) -> None:
+        if self._descriptor >= 0:
+            _locked_here.discard(_identity(os.fstat(self._descriptor)))
         for descriptor in (self._descriptor, self._folder):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -136,7 +155,10 @@ class LockSocket:
         self._descriptor = -1
 
     def _bound_by(self) -> LockHeld | OSError:
-        """Return LockHeld if a process of this user or of root has the socket, an OSError if a stranger has it."""
+        """Return LockHeld if a process of this user or of root has the socket, an OSError if another has it.
+
+        A process that has ended may have left the socket to a child that it was starting. That is no service.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.setblocking(False)
             try:
@@ -145,7 +167,9 @@ class LockSocket:
             except OSError as error:
                 return error
         pid, uid, _ = _CREDENTIALS.unpack(credentials)
-        return LockHeld(pid) if uid in {0, os.geteuid()} else OSError(errno.EPERM, os.strerror(errno.EPERM))
+        is_left = pid != 0 and not Path(f"/proc/{pid}").exists()  # 0: a process of another container
+        is_service = uid in {0, os.geteuid()} and not is_left
+        return LockHeld(pid) if is_service else OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 class Locks:
@@ -206,14 +230,27 @@ def lock_name(kind: str, file_stat: os.stat_result) -> str:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file or directory without waiting; return False if another process has locked it."""
+    """Lock an open directory without waiting; return False if another process has locked it."""
+    return _try(fcntl.flock, descriptor)
+
+
+def _try_record_lock(descriptor: int) -> bool:
+    """Lock an open file without waiting; return False if another process has locked it."""
+    return _try(fcntl.lockf, descriptor)
+
+
+def _try(lock: Callable[[int, int], None], descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # POSIX lets a system answer with either
         return False
     except OSError:
         return True  # a file system without locks: a service without protection is better than none
     return True
+
+
+def _identity(file_stat: os.stat_result) -> tuple[int, int]:
+    return file_stat.st_dev, file_stat.st_ino
 
 
 def lock_holder(file: Path) -> int | None:
@@ -232,7 +269,11 @@ def lock_holders(file_stat: os.stat_result) -> list[int]:
     with suppress(OSError):
         for line in Path("/proc/locks").read_text("utf-8").splitlines():
             columns = line.split()
-            if "FLOCK" in columns and "->" not in columns and columns[5].rpartition(":")[2] == str(file_stat.st_ino):
+            if (
+                {"FLOCK", "POSIX"} & {*columns}
+                and "->" not in columns
+                and columns[5].rpartition(":")[2] == str(file_stat.st_ino)
+            ):
                 holders[columns[5].startswith(f"{device}:")].append(int(columns[4]))
     return holders[True] or holders[False]  # btrfs shows another device there
 

@@ -49,6 +49,7 @@ class ServiceCollector(Collector):
         yield from _service_metrics(snapshot, self._view.health())
         yield from _job_metrics(snapshot)
         yield _job_info(snapshot)
+        yield from _pause_metrics(snapshot)
         yield from _total_metrics(self._view.results.totals())
         yield from _per_job(self._view.results.all_jobs())
 
@@ -86,6 +87,15 @@ def _job_info(snapshot: Snapshot) -> Metric:
         if status.job is not None:
             info.add_metric([status.job.id], {"tags": f",{','.join(status.job.tags)}," if status.job.tags else ""})
     return info
+
+
+def _pause_metrics(snapshot: Snapshot) -> Iterator[Metric]:
+    yield _gauge("pauses", "How many pauses are in force.", len(snapshot.service.pauses))
+    paused = _by_job("paused", "1 while a job is paused; no sample for any other job.")
+    for status in snapshot.jobs:
+        if status.job is not None and status.pauses:
+            paused.add_metric([status.job.id], 1)
+    yield paused
 
 
 def _total_metrics(totals: Totals) -> Iterator[Metric]:

@@ -149,8 +149,7 @@ def layout_row(
     records = [run for run in records if run.end >= begin]
     runs = sorted((run for run in records if run.started is not None), key=lambda run: run.begin)
     bars = [*_runs(view, runs), *_active_runs(view, job), *_missed(view, records), *_outside(view, upcoming)]
-    is_paused = job is not None and job.paused
-    marks = [*_slots(view, upcoming, is_paused=is_paused), *_issues(view, records)]
+    marks = [*_slots(view, upcoming, None if job is None else job.paused_until), *_issues(view, records)]
     lanes = 2 if any(bar.lane for bar in bars) else 1
     has_issue = any(run.status in ISSUE_KINDS for run in records)
     return Row(job_id, tuple(bars), tuple(marks), _summary(job_id, records, upcoming), lanes, has_issue)
@@ -251,11 +250,12 @@ def _issue_mark(view: TimeAxis, record: LoggedRun) -> str:
     return f"{view.clock(record.begin)} {WORDS[record.status]}{reason}"
 
 
-def _slots(view: TimeAxis, upcoming: Sequence[datetime], *, is_paused: bool) -> Iterator[Marker]:
-    """Draw the future slots; those at one position are one line."""
+def _slots(view: TimeAxis, upcoming: Sequence[datetime], paused_until: datetime | None) -> Iterator[Marker]:
+    """Draw the future slots; those at one position are one line, and those of a pause are faint."""
     for position, slots in groupby(upcoming[:MAX_SLOTS], key=lambda slot: round(view.percent(slot) / MERGE_BARS_PCT)):
         first, *others = slots
         count = f" and {len(others)} more" if others else ""
+        is_paused = paused_until is not None and first < paused_until
         kind, paused = ("idle", ", but paused") if is_paused else ("slot", "")
         yield Marker(round(position * MERGE_BARS_PCT, 2), kind, f"due {view.clock(first)}{count}{paused}")
 

@@ -27,7 +27,7 @@ from jobscheduler.database.tables import SERVICE
 from jobscheduler.model import Event, Level
 from tests.host.test_database import RULES, markers, table_of
 from tests.host.test_database_log_copy import Copy
-from tests.host.test_database_service_lock import Other
+from tests.host.test_database_service_lock import Other, assert_ended
 from tests.host.test_database_upkeep import NOW, Told, counts, fill
 from tests.support.database_world import DatabaseWorld
 from tests.support.databases import Place
@@ -219,6 +219,7 @@ def test_a_dead_connection_of_this_process_is_ended(place: Place) -> None:
     before, after = Other(place, instance="the same"), Other(place, instance="the same")
     before.take()
     after.take()
+    assert_ended(before)
     after.end()
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from jobscheduler.database import JobTable, Unavailable, server_lock
@@ -115,6 +115,12 @@ class Other:
             self._file.release()
         self._server.release(VERSION)
         self._polling.__exit__(None, None, None)
+
+
+def assert_ended(other: Other) -> None:
+    """The server has ended the connection of that one, and the lock with it."""
+    with pytest.raises(DBAPIError):
+        other.connection.execute(text("SELECT 1"))
 
 
 @pytest.fixture
@@ -246,6 +252,7 @@ def test_the_lock_of_a_dead_process_of_this_host_is_ended(on_mariadb: Place) -> 
     dead.take()
     living = Other(on_mariadb, host=here.host, boot=here.boot, pid=os.getpid())
     living.take()
+    assert_ended(dead)
     living.end()
 
 
@@ -256,6 +263,7 @@ def test_the_lock_of_this_very_process_is_taken_back(on_mariadb: Place) -> None:
     before.take()
     after = Other(on_mariadb, instance="the same")
     after.take()
+    assert_ended(before)
     after.end()
 
 

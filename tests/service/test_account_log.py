@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
-import resource
 import shutil
 import signal
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,14 +17,12 @@ import pytest
 
 from jobscheduler.model import Event, Level, Record, Status
 from jobscheduler.runlog import LogFile, LogWriter
-from jobscheduler.runlog.entry_queue import MAX_BATCH_ENTRIES
 from tests.service.test_cli import run
-from tests.support.accounting import FINAL, Account, lines_of
+from tests.support.accounting import Account, lines_of
 from tests.support.marked_service import EACH_SECOND, MarkedService, each_second, with_log_directory
 from tests.support.service import Service, job, parse_line, wait_until
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
-FEW_FDS = 39  # room for a few runs at once; an idle service has 19, and one more where libffi keeps its own file open
 
 
 @pytest.fixture
@@ -36,7 +31,6 @@ def service(service: Service) -> Service:
     service.constants = {
         "runlog.writer.REOPEN_CHECK_S": 0.5,
         "runlog.backlog.RETRY_S": 0.3,
-        "tasks.command.task.START_RETRY_S": 1.5,
     }
     return service
 
@@ -209,120 +203,6 @@ def test_a_log_that_is_taken_away_in_a_quiet_time_keeps_the_account(service: Ser
     (record,) = service.wait_for("FAILURE", job_id="long")
     assert (record["reason"], record["run_id"]) == ("interrupted", started["run_id"])
     assert service.stop() == 0
-
-
-@pytest.mark.parametrize("count", [500, pytest.param(1000, marks=pytest.mark.deep)])
-def test_a_mark_larger_than_the_whole_log_survives_a_flood_and_a_crash(tmp_path: Path, count: int) -> None:
-    """Very many jobs are due at once; the lines about them are larger than a file, or (1,000 jobs) than all of them."""
-    service = Service(tmp_path, "--log-max-bytes", "64K", "--log-backups", "1")
-    names = [f"{'j' * 120}{number}" for number in range(count)]
-    try:
-        service.start()
-        soon = (datetime.now(UTC) + timedelta(seconds=1 + count // 300)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for number, name in enumerate(names):
-            service.write(f"{number}.json", job(name, soon, catch_up="1h"))
-        wait_until(lambda: service.stderr().count(" SUCCESS ") > 100, 60)
-        service.process.send_signal(signal.SIGKILL)
-        service.process.wait()
-        service._read = (0, 0, [])  # files rotated so fast have the same inode again
-        service.start(wait=False)
-        wait_until(lambda: service.stderr().count(" service.started ") == 2, 60)
-        assert "nothing is known" not in service.stderr().rpartition(" service.started ")[2].partition("\n")[0]
-        wait_until(lambda: records_of(service.stderr()).keys() == set(names), 60)
-        assert service.stop() == 0
-    finally:
-        service.close()
-    told = service.stderr()
-    twice = {name for name, count in records_of(told).items() if count > 1}
-    assert all(re.search(f"FAILURE job_id={name} .*reason=interrupted", told) for name in twice), twice
-    assert len(twice) <= MAX_BATCH_ENTRIES  # told on standard error, and killed before the file had it
-
-
-def records_of(text: str) -> Counter[str]:
-    """How many records each job has in these lines."""
-    reply = [parse_line(line) for line in text.splitlines() if not line.startswith("...")]
-    return Counter(line["job_id"] for line in reply if line["word"] in FINAL)
-
-
-def test_a_service_with_few_descriptors_runs_what_it_can_and_records_the_rest(service: Service) -> None:
-    """More runs at once than there are descriptors for: none is lost, and nothing ends."""
-    service.limits = {resource.RLIMIT_NOFILE: FEW_FDS}
-    names = ["job0", "job1"]
-    for name in names:
-        service.write(f"{name}.json", job(name, EACH_SECOND, "sleep 0.6", overlap="allow"))
-    soon = (datetime.now(UTC) + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    for number in range(12):
-        service.write(f"burst{number}.json", job(f"burst{number}", soon, "sleep 4"))
-    service.start()
-    service.wait_for("FAILURE", 3, reason="start")
-    for name in names:
-        service.wait_for("SUCCESS", len(service.words("SUCCESS", job_id=name)) + 2, job_id=name)
-    assert service.stop() == 0
-
-    burst = [one for one in service.lines() if one.get("job_id", "").startswith("burst")]
-    ends = [one["job_id"] for one in burst if one["word"] in {"SUCCESS", "FAILURE"}]
-    assert sorted(ends) == sorted(f"burst{number}" for number in range(12))
-    Account([one for one in service.lines() if one not in burst], each_second(*names)).check()
-    assert "descriptor" in service.words("FAILURE", reason="start")[0]["error"]
-    assert "Traceback" not in service.stderr()
-
-
-def test_a_lasting_shortage_of_descriptors_leaves_some_for_the_edit_that_ends_it(service: Service) -> None:
-    """However many runs wait for descriptors, the service can read its files: jobs that are deleted go at once."""
-    service.limits = {resource.RLIMIT_NOFILE: FEW_FDS}
-    names = [f"job{number}" for number in range(14)]
-    for name in names:
-        service.write(f"{name}.json", job(name, EACH_SECOND, "sleep 0.6", overlap="allow"))
-    service.start()
-    service.wait_for("FAILURE", 3, reason="start")
-    for name in names[2:]:
-        (service.jobs / f"{name}.json").unlink()
-    service.wait_for("job.removed", len(names) - 2)
-    for name in names[:2]:
-        service.wait_for("SUCCESS", len(service.words("SUCCESS", job_id=name)) + 2, job_id=name)
-    assert service.stop() == 0
-
-    Account([one for one in service.lines() if one.get("job_id") not in names[2:]], each_second(*names[:2])).check()
-    assert not service.words("directory.lost")
-    assert "Traceback" not in service.stderr()
-
-
-def test_a_host_without_processes_or_threads_to_give_makes_records_and_ends_nothing(service: Service) -> None:
-    """No fork and no thread succeeds for a while: each slot of that time fails with its reason; then all is well."""
-    none_left = service.jobs.parent / "none-left"
-    service.patched(
-        f"""
-        import errno, os, threading, _posixsubprocess, subprocess
-        def refuse(real):
-            def call(*args, **named):
-                if os.path.exists({str(none_left)!r}):
-                    raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-                return real(*args, **named)
-            return call
-        def no_thread(real):
-            def call(self):
-                if os.path.exists({str(none_left)!r}):
-                    raise RuntimeError("can't start new thread")
-                return real(self)
-            return call
-        def no_process(real):
-            return lambda *args: None if os.path.exists({str(none_left)!r}) else real(*args)
-        from jobscheduler.tasks.command import child
-        child.spawn = no_process(child.spawn)
-        subprocess._fork_exec = refuse(subprocess._fork_exec)
-        os.posix_spawn = refuse(os.posix_spawn)
-        threading.Thread.start = no_thread(threading.Thread.start)
-        """
-    )
-    world = MarkedService(service, service.jobs.parent)
-    service.start()
-    service.wait_for("SUCCESS", job_id="tick")
-    none_left.touch()
-    service.wait_for("FAILURE", 2, reason="start")
-    none_left.unlink()
-    service.wait_for("SUCCESS", 2, job_id="tick")
-
-    world.check()
 
 
 @pytest.mark.parametrize("shared", ["directory", "log"])

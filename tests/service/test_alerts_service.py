@@ -2,61 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.fork_server import run_program
-from tests.support.service import ROOT, Service, job, wait_until
+from tests.support.alert_host import Host, host, run_verb
+from tests.support.service import job
+
+__all__ = ["host"]
 
 DAY = "0 0 1 1 *"
-
-
-class Host:
-    """A service, a job that fails as long as there is no file `works`, and a file in which alerts note themselves."""
-
-    def __init__(self, service: Service, base: Path) -> None:
-        self.service = service
-        self.base = base
-        self.works = base / "works"
-        self.notes = base / "notes"
-
-    def note(self, then: str = "true") -> dict[str, Any]:
-        """A task that notes its alert."""
-        return {"type": "execute_command", "command": f'echo "$JOB_ALERT $JOB_RECORD_RUN_ID" >> {self.notes}; {then}'}
-
-    def job(self, **fields: Any) -> dict[str, Any]:
-        """The job, each second."""
-        return job("a", command=f"test -e {self.works}", **fields)
-
-    def answer(self) -> list[list[str]]:
-        return [line.split() for line in self.notes.read_text().splitlines()] if self.notes.exists() else []
-
-    def file(self, name: str, content: Any) -> Path:
-        """A file beside the jobs directory that only its owner may write."""
-        path = self.base / name
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
-        path.chmod(0o644)
-        return path
-
-    def wait_for_result(self, word: str, count: int = 1) -> list[dict[str, str]]:
-        """Wait for that many more records."""
-        return self.service.wait_for(word, len(self.service.words(word)) + count, job_id="a")
-
-
-@pytest.fixture
-def host(service: Service, tmp_path: Path) -> Host:
-    """One that has not been started yet."""
-    tmp_path.chmod(0o755)
-    return Host(service, tmp_path)
 
 
 def test_a_failure_sends_one_alert_and_so_does_the_recovery(host: Host) -> None:
@@ -139,25 +96,6 @@ def test_a_failing_alert_is_logged_and_has_no_other_effect(host: Host) -> None:
     assert (failed["exit_code"], failed["output"]) == ("7", "no mail here")
     assert {line["job_id"] for line in host.service.words("FAILURE")} == {"a"}
     assert len(host.answer()) == 1
-
-
-def test_a_hanging_alert_is_ended_with_all_its_processes(host: Host) -> None:
-    """At its limit, and not before; the job it is about runs on meanwhile, each second."""
-    pids = host.base / "pids"
-    hang = f"echo $$ >> {pids}; setsid sh -c 'echo $$ >> {pids}; exec sleep 600' & sleep 600"
-    service = host.service.patched(
-        "import jobscheduler.alerts.sender_pool as s; s.AlertSenderPool.__init__.__kwdefaults__['limit'] = 2.5"
-    )
-    service.write("a.json", host.job(on_failure={"type": "execute_command", "command": hang}))
-    service.start()
-    (failed,) = service.wait_for("alert.failed", reason="timeout")
-    slots = [line["scheduled"] for line in service.words("FAILURE")]
-
-    assert 2.5 <= float(failed["duration"]) < 8
-    assert len(slots) >= 3
-    gone = [int(pid) for pid in pids.read_text().split()]
-    assert len(gone) == 2
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in gone))
 
 
 def test_the_alert_outlives_the_next_run_and_a_replaced_one(host: Host) -> None:
@@ -243,70 +181,6 @@ def test_a_bad_alert_of_the_service_keeps_no_job_from_running(
     assert run_verb(service, "status").returncode == 0
 
 
-def test_an_alert_in_progress_at_a_stop_may_finish(host: Host) -> None:
-    """And is sent before the last line of the log, which says that all is in order."""
-    service = host.service
-    service.write("a.json", host.job(on_failure=host.note("sleep 1.5")))
-    service.start()
-    wait_until(host.answer)
-    assert service.stop() == 0
-
-    words = [line["word"] for line in service.lines()]
-    assert (
-        words.index("service.stopping") < words.index("alert.sent") < words.index("service.stopped") == len(words) - 1
-    )
-
-
-def test_a_run_that_the_stop_itself_ends_sends_its_alert(host: Host) -> None:
-    """Although the drain is over then."""
-    service = host.service
-    service.options = ("--drain-timeout", "0")
-    service.write("a.json", job("a", command="sleep 60", on_failure=host.note()))
-    service.start()
-    service.wait_for("run.started")
-    assert service.stop() == 0
-
-    (record,) = service.words("FAILURE", reason="shutdown")
-    assert host.answer() == [["failure", record["run_id"]]]
-
-
-def test_a_second_signal_stops_alerts_at_once(host: Host) -> None:
-    """Although it was a run that it stopped; their processes are ended, and the log says so."""
-    service = host.service
-    service.write("slow.json", job("slow", command="sleep 60"))
-    service.write("a.json", host.job(on_failure=host.note("exec sleep 60")))
-    service.start()
-    wait_until(host.answer)
-    service.wait_for("run.started", job_id="slow")
-    began = time.monotonic()
-    assert service.process is not None
-    service.process.send_signal(signal.SIGTERM)
-    service.wait_for("service.stopping")
-    assert service.stop() == 0
-
-    assert time.monotonic() - began < 8
-    (failed,) = service.words("alert.failed")
-    assert failed["reason"] == "shutdown"
-    assert service.lines()[-1]["word"] == "service.stopped"
-
-
-def test_a_kill_during_an_alert_doubles_no_slot(host: Host) -> None:
-    """Alerts leave nothing in the account: every slot has one record, before and after."""
-    service = host.service
-    service.write("a.json", host.job(on_failure=host.note("sleep 1")))
-    service.start()
-    wait_until(host.answer)
-    service.stop(signal.SIGKILL)
-    service.start()
-    host.wait_for_result("FAILURE", 2)
-    assert service.stop() == 0
-
-    slots = [line["scheduled"] for line in service.lines() if line["word"] in {"FAILURE", "SUCCESS"}]
-    assert len(slots) == len(set(slots))
-    assert service.words("FAILURE", reason="interrupted") == []
-    assert [on for on, _ in host.answer()] == ["failure"]
-
-
 def test_a_change_of_an_alert_moves_no_slot(host: Host) -> None:
     """It is logged as a change of the job, with the same next slot, and is active."""
     service = host.service
@@ -326,33 +200,6 @@ def test_a_change_of_an_alert_moves_no_slot(host: Host) -> None:
     assert all((late - early) % 60 == 1 for early, late in pairwise(seconds))
 
 
-def test_a_burst_of_failures_delays_no_run(host: Host) -> None:
-    """Two hundred jobs fail at once and every alert hangs: the service keeps its slots and makes four threads."""
-    service = host.service
-    service.options = ("--drain-timeout", "0")
-    service.constants = {"alerts.dispatcher.MIN_DRAIN_S": 0.5}
-    hang = {"type": "execute_command", "command": f"echo $$ >> {host.notes}; exec sleep 60"}
-    for number in range(200):
-        service.write(f"j{number}.json", job(f"j{number}", "*/3 * * * * *", "false", on_failure=hang))
-    service.write("tick.json", job("tick", overlap="allow"))
-    service.start()
-    wait_until(lambda: len({line["job_id"] for line in service.words("FAILURE")}) == 200, 30)
-    assert service.process is not None
-    names = [path.read_text() for path in Path(f"/proc/{service.process.pid}/task").glob("*/comm")]
-    ticks = len(service.words("SUCCESS", job_id="tick"))
-    service.wait_for("SUCCESS", ticks + 3, job_id="tick")
-    slots = [line["scheduled"] for line in service.words("SUCCESS", job_id="tick")]
-    service.process.send_signal(signal.SIGTERM)
-    assert service.stop() == 0
-
-    assert len(names) < 60
-    assert len(host.notes.read_text().splitlines()) == 4
-    assert len(slots) == len(set(slots))
-    assert service.words("SKIPPED", job_id="tick") == service.words("MISSED", job_id="tick") == []
-    assert {line["reason"] for line in service.words("alert.failed")} == {"shutdown"}
-    assert sum(int(line["count"]) for line in service.words("alert.dropped")) == 196
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_root_service_executes_no_alert_that_others_can_write(host: Host) -> None:
     """The rules of job files: owner, group, and the directory."""
@@ -364,58 +211,3 @@ def test_a_root_service_executes_no_alert_that_others_can_write(host: Host) -> N
         assert len(host.service.words("part.unusable", file=str(path))) == count
         assert host.service.stop() == 0
         os.chown(path, 0, 0)
-
-
-@pytest.mark.parametrize("whose", ["own", "default"])
-@pytest.mark.parametrize("what", ["deleted", "renamed"])
-def test_a_job_that_is_deleted_while_it_runs_sends_its_alert(host: Host, whose: str, what: str) -> None:
-    """Its run began with a definition that has an alert, or has none and leaves it to the service."""
-    service, go = host.service, host.base / "go"
-    fields = {"on_failure": host.note()} if whose == "own" else {}
-    if whose == "default":
-        service.options = ("--on-failure", str(host.file("on-failure.json", host.note())))
-    definition = job("a", "@yearly", f"until [ -e {go} ]; do sleep 0.02; done; false", **fields)
-    service.write("a.json", definition)
-    service.start()
-    assert run_verb(service, "run", "a").returncode == 0
-    service.wait_for("run.started", job_id="a")
-    if what == "deleted":
-        (service.jobs / "a.json").unlink()
-    else:
-        service.write("a.json", {**definition, "job_id": "b"})
-    service.wait_for("job.removed", job_id="a")
-    go.touch()
-    (failed,) = service.wait_for("FAILURE", job_id="a")
-    service.wait_for("alert.sent", job_id="a")
-
-    assert host.answer() == [["failure", failed["run_id"]]]
-
-
-def test_alerts_that_wait_are_shown_and_those_that_are_dropped_are_named(host: Host) -> None:
-    """By `status` while they wait, and by the log when the service has ended without them."""
-    service = host.service
-    hanging = {"type": "execute_command", "command": "exec sleep 60"}
-    names = [f"j{number}" for number in range(7)]
-    for name in names:
-        service.write(f"{name}.json", job(name, "@yearly", "false", on_failure=hanging))
-    service.options = ("--drain-timeout", "0")
-    service.constants = {"alerts.dispatcher.MIN_DRAIN_S": 0.5}
-    service.start()
-    for name in names:
-        assert run_verb(service, "run", name).returncode == 0
-    service.wait_for("FAILURE", 7)
-    wait_until(lambda: "7 pending" in run_verb(service, "status").stdout, step=0.2)
-    answer = json.loads(run_verb(service, "status", "--json").stdout)
-    service.stop()
-
-    assert (sorted(answer["pending_alerts"]), answer["pending_alert_count"]) == (names, 7)
-    failed = [one["job_id"] for one in service.words("alert.failed", reason="shutdown")]
-    (dropped,) = service.words("alert.dropped", reason="shutdown")
-    assert (len(failed), dropped["count"]) == (4, "3")
-    assert sorted([*failed, *dropped["jobs"].split(",")]) == names
-
-
-def run_verb(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
-    """Call the command as a user would."""
-    command = [sys.executable, str(ROOT / "main.py"), *words, "--socket", str(service.socket)]
-    return run_program(command, text=True, timeout=60)

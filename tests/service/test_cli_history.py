@@ -165,6 +165,15 @@ def test_following_goes_on_with_new_lines(log: Path) -> None:
         assert following.wait(20) == 130
 
 
+def test_the_skipped_slots_of_an_outage_are_summed_up_as_missed_ones_are(tmp_path: Path) -> None:
+    """A pause went on while the service was down."""
+    details = (("last", at(12)), ("count", 3))
+    one = Record(at(30), Status.SKIPPED, "report-001", scheduled=at(10), reason="paused", details=details)
+    path = tmp_path / "scheduler.log"
+    path.write_text(format_text(one) + "\n", "utf-8")
+    assert "paused, 3 slots until 2026-11-22 12:12:00" in shown(path)[1]
+
+
 def test_a_slot_that_only_a_wrong_clock_missed_is_shown_as_corrected(tmp_path: Path) -> None:
     """Of its two records the later one counts, also where that is not among the lines that are shown."""
     corrects = (("corrects", "clock"),)

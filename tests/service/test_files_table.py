@@ -267,4 +267,4 @@ def test_a_slot_that_is_due_while_its_file_is_rewritten_is_neither_lost_nor_doub
         assert not {"job.stale", "job.refused", "job.removed"} & set(words_of(service, how, path.name))
         assert (len(service.words("job.updated", job_id=how)) > 10) == (how != "in-pieces")
         path.unlink()
-    assert writes > 300
+    assert writes > 60  # ten for each slot, also on a busy machine

@@ -21,8 +21,12 @@ FIELDS = ("Umask", "Groups", "SigBlk", "SigIgn", "SigCgt", "CapEff", "NoNewPrivs
 SEEN_BY_A_JOB = "pwd; umask; ulimit -a; env | sort; grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status; ls /proc/self/fd"
 
 
-def lasting_descriptors(process: Path, base: str) -> dict[int, str]:
-    """Return the descriptors that stay open: a service opens others for a moment, which is long on a busy host."""
+def lasting_descriptors(process: Path, base: str) -> tuple[dict[int, str], list[str]]:
+    """Return what a service keeps open: the standard streams by number, and the names of the others.
+
+    Which number another one has, depends on which thread opened its first. On a busy host, a descriptor of a moment
+    can last for some samples.
+    """
     samples: list[dict[int, str]] = []
     for _ in range(20):
         Event().wait(0.02)
@@ -31,7 +35,9 @@ def lasting_descriptors(process: Path, base: str) -> dict[int, str]:
             with suppress(OSError):  # closed meanwhile
                 sample[int(one.name)] = re.sub(r"\d+", "N", str(one.readlink()).replace(base, "BASE"))
         samples.append(sample)
-    return {number: name for number, name in samples[0].items() if all(one.get(number) == name for one in samples)}
+    kept = {number: name for number, name in samples[0].items() if all(one.get(number) == name for one in samples)}
+    kept = {number: name for number, name in kept.items() if "/libffi.so" not in name}  # of its newest versions alone
+    return {number: kept[number] for number in range(3)}, sorted(name for number, name in kept.items() if number > 2)
 
 
 def state_of(service: Service) -> dict[str, Any]:

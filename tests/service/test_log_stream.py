@@ -79,7 +79,7 @@ def test_verbs_say_that_there_is_no_file(service: Streaming) -> None:
     assert explained.returncode == 0
     assert "ran and succeeded" in explained.stdout
     assert "there is no file that says what ran before" in explained.stdout
-    assert "log        standard output" in verb(service, "status").stdout
+    assert "log        standard output" in verb(service, "status", "-v").stdout
     assert "until this process ends" in verb(service, "status").stdout
     settings = json.loads(verb(service, "config", "--json").stdout)["settings"]
     assert settings["log-file"]["value"] == "-"
@@ -100,7 +100,9 @@ def test_a_pause_holds_as_long_as_the_process(service: Streaming) -> None:
     """And the next process knows nothing of it, nor of the slots before."""
     service.write("tick.json", job("tick", catch_up="1h"))
     service.start()
-    assert verb(service, "pause", "tick").returncode == 0
+    paused = verb(service, "pause", "tick")
+    assert paused.returncode == 0
+    assert paused.stderr == "note: the log does not have it now: a restart would forget this pause\n"
     service.wait_for("SKIPPED", 2, job_id="tick", reason="paused")
     assert service.stop() == 0
     ran = len(service.words("SUCCESS", job_id="tick"))

@@ -20,6 +20,7 @@ from jobscheduler.model import Cron, Job, Record, Status, TaskSpec
 from jobscheduler.runner import Run, Runner
 from jobscheduler.runner.unkillable_processes import add_unkillable, describe_unkillable
 from jobscheduler.scheduler.job_entry import MAX_UNKILLABLE_RUNS, JobEntry
+from jobscheduler.scheduler.pauses import Pauses
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.tasks import UnkillableProcess
 from jobscheduler.timetable.timetable import timetable_of
@@ -147,7 +148,7 @@ def with_unkillable(overlap: str) -> tuple[JobRegistry, JobEntry, Run]:
     definition = Job(
         "a", Cron("* * * * *", "UTC"), TaskSpec.from_params("execute_command", {"command": "true"}), overlap=overlap
     )
-    registry = JobRegistry()
+    registry = JobRegistry(Pauses(lambda: 0.0))
     entry = registry.get_or_create(definition, timetable_of(definition, ""), SLOT)
     old, waiting = runner.new_run(definition, SLOT), runner.new_run(definition, None)
     old.unkillable = (UnkillableProcess(1, 1, "x", "does not end"),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import pwd
 import re
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from jobscheduler.cli.run import _show
 from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
+USER = pwd.getpwuid(os.getuid()).pw_name
 EVERY_VERB = {
     "agenda": [],
     "list": [],
@@ -268,25 +270,85 @@ def test_ctrl_c_ends_the_waiting_and_not_the_run(service: Service, tmp_path: Pat
 
 def test_pause_and_resume(service: Service) -> None:
     """Its effect is shown, its user is logged, and it survives an edit; the second time changes nothing."""
-    service.write("tick.json", job("tick", "* * * * * *", "true"))
+    service.write("tick.json", job("tick", "* * * * * *", "true", tags=["fast"]))
     service.wait_for("SUCCESS", 1, job_id="tick")
-    first, second = ask(service, "pause", "tick"), ask(service, "pause", "tick")
+    first, second = ask(service, "pause", "tag:fast", "--reason", "a test"), ask(service, "pause", "tag:fast")
 
-    assert "until `jobscheduler resume` or a restart of the service" in first.stdout
-    assert "was paused already" in second.stdout
+    assert first.stdout == f"paused: `tag:fast` until it is resumed by {USER}: a test\n"
+    assert second.stdout.startswith("already paused, for at least as long (1 job):\npaused: `tag:fast` until")
     service.wait_for("SKIPPED", 2, job_id="tick", reason="paused")
-    service.write("tick.json", job("tick", "* * * * * *", "true", description="edited"))
+    service.write("tick.json", job("tick", "* * * * * *", "true", tags=["fast"], description="edited"))
     service.wait_for("job.updated", job_id="tick")
     service.wait_for("SKIPPED", len(service.words("SKIPPED", job_id="tick")) + 2, job_id="tick", reason="paused")
-    assert [one["state"] for one in answer(service, "list", "tick")] == ["paused"]
+    (listed,) = answer(service, "list", "tick")
+    assert (listed["state"], listed["next"], listed["tags"]) == ("paused", None, ["fast"])
     assert service.words("job.paused")[0]["by"] == str(os.getuid())
+    assert f"  tag:fast  until it is resumed by {USER}: a test" in ask(service, "status").stdout
+    assert f"with `tag:fast` until it is resumed, by {USER}: a test" in ask(service, "explain", "tick").stdout
 
     ran = len(service.words("SUCCESS", job_id="tick"))
-    assert "runs again" in ask(service, "resume", "tick").stdout
-    assert "was not paused" in ask(service, "resume", "tick").stdout
+    resumed = ask(service, "resume", "t?ck")
+    assert resumed.stdout == "goes on: the pause of `tag:fast`, without `t?ck`\n`tick` runs again\n"
+    assert "nothing of that was paused" in ask(service, "resume", "tick").stdout
     service.wait_for("SUCCESS", ran + 1, job_id="tick")
+    assert ask(service, "resume", "tag:fast").stdout == "ended: the pause of `tag:fast`\n"
     (service.jobs / "tick.json").unlink()
     service.wait_for("job.removed", job_id="tick")
+
+
+def test_several_jobs_are_run_at_once(service: Service) -> None:
+    """By id and by pattern; the exit status is that of the worst, and one that is refused stops no other."""
+    done = ask(service, "run", "fail?", "daily", "--wait")
+    assert (done.returncode, "why" in done.stdout, "done" in done.stdout) == (1, True, True)
+    assert ask(service, "run", "dail?", "--wait").returncode == 0
+    begun = answer(service, "run", "daily", "fails")
+    assert [one["job_id"] for one in begun] == ["daily", "fails"]
+    wrong = ask(service, "run", "daily", "tag:nope")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "no job has the tag `nope`" in wrong.stderr
+    service.wait_for("FAILURE", len(service.words("run.requested", job_id="fails")), job_id="fails")
+    service.wait_for("SUCCESS", len(service.words("run.requested", job_id="daily")), job_id="daily")
+
+
+def test_a_pause_has_an_end_and_several_jobs(service: Service) -> None:
+    """Of what is named, until a time or for a while; the answer says what is in force."""
+    (paused,) = answer(service, "pause", "daily", "off", "--for", "90m", "--reason", "r")
+    assert (paused["changed"], paused["jobs"], len(paused["pauses"])) == (True, ["daily", "off"], 2)
+    assert paused["pauses"] == paused["in_force"]
+    (longer,) = answer(service, "pause", "--all", "--until", "2190-01-01T00:00Z")
+    assert (longer["pauses"][0]["jobs"], longer["pauses"][0]["until"]) == ("*", "2190-01-01T00:00:00Z")
+    assert len(longer["in_force"]) == 3
+    assert "daily" in longer["jobs"]
+    (resumed,) = answer(service, "resume", "daily")
+    assert [one["jobs"] for one in resumed["ended"]] == ["daily"]
+    assert [(one["jobs"], one["except"]) for one in resumed["exempt"]] == [("*", ["daily"])]
+    assert "all jobs except `daily`  until 2190-01-01" in ask(service, "status").stdout
+    assert len(answer(service, "resume", "--all")[0]["ended"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["pause"], 2, "name jobs, or `--all`"),
+        (["pause", "--all", "daily"], 2, "name jobs, or `--all`, not both"),
+        (["pause", "daily", "--for", "soon"], 2, "`soon` is not a duration"),
+        (["pause", "daily", "--for", "1h", "--until", "06:00"], 2, "exclude each other"),
+        (["pause", "daily", "--until", "2020-01-01T00:00Z"], 1, "a pause ends in the future"),
+        (["pause", "daily", "--reason", "x" * 201], 1, "the reason of a pause has at most 200 characters"),
+        (["pause", "daily", "bill-*"], 1, "no job matches `bill-*`"),
+        (["pause", "tag:nope"], 1, "no job has the tag `nope`"),
+        (["resume", "dai*", "nope"], 1, "there is no job `nope`"),
+    ],
+)
+def test_a_wrong_pause_changes_nothing_and_says_why(
+    service: Service, arguments: list[str], status: int, said: str
+) -> None:
+    """Also where others of the jobs are known."""
+    before = len(service.words("job.paused"))
+    done = ask(service, *arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert said in done.stderr
+    assert len(service.words("job.paused")) == before
 
 
 @pytest.mark.parametrize("verb", ["run", "pause", "resume"])

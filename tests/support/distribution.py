@@ -38,7 +38,8 @@ FIRST = (
     *("test_files_table", "test_runner_interleavings", "test_scheduler_run_chain", "test_account_checkpoint"),
     *("test_runlog", "test_runlog_hangs", "test_command_tree_killer", "test_command_processes", "test_files_tools"),
     *("test_cli", "test_cli_explain", "test_unkillable_processes", "test_account_standstill"),
-    "test_scheduler_attempts",
+    *("test_scheduler_attempts", "test_hangs_of_commands", "test_hangs_of_logs", "test_account_shortage"),
+    *("test_account_flood", "test_alerts_at_the_end", "test_service_stop"),
     *("test_zone_rules_service", "test_page_service", "test_fork_server", "test_status_shown", "test_files_storm"),
     *("test_parser_fuzz", "test_command_coreutils", "test_runner_process_loop", "test_web_app"),
 )
@@ -50,6 +51,8 @@ SPLIT = frozenset(
         *("test_service", "test_files_watching", "test_alerts_service", "test_settings_service", "test_cli_history"),
         *("test_account_restart", "test_log_stream", "test_health", "test_account_crash", "test_unkillable_processes"),
         *("test_runner_interleavings", "test_account_checkpoint", "test_account_standstill"),
+        *("test_hangs_of_commands", "test_hangs_of_logs", "test_account_shortage", "test_service_stop"),
+        "test_alerts_at_the_end",
     }
 )
 """Files that are handed out test by test."""

@@ -25,7 +25,14 @@ OF_OS = (
     *("stat", "lstat", "fstat", "open", "read", "write", "pread", "listdir", "readlink", "close", "access", "dup"),
     *("ftruncate", "fdatasync", "replace", "rename", "unlink", "fstatvfs", "chmod"),
 )
-CALLS = (*((os, name) for name in OF_OS), (io, "open"), (builtins, "open"), (fcntl, "flock"), (fcntl, "ioctl"))
+CALLS = (
+    *((os, name) for name in OF_OS),
+    (io, "open"),
+    (builtins, "open"),
+    (fcntl, "flock"),
+    (fcntl, "lockf"),
+    (fcntl, "ioctl"),
+)
 """What is wrapped."""
 
 NOT_OURS = ("commands", "pool", "ThreadPool", "timer", "order", "control", "waitress")

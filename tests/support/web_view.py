@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from jobscheduler.model import Cron, Job, Problem, Record, Status, TaskSpec
+from jobscheduler.model import Cron, Job, Pause, Problem, Record, Status, TaskSpec
+from jobscheduler.model.selection import Selector
 from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobState, JobStatus, ServiceStatus, Snapshot, job_state
 from jobscheduler.status.snapshot_json import definition_json, record_json
@@ -32,6 +33,9 @@ SERVICE = ServiceStatus(
     lost_threads=0,
     last_tick_age=0.4,
 )
+
+
+PAUSE = Pause("5f3c2a9d", Selector("metrics-*"), NOW - timedelta(hours=1), reason="a migration", by="0")
 
 
 @dataclass
@@ -104,13 +108,13 @@ class FakeServiceView:
     def add(self, expression: str, job_id: str, description: str = "", *, file: str = "", **more: Any) -> Job:
         """Add an active job."""
         own: dict[str, Any] = {"command": more.pop("command", f"/opt/scripts/{job_id}")}
-        status = {key: more.pop(key) for key in ("active_runs", "paused", "stale", "problems") if key in more}
+        status = {key: more.pop(key) for key in ("active_runs", "pauses", "stale", "problems") if key in more}
         job = Job(job_id, Cron(expression, ZONE), TaskSpec.from_params("execute_command", own), description, **more)
         upcoming = timetable_of(job).next(NOW) if job.enabled else None
         state = job_state(
             enabled=job.enabled,
             active_runs=status.get("active_runs", ()),
-            paused=status.get("paused", False),
+            paused=bool(status.get("pauses")),
             stale=status.get("stale", False),
             expired=False,
             upcoming=upcoming is not None,
@@ -203,7 +207,7 @@ def _quiet_jobs(fake: FakeServiceView) -> None:
     fake.add("20 4 * * sun", "reindex", "Rebuild the search index.")
     fake.ran("reindex", local("22 03:20"), 9300)
     fake.add("0 3 1 * *", "invoices-monthly", "Send the invoices of the month.")
-    fake.add("@hourly", "metrics-rollup", "Roll up an hour of metrics.", paused=True)
+    fake.add("@hourly", "metrics-rollup", "Roll up an hour of metrics.", pauses=(PAUSE,))
     for hour in range(10):
         fake.ran("metrics-rollup", local("22 06:00") - hour * timedelta(hours=1), 95 + hour * 11 % 40)
     fake.add("0 22 * * *", "cleanup-tmp", "", enabled=False)

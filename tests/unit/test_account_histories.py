@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from jobscheduler import tasks
 from jobscheduler.jobs.plan import is_past
 from jobscheduler.model import Cron, Event, Job, Level, LogEntry, Once, RecoveredState, TaskSpec
+from jobscheduler.model.selection import selectors
 from jobscheduler.runlog import LogFile, LogWriter, recover
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.scheduler.job_entry import JobEntry
@@ -33,6 +34,7 @@ from jobscheduler.timetable.definition_hash import hash_in_log
 from jobscheduler.timetable.overlap import Overlap
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.support.accounting import REOPENED, TICK, lines_of
+from tests.support.paused_times import TOLD, ModelPause, PausedTimes, judge_pauses
 from tests.support.properties import examples
 from tests.support.service import parse_line
 
@@ -140,6 +142,8 @@ class Host:
     lost: list[tuple[dict[str, str], datetime]] = field(default_factory=list)
     wants: bool = False
     is_dead: bool = False
+    paused: PausedTimes = field(default_factory=PausedTimes)
+    is_failed: bool = False
     cause: str = "down"
 
     # -- the service
@@ -168,6 +172,7 @@ class Host:
         service._waker.start = lambda: None  # type: ignore[method-assign]
         self._tell("test.defined", version=str(self.version))
         service.restore(past, self.wall)
+        self._compare_pauses(service)
         self.written = self.wall if self.is_touched else BASE
         self.expired.clear()
         self._note_what_is_new(past)
@@ -177,6 +182,60 @@ class Host:
         self._tell("service.started")
         self._go(self.wall)
         self._wait_until_at_rest()
+
+    def _compare_pauses(self, service: Scheduler) -> None:
+        """Check that a start knows every pause; a power failure may have taken the last lines about them."""
+        everything = service._engine.registry.pauses.all()
+        known = [pause for pause in everything if not pause.is_resumed]
+        if self.is_failed:
+            self.is_failed = False
+            self.paused.pauses = [
+                ModelPause(pause.selector.text, pause.end, {one.text for one in pause.exempt}, pause.is_resumed)
+                for pause in everything
+            ]
+        self._tell_pauses()
+        found = {
+            job_id: max((pause.end for pause in known if pause.covers(job_id, ())), default=None) for job_id in EVERY
+        }
+        for job_id, one in found.items():
+            ends = [
+                pause.until
+                for pause in self.paused.pauses
+                if pause.covers(job_id) and not pause.is_resumed and pause.over_at is None
+            ]
+            assert one is not None or not ends, f"{job_id} was paused before the start"
+            assert not ends or (one is not None and one >= max(ends)), f"{job_id} was paused for longer"
+
+    def _tell_pauses(self) -> None:
+        self.paused.clock(self.wall, self.elapsed)
+        if self.service is not None:
+            self.paused.tell(EVERY, self.elapsed, self._tell)
+
+    def pause(self, text: str, seconds: float | None) -> None:
+        """Pause jobs, for a while or until they are resumed."""
+        if self.service is None:
+            return
+        until = None if seconds is None else self.wall + timedelta(seconds=seconds)
+        self.paused.pause(text, until)
+        for job_id in EVERY:  # what waits is skipped before the model can tell that it surely is
+            self._tell(TOLD, job_id=job_id, **self._told_before(job_id))
+        self.service.pause(selectors([text]), until)
+        self.paused.told.clear()
+        self._tell_pauses()
+        self._wait_until_at_rest()
+
+    def _told_before(self, job_id: str) -> dict[str, str]:
+        """Return what was told of a job, but that any slot may be skipped now."""
+        sure = self.paused.told.get(job_id, (None, None))[0]
+        return {"ever": "9999-01-01T00:00:00+00:00", **({"sure": sure.isoformat()} if sure else {})}
+
+    def resume(self, text: str) -> None:
+        """Resume jobs."""
+        if self.service is None:
+            return
+        self.paused.resume(text, self.jobs, self.wall)
+        self._tell_pauses()
+        self.service.resume(selectors([text]), dict.fromkeys(self.jobs, ()))
 
     def _written(self, job_id: str) -> datetime:
         return self.wall if self.is_touched else max(self.written, self.put.get(job_id, self.written))
@@ -308,6 +367,7 @@ class Host:
         if self.service is None:
             return
         self.crash()
+        self.is_failed = True
         path = self.folder / "s.log"
         raw = path.read_bytes().splitlines(keepends=True)
         lines = lines_in(raw)
@@ -337,6 +397,7 @@ class Host:
     def _go(self, wall: datetime) -> None:
         """Take note that the clock shows another time: what lies between, going forward, has to be accounted for."""
         self.wall = wall
+        self._tell_pauses()
         if self.service is None:
             return
         for job_id in self.jobs:
@@ -456,7 +517,8 @@ def judge(host: Host) -> list[str]:
     records: dict[str, list[VersionedRecord]] = defaultdict(list)
     begun: dict[tuple[str, datetime], int] = defaultdict(int)
     version = 0
-    for line in lines_of(host.folder / "s.log"):
+    lines = lines_of(host.folder / "s.log")
+    for line in lines:
         if line["word"] in finals:
             records[line["job_id"]].append(VersionedRecord(line, version))
         elif line["word"] == "run.started":
@@ -464,6 +526,7 @@ def judge(host: Host) -> list[str]:
         elif line["word"] == "test.defined":
             version = int(line["version"])
     wrong = [f"{job_id} {slot} began {count} times" for (job_id, slot), count in begun.items() if count > 1]
+    wrong += judge_pauses(lines)
     wrong += _judge_lost(host, begun)
     for job_id in EVERY.keys() - {"edited"}:
         wrong += _judge_job(job_id, timetable_of(EVERY[job_id], "host"), records[job_id], host)
@@ -554,6 +617,7 @@ def instant(line: dict[str, str], key: str) -> datetime:
 
 # --- the histories ---------------------------------------------------------------------------------------
 
+PAUSABLE = ["often", "edited", "queued", "soon", "later", "o*", "*"]
 AMOUNTS = [1, 30, 600, 3500, 7200, 10_900, 40_000, 86_400, 200_000, 86_400 * 40, 86_400 * 365 * 9, 86_400 * 365 * 61]
 
 steps = st.builds(
@@ -571,6 +635,8 @@ actions = st.one_of(
     st.just(("start",)),
     st.sampled_from([("come",), ("go_away",), ("touch",), ("boot",), ("edit",), ("shut_gate",), ("open_gate",)]),
     st.sampled_from([("checkpoint",), ("rewrite",), ("hiccup", 300), ("hiccup", 5000)]),
+    st.tuples(st.just("pause"), st.sampled_from(PAUSABLE), st.sampled_from([None, 30, 900, 5000, 90_000])),
+    st.tuples(st.just("resume"), st.sampled_from(PAUSABLE)),
     st.tuples(st.just("turn_to_once"), st.sampled_from([-4, 2, 100, 7200])),
     st.tuples(st.just("fail"), st.floats(0.0, 1.0), st.booleans(), st.sampled_from([0.5, 20, 1500, 30_000])),
 )
@@ -610,7 +676,7 @@ def run(folder: Path, history: list[tuple]) -> Host:  # type: ignore[type-arg]
             case "touch", []:
                 host.is_touched = not host.is_touched
             case _:
-                getattr(host, action)()
+                getattr(host, action)(*given_)
     host.start()
     host.live(100)
     host.stop()
@@ -676,6 +742,40 @@ FOUND = {
     ],
 }
 """Histories that have shown a fault."""
+
+PAUSES = {
+    "a pause was resumed before a crash": [
+        *(("pause", "often", None), ("live", 4000, 1.0), ("resume", "often"), ("crash", 1, False), ("start",)),
+        ("live", 4000, 1.0),
+    ],
+    "a pause ended while the service was down": [
+        *(("pause", "*", 5000), ("stop", 30_000, True), ("start",), ("live", 4000, 1.0)),
+    ],
+    "a pause went on while the service was down, without one job": [
+        *(("pause", "*", None), ("resume", "often"), ("crash", 30_000, True), ("start",), ("live", 4000, 1.0)),
+    ],
+    "a slot waited for its turn when its job was paused": [
+        *(("shut_gate",), ("live", 4000, 1.0), ("pause", "queued", None), ("open_gate",), ("live", 4000, 1.0)),
+    ],
+    "a wrong clock ended a pause": [
+        *(("pause", "o*", 90_000), ("hiccup", 5000), ("set", 200_000.0, True), ("undo",), ("live", 4000, 1.0)),
+        *(("crash", 1500, True), ("start",), ("live", 4000, 1.0)),
+    ],
+    "the clock was set back to before a pause that was resumed": [
+        *(("live", 20_000, 1.0), ("pause", "*", None), ("live", 4000, 1.0), ("resume", "*"), ("stop", 1, False)),
+        *(("set", -20_000.0, True), ("edit",), ("start",), ("come",), ("live", 20_000, 1.0)),
+    ],
+    "a one-time job was paused beyond its time": [
+        *(("pause", "soon", 5000), ("crash", 1500, True), ("start",), ("live", 20_000, 1.0)),
+    ],
+}
+"""Histories that a pause makes different."""
+
+
+@pytest.mark.parametrize("history", PAUSES.values(), ids=PAUSES.keys())
+def test_nothing_of_a_pause_runs_and_nothing_else_is_skipped(history: list[tuple]) -> None:  # type: ignore[type-arg]
+    """Each covers a rule of pauses; the random histories below have pauses, too."""
+    check(history)
 
 
 @pytest.mark.parametrize("history", FOUND.values(), ids=FOUND.keys())

@@ -66,12 +66,15 @@ class FakeControlApi:
         self.asked.append(("run", job_id, by))
         raise Conflict(Problem("the service is stopping"))
 
-    def pause(self, job_id: str, by: str) -> Mapping[str, Any]:
-        self.asked.append(("pause", job_id, by))
+    def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"jobs": request["jobs"][::-1]}
+
+    def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        self.asked.append(("pause", json.dumps(request), by))
         return {"changed": True}
 
-    def resume(self, job_id: str, by: str) -> Mapping[str, Any]:
-        self.asked.append(("resume", job_id, by))
+    def resume(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        self.asked.append(("resume", json.dumps(request), by))
         return {"changed": True}
 
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
@@ -130,14 +133,45 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
         == request(path, "GET", "/v1/runs/abc?wait=nan")["wait"]
         == 0
     )
-    assert request(path, "POST", "/v1/jobs/a.b%2Fc/pause") == {"changed": True}
-    assert request(path, "POST", "/v1/jobs/x/resume") == {"changed": True}
-    assert api.asked == [("pause", "a.b/c", str(os.getuid())), ("resume", "x", str(os.getuid()))]
+    with pytest.raises(ApiError, match="stopping"):
+        request(path, "POST", "/v1/jobs/a.b%2Fc/run")
+    assert request(path, "POST", "/v1/pause", {"jobs": ["a", "tag:b"], "reason": "é"}) == {"changed": True}
+    assert request(path, "POST", "/v1/select", {"jobs": ["a", "b"]}) == {"jobs": ["b", "a"]}
+    assert request(path, "POST", "/v1/resume", {"jobs": ["x" * 1000] * 200}) == {"changed": True}
+    asked = [(what, value) if what == "run" else (what, json.loads(value)) for what, value, by in api.asked]
+    assert asked == [
+        ("run", "a.b/c"),
+        ("pause", {"jobs": ["a", "tag:b"], "reason": "é"}),
+        ("resume", {"jobs": ["x" * 1000] * 200}),
+    ]
+    assert {by for _, _, by in api.asked} == {str(os.getuid())}
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status", "message"),
+    [
+        (b"Content-Length: 7", b"[1,2,3]", 400, "the body of this request is a JSON object"),
+        (b"Content-Length: 5", b"{oops", 400, "the body of this request is a JSON object"),
+        (b"Content-Length: 200000", b"[" * 200_000, 400, "the body of this request is a JSON object"),
+        (b"Host: x", b"", 400, "the body of this request is a JSON object"),
+        (b"Content-Length: 99", b"{}", 200, ""),
+        (b"Content-Length: 300000", b"x" * 10, 413, "the body of a request has at most 262144 bytes"),
+        (b"Content-Length: -1", b"", 413, "the body of a request has at most 262144 bytes"),
+        (b"Content-Length: 9999999999999999999999", b"", 413, "the body of a request has at most 262144 bytes"),
+    ],
+)
+def test_a_body_is_an_object_of_limited_size(path: Path, head: bytes, body: bytes, status: int, message: str) -> None:
+    """A client that sends less than it says has said all."""
+    answer = raw(path, b"POST /v1/pause HTTP/1.0\r\n" + head + b"\r\n\r\n" + body)
+    assert answer.split()[1] == str(status).encode()
+    if message:
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"] == message
 
 
 @pytest.mark.parametrize(
     ("method", "target", "status", "message"),
     [
+        ("GET", "/v1/pause", 405, "`GET` is not allowed on this path"),
         ("GET", "/v1/jobs/nope", 404, "there is no job `nope`"),
         ("POST", "/v1/jobs/x/run", 409, "the service is stopping"),
         ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not allowed on this path"),
@@ -506,3 +540,33 @@ def test_no_other_file_gets_the_mode_of_the_socket(tmp_path: Path) -> None:
     socket_file.open_to_group(link)
     socket_file.open_to_group(victim)
     assert victim.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"", "its answer is not http"),
+        (b"hello\r\n\r\n", "its answer is not http"),
+        (b'HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n{"a": 1}', "its answer was cut short"),
+        (b"HTTP/1.0 200 OK\r\n\r\nno json", "expecting value"),
+    ],
+)
+def test_an_answer_that_is_cut_or_from_another_program_is_told(tmp_path: Path, answer: bytes, why: str) -> None:
+    """As a service that does not answer, with what to look at."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        server_thread = threading.Thread(target=serve)
+        server_thread.start()
+        with pytest.raises(ServiceUnreachable) as away:
+            request(tmp_path / "s", "GET", "/v1/status")
+        server_thread.join()
+    assert why in away.value.problem.message
+    assert away.value.exit_status == 3

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobscheduler.explain import Answer, Facts, LogEvidence, Question, RuntimeState, collect_evidence, explain
-from jobscheduler.model import Cron, Job, Once, Problem, TaskSpec
+from jobscheduler.model import Cron, Job, Once, Pause, Problem, TaskSpec
+from jobscheduler.model.selection import Selector
 from jobscheduler.timetable.timetable import timetable_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -51,6 +52,8 @@ def then(known: Facts, at: datetime = SLOT) -> Answer:
 
 
 HOUR = timedelta(hours=1)
+BRIEF = Pause("1", Selector("report"), SLOT, SLOT + 24 * HOUR)
+PAUSED = RuntimeState("paused", (Pause("1", Selector("report"), SLOT),))
 
 
 @pytest.mark.parametrize(
@@ -239,7 +242,17 @@ def test_the_record_of_a_slot_counts_more_than_one_of_a_group_around_it() -> Non
         (facts(), "due", "`report` is due at Mon 2026-11-23 01:00:00 CET"),
         (facts(job=replace(JOB, jitter=300)), "due", "it starts up to 5m later"),
         (facts(job=replace(JOB, enabled=False)), "disabled", "which will not run: the job is disabled"),
-        (facts(live=RuntimeState("paused", paused=True)), "paused", "until it is resumed or the service restarts"),
+        (
+            facts(live=RuntimeState("paused", (Pause("1", Selector("*"), SLOT, None, "a migration", "anna"),))),
+            "paused",
+            "which will not run: the job is paused, with all jobs until it is resumed, by anna: a migration",
+        ),
+        (
+            facts(live=RuntimeState("paused", (BRIEF, Pause("2", Selector("rep*"), SLOT, SLOT + 25 * HOUR)))),
+            "paused",
+            "the job is paused, with `rep*` until Mon 2026-11-23 02:00:00 CET (and 1 further pause)",
+        ),
+        (facts(live=RuntimeState("paused", (BRIEF,))), "due", "`report` is due at Mon 2026-11-23 01:00:00 CET"),
         (
             facts(live=RuntimeState("stale", stale=True)),
             "due",
@@ -323,7 +336,12 @@ def test_changes_of_the_wall_clock_are_explained(expression: str, at: datetime, 
         (facts(record("SKIPPED", reason="overlap")), "due", "the last record: its slot of Sun 2026-11-22 01:00:00 CET"),
         (facts(line("SUCCESS", trigger="manual")), "due", "the last record: its run by hand ran and succeeded"),
         (facts(job=replace(JOB, enabled=False)), "disabled", "`report` will not run: the job is disabled"),
-        (facts(live=RuntimeState("paused", paused=True)), "paused", "`report` will not run: the job is paused"),
+        (facts(live=PAUSED), "paused", "`report` will not run: the job is paused until it is resumed"),
+        (
+            facts(live=RuntimeState("paused", (BRIEF,), next=((SLOT + 24 * HOUR, SLOT + 24 * HOUR),))),
+            "paused",
+            "`report` is due next at Mon 2026-11-23 01:00:00 CET: the job is paused until Mon 2026-11-23 01:00:00 CET",
+        ),
         (
             facts(live=RuntimeState("running", active_runs=({"started": text(NOW)},))),
             "due",
@@ -352,9 +370,7 @@ def test_without_a_time_the_next_slots_are_the_answer(known: Facts, word: str, s
     assert said in "\n".join(answer.sentences)
 
 
-@pytest.mark.parametrize(
-    "known", [facts(live=RuntimeState("paused", paused=True)), facts(job=replace(JOB, enabled=False))]
-)
+@pytest.mark.parametrize("known", [facts(live=PAUSED), facts(job=replace(JOB, enabled=False))])
 def test_the_answer_about_an_inactive_job_has_its_next_slot(known: Facts) -> None:
     """The first slot too, which no headline names."""
     told = explain(Question("report", NOW), known).sentences

@@ -18,7 +18,7 @@ from jobscheduler.runlog import LogFile
 from jobscheduler.service.directory_lock import DirectoryLock
 from jobscheduler.service.errors import StartupError
 from jobscheduler.util import file_locks
-from jobscheduler.util.file_locks import LockFile, LockHeld, Locks, is_trusted, lock_holders, lock_name
+from jobscheduler.util.file_locks import LockFile, LockHeld, Locks, LockSocket, is_trusted, lock_holders, lock_name
 from tests.support.service import ROOT, Service, job
 from tests.support.throwaway_users import ThrowawayUser
 
@@ -102,6 +102,36 @@ def test_the_file_of_a_killed_service_is_not_a_lock(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", ["LockFile", "LockSocket"])
+def test_a_child_that_a_killed_service_was_starting_keeps_no_lock(tmp_path: Path, kind: str) -> None:
+    """Its program may be on a mount that hangs, and then it has the descriptors of the service for hours."""
+    name = f"x-{os.getpid()}.lock"
+    made = f"LockFile(Path({str(tmp_path)!r}), {name!r})" if kind == "LockFile" else f"LockSocket({name!r})"
+    script = f"""
+        import os, signal, sys, time; sys.path.insert(0, {str(ROOT)!r})
+        from pathlib import Path
+        from jobscheduler.util.file_locks import LockFile, LockSocket
+        one = {made}; one.acquire()
+        if not (child := os.fork()): time.sleep(60)
+        print(child, flush=True); time.sleep(60)
+    """
+    with subprocess.Popen([sys.executable, "-c", script.replace("\n        ", "\n")], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        child = int(other.stdout.readline())
+        other.send_signal(signal.SIGKILL)
+        other.wait(10)
+        try:
+            if kind == "LockFile":
+                again = LockFile(tmp_path, name)
+                again.acquire()
+                again.release()
+            else:  # the name is still taken, which is not said of a service
+                with pytest.raises(OSError, match="not permitted"):
+                    LockSocket(name).acquire()
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("planted", ["link", "readable file", "directory", "fifo"])
 def test_a_lock_file_that_another_user_made_or_may_open_is_not_used(tmp_path: Path, planted: str) -> None:
     """Nothing is written to it either."""
@@ -126,7 +156,7 @@ def test_a_lock_file_that_its_holder_just_removed_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file may be unlinked after it was opened. Then it is made again, and the new file is locked."""
-    real, left = file_locks.try_lock, [1, 2]
+    real, left = file_locks._try_record_lock, [1, 2]
 
     def removing(descriptor: int) -> bool:
         if left:
@@ -134,7 +164,7 @@ def test_a_lock_file_that_its_holder_just_removed_is_made_again(
             (tmp_path / "x.lock").unlink()
         return real(descriptor)
 
-    monkeypatch.setattr(file_locks, "try_lock", removing)
+    monkeypatch.setattr(file_locks, "_try_record_lock", removing)
     one = LockFile(tmp_path, "x.lock")
     one.acquire()
     assert left == []

@@ -142,6 +142,7 @@ def test_a_job_that_is_not_due_for_long_or_never_again_is_odd() -> None:
     assert of_schedule("@daily", not_after=past, enabled=False) == []
     assert of_schedule("@yearly") == []
     assert of_schedule("@reboot") == []
+    assert of_schedule("@manual", timeout="10m") == []
 
 
 def test_a_time_limit_longer_than_the_interval_is_odd_where_slots_are_skipped() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.control.definitions import definitions_answer, described, items_of_answer, masked, restored
-from jobscheduler.jobs.catalog import ItemState
+from jobscheduler.jobs.catalog import GOOD, ItemState
 from jobscheduler.jobs.collisions import collisions
 from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.parser import parse
@@ -109,15 +110,9 @@ def test_a_description_is_equal_if_the_definition_is_and_shows_no_field_of_a_tas
     assert "hunter2" not in text
     assert "PASSWORD" not in text
     assert restored(json.loads(text), "a.json") == masked(one, KEY)
-    assert replaced(masked(one, KEY), one) == one
+    assert replace(masked(one, KEY), task=one.task) == one
     definition["task"]["env"] = {"PASSWORD": "hunter3"}
     assert masked(parsed(definition), KEY).changed_fields(masked(one, KEY)) == ("task",)
-
-
-def replaced(described_job: Job, original: Job) -> Job:
-    from dataclasses import replace
-
-    return replace(described_job, task=original.task)
 
 
 def test_a_one_time_job_is_described_by_its_instant() -> None:
@@ -125,6 +120,11 @@ def test_a_one_time_job_is_described_by_its_instant() -> None:
     one = parsed({**job("a", "2027-06-01T10:00:00"), "timezone": "Asia/Tokyo"})
     assert masked(one, KEY).schedule == Once(datetime(2027, 6, 1, 1, tzinfo=UTC))
     assert isinstance(masked(one, KEY).task, TaskSpec)
+
+
+def test_a_job_without_slots_is_described_too() -> None:
+    one = parsed(job("a", "@manual"))
+    assert restored(described(one, KEY), "a.json") == masked(one, KEY)
 
 
 def test_an_expired_job_is_told_as_such() -> None:
@@ -135,17 +135,11 @@ def test_an_expired_job_is_told_as_such() -> None:
 
 def test_a_stale_file_keeps_its_job_in_force() -> None:
     one = parsed(job("a", "@daily"))
-    answer = definitions_answer([("a.json", one, _good())], {})
+    answer = definitions_answer([("a.json", one, GOOD)], {})
     bad = parse(b"{}", "a.json", CONTEXT)
     found = preview(items_of_answer(answer), {"a.json": bad}, NOON)  # type: ignore[dict-item]
     assert {name: status.state for name, status in found.refused.items()} == {"a.json": ItemState.STALE}
     assert not found.plan
-
-
-def _good() -> Any:
-    from jobscheduler.jobs.catalog import GOOD
-
-    return GOOD
 
 
 def daily(count: int, schedule: str = "0 3 * * *", **fields: Any) -> dict[str, Job]:

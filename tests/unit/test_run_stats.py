@@ -46,6 +46,8 @@ def test_a_record_that_sums_up_missed_slots_counts_for_each_of_them() -> None:
     """One line is the record of an outage."""
     found = taken(record(Status.MISSED, details=(("last", SLOT), ("count", 59))), record(Status.MISSED))
     assert found.totals().counts[Status.MISSED] == 60
+    paused = taken(record(Status.SKIPPED, reason="paused", details=(("last", SLOT), ("count", 7))))
+    assert paused.totals().counts[Status.SKIPPED] == 7
 
 
 def test_the_last_record_is_kept_without_its_output() -> None:

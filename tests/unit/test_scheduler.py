@@ -21,12 +21,14 @@ from jobscheduler.model import (
     Job,
     LogEntry,
     Once,
+    Pause,
     Record,
     RecoveredState,
     Retry,
     TaskSpec,
 )
-from jobscheduler.scheduler import Scheduler
+from jobscheduler.model.selection import selectors
+from jobscheduler.scheduler import Resumed, Scheduler
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
 from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.timetable.timetable import timetable_of
@@ -75,6 +77,20 @@ class World:
         """Set the clock to `seconds` after noon, and wake up for the job."""
         self.now = NOON + timedelta(seconds=seconds)
         self.scheduler._on_due(job_id, self.now)
+
+    def pause(self, *texts: str, seconds: float | None = None, **about: str) -> list[Pause]:
+        """Pause what these select, until so many seconds after noon; return the pauses that are new."""
+        until = None if seconds is None else NOON + timedelta(seconds=seconds)
+        return self.scheduler.pause(selectors(texts), until, **about)
+
+    def resume(self, *texts: str) -> list[Resumed]:
+        """Resume what these select; return what has changed."""
+        entries = self.scheduler._engine.registry.jobs.values()
+        return self.scheduler.resume(selectors(texts), {one.job.id: one.job.tags for one in entries})
+
+    def events(self, name: str) -> list[dict[str, object]]:
+        """Return the pairs of the events of this name."""
+        return [dict(one.fields()) for one in self.written if isinstance(one, Event) and one.name == name]
 
     def records(self, job_id: str | None = None) -> list[tuple[int, str, str | None]]:
         """Return each record: the seconds after noon of its slot, its status and reason."""

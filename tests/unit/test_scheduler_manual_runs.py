@@ -95,75 +95,10 @@ def test_a_queued_manual_run_gets_a_record_when_the_service_stops(world: World) 
         world.scheduler.run_now(job(), "7")
 
 
-def test_slots_of_a_paused_job_are_skipped_until_it_is_resumed(world: World) -> None:
-    """Each has its record, an edit does not change that, and a slot due before the resume does not run."""
-    world.put(job())
-    assert world.scheduler.pause("x")
-    assert not world.scheduler.pause("x")
-    world.due("x", 60)
-    world.put(job(description="edited"))
-    world.due("x", 120)
-    world.now = NOON + timedelta(seconds=180)
-    assert world.scheduler.resume("x")
-    assert not world.scheduler.resume("x")
-    world.due("x", 240)
-
-    world.wait_for_records(4)
-    assert world.records() == [
-        (60, "SKIPPED", "paused"),
-        (120, "SKIPPED", "paused"),
-        (180, "SKIPPED", "paused"),
-        (240, "SUCCESS", None),
-    ]
-
-
-def test_a_pause_skips_pending_slots_and_lets_active_runs_go_on(world: World) -> None:
-    """Whether they wait for their turn or for a worker; nothing begins after the pause."""
-    Gate.may_end.clear()
-    world.put(job(overlap="queue"))
-    world.due("x", 60)
-    wait_until(lambda: Gate.begun)
-    world.due("x", 120)
-    world.scheduler.pause("x")
-    assert world.records() == [(120, "SKIPPED", "paused")]
-    Gate.may_end.set()
-
-    world.wait_for_records(2)
-    assert world.records() == [(120, "SKIPPED", "paused"), (60, "SUCCESS", None)]
-    assert len(Gate.begun) == 1
-
-
-def test_a_manual_run_begins_when_a_pause_skips_the_slot_before_it() -> None:
-    """One worker is busy with another job; the slot waits for it, and the manual run for the slot."""
-    Gate.may_end.clear()
-    world = World(workers=1)
-    world.put(job("busy"))
-    world.put(job(overlap="queue"))
-    world.due("busy", 60)
-    wait_until(lambda: Gate.begun)
-    world.due("x", 60)
-    world.scheduler.run_now(job(overlap="queue"), "0")
-    world.scheduler.pause("x")
-    Gate.may_end.set()
-
-    wait_until(lambda: manual_records(world))
-    assert (world.records("x"), manual_records(world)[0][0]) == ([(60, "SKIPPED", "paused")], "SUCCESS")
-    world.scheduler.stop(5)
-
-
-def test_the_latest_slot_of_an_outage_is_not_caught_up_while_paused(world: World) -> None:
-    """The others are missed as they would be."""
-    world.put(job(catch_up=3600))
-    world.scheduler.pause("x")
-    world.due("x", 300)
-
-    assert world.records() == [(60, "MISSED", "asleep"), (300, "SKIPPED", "paused")]
-
-
 def test_a_paused_job_can_be_run_manually(world: World) -> None:
     """A pause is for slots."""
     world.put(job())
-    world.scheduler.pause("x")
+    world.pause("x")
     world.scheduler.run_now(job(), "0")
 
     wait_until(lambda: manual_records(world))
@@ -176,7 +111,7 @@ def runtime_states(scheduler: Scheduler) -> dict[str, tuple[object, ...]]:
         one.job.id: (
             one.next and (one.next - NOON).total_seconds(),
             tuple(run.waiting_for for run in one.active_runs),
-            one.paused,
+            bool(one.pauses),
         )
         for one in scheduler.runtimes()
     }
@@ -188,7 +123,7 @@ def test_the_runtime_state_of_jobs() -> None:
     world = World(workers=1)
     for one in (job("busy", overlap="queue"), job("late"), job("paused"), job("off", enabled=False), job("gone")):
         world.put(one)
-    world.scheduler.pause("paused")
+    world.pause("paused")
     world.due("busy", 60)
     wait_until(lambda: Gate.begun)
     world.due("late", 60)
@@ -199,7 +134,7 @@ def test_the_runtime_state_of_jobs() -> None:
     assert runtime_states(world.scheduler) == {
         "busy": (180.0, (None, "turn"), False),
         "late": (120.0, ("worker",), False),
-        "paused": (60.0, (), True),
+        "paused": (None, (), True),
         "off": (None, (), False),
         "gone": (None, ("worker",), False),
     }

@@ -102,6 +102,6 @@ def test_a_job_of_real_time_goes_on_without_a_gap(world: World, tree: ZoneTree, 
 def test_a_paused_job_has_its_skipped_slot_skipped(world: World, tree: ZoneTree) -> None:
     """Nothing of a pause is caught up."""
     start(world, "30 12 * * *", catch_up=3600.0)
-    world.scheduler.pause("x")
+    world.pause("x")
     change(world, tree, HOUR, 10 * MINUTE, "30 12 * * *", catch_up=3600.0)
     assert world.records() == [(-30 * MINUTE, "SKIPPED", "paused")]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from jobscheduler.control.job_query import EVERY_JOB, parse_query
-from jobscheduler.model import NO_TASK, Cron, Job, Record, Status
+from jobscheduler.model import NO_TASK, Cron, Job, Pause, Record, Status
+from jobscheduler.model.selection import Selector
 from jobscheduler.status.shown_status import all_words, is_failing, shown_status
 from jobscheduler.status.situation import count_statuses, situation_json
 from jobscheduler.status.snapshot import ActiveRun, JobState, JobStatus, ServiceStatus, Snapshot
@@ -30,6 +31,7 @@ def one(job_id: str = "a", state: JobState = JobState.SCHEDULED, **fields: Any) 
     return JobStatus(job_id, state, f"{job_id}.json", definition, **fields)
 
 
+PAUSE = Pause("p", Selector("*"), AT, None, "", "")
 REFUSED = JobStatus(None, JobState.REFUSED, "bad.json")
 
 
@@ -42,12 +44,12 @@ REFUSED = JobStatus(None, JobState.REFUSED, "bad.json")
         (one(last=record(Status.MISSED, "down")), "ok"),
         (one(last=record(Status.SUCCESS, None), failures=2), "failing"),
         (one(last=record(), state=JobState.RUNNING, active_runs=(RUN,)), "failing"),
-        (one(overdue_since=AT, paused=True), "overdue"),
+        (one(overdue_since=AT, pauses=(PAUSE,)), "overdue"),
         (REFUSED, "refused"),
         (one(state=JobState.RUNNING, stale=True), "stale"),
-        (one(state=JobState.RUNNING, paused=True), "running"),
+        (one(state=JobState.RUNNING, pauses=(PAUSE,)), "running"),
         (one(state=JobState.WAITING), "waiting"),
-        (one(state=JobState.PAUSED, paused=True), "paused"),
+        (one(state=JobState.PAUSED, pauses=(PAUSE,)), "paused"),
         (one(state=JobState.DISABLED), "disabled"),
         (one(state=JobState.DONE, schedule="@manual"), "manual"),
         (one(state=JobState.DONE), "done"),
@@ -62,7 +64,7 @@ def test_the_worst_word_that_applies_is_the_status(job: JobStatus, status: str) 
 
 def test_a_job_is_found_by_every_word_that_applies() -> None:
     """It may be running, paused and failing at once."""
-    job = one(last=record(), state=JobState.RUNNING, active_runs=(RUN,), paused=True)
+    job = one(last=record(), state=JobState.RUNNING, active_runs=(RUN,), pauses=(PAUSE,))
     assert all_words(job) == {"failing", "running", "paused"}
     assert all_words(one()) == {"ok", "scheduled"}
 
@@ -113,14 +115,14 @@ def test_a_query_with_too_many_fields_is_refused() -> None:
 
 
 def test_the_situation_names_the_worst_of_each_group() -> None:
-    """And how many there are; a paused job does not come next, and jitter counts."""
+    """And how many there are; jitter counts for what comes next."""
     later = datetime(2026, 11, 30, 2, tzinfo=UTC)
     jobs = (
         one("old", failures=3, failing_since=AT, last=record(), last_line="why"),
         one("new", failures=1, failing_since=later, last=record()),
         one("late", overdue_since=AT),
         one("busy", state=JobState.RUNNING, active_runs=(RUN,), usual=2.5),
-        one("quiet", state=JobState.PAUSED, paused=True, next=AT),
+        one("quiet", state=JobState.PAUSED, pauses=(PAUSE,)),
         one("jitter", next=AT, start=later),
     )
     service = ServiceStatus("1", 1, AT, "UTC", "", "", 1, 0, 0, 0, 0.0)
@@ -133,4 +135,4 @@ def test_the_situation_names_the_worst_of_each_group() -> None:
     assert answer["upcoming"] == [
         {"job_id": "jitter", "scheduled": "2026-11-30T01:00:00Z", "start": "2026-11-30T02:00:00Z"}
     ]
-    assert count_statuses(jobs) == {"failing": 2, "overdue": 1, "running": 1, "paused": 1, "ok": 1}
+    assert count_statuses(map(shown_status, jobs)) == {"failing": 2, "overdue": 1, "running": 1, "paused": 1, "ok": 1}

@@ -69,7 +69,7 @@ def test_the_service_is_shown_when_asked_for() -> None:
 def test_what_needs_somebody_comes_first() -> None:
     """Failing jobs with since when, how often and the end of their output; then files, runs and pauses."""
     overdue = {"job_id": "sync", "overdue_since": "2026-11-29T23:00:00Z", "last_success": None}
-    pause = {"jobs": "billing-*", "until": "2026-11-30T05:00:00Z", "by": "anna", "reason": "move"}
+    pause = {"jobs": "billing-*", "until": "2026-11-30T05:00:00Z", "by": "anna", "reason": "move", "except": []}
     answer = situation(
         failing=FAILING,
         overdue={"count": 1, "jobs": [overdue]},
@@ -88,7 +88,7 @@ def test_what_needs_somebody_comes_first() -> None:
         "files       1  prune.json:4:15  unknown field `shedule` - did you mean",
         "                                `schedule`?",
         "running     1  reindex  38m (usually 12m)",
-        'paused      2  billing-*  until 06:00 by anna: "move"',
+        "paused      2  billing-*  until 06:00 by anna: move",
         "",
         "next: heartbeat in 3s, report in 6h",
         "",

@@ -252,6 +252,13 @@ def test_long_output_shows_its_end_and_the_whole_is_a_link_away() -> None:
     assert (get(view, f"/output/{run_id}").status, "the-end" in get(view, "/job/a").text) == (404, False)
 
 
+def test_the_page_of_a_paused_job_says_until_when_and_why() -> None:
+    """And which jobs are paused with it."""
+    got = get(a_day(), "/job/metrics-rollup")
+    assert "until it is resumed by user 0: a migration" in got.text
+    assert "metrics-*" in got.text
+
+
 def test_a_deleted_job_shows_its_records() -> None:
     """The log remembers it."""
     view = a_day()

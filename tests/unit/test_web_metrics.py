@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.job_files import need
 from tests.support.service import ROOT
-from tests.support.web_view import FakeServiceView, a_day, local, many
+from tests.support.web_view import PAUSE, FakeServiceView, a_day, local, many
 from tests.unit.test_web_app import get
 
 RULES = ROOT / "docs/prometheus-rules.yml"
@@ -104,6 +104,16 @@ def test_the_tags_of_every_job_are_there_to_join_with() -> None:
     found = metrics(view)
     assert found["jobscheduler_job_info", view.jobs[0].id or "", ",backup,shop,"] == 1
     assert found["jobscheduler_job_info", view.jobs[1].id or "", ""] == 1
+
+
+def test_paused_jobs_are_named_and_pauses_counted() -> None:
+    """And no other job has a sample."""
+    view = a_day()
+    view.service = replace(view.service, pauses=(PAUSE,))
+    found = metrics(view)
+    assert found["jobscheduler_pauses",] == 1
+    paused = [key[1] for key in found if key[0] == "jobscheduler_job_paused"]
+    assert paused == ["metrics-rollup"]
 
 
 def test_histograms_add_up() -> None:

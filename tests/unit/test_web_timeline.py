@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobscheduler.model import Cron, Job, Status, TaskSpec
+from jobscheduler.model import Cron, Job, Pause, Status, TaskSpec
+from jobscheduler.model.selection import Selector
 from jobscheduler.status.snapshot import ActiveRun, JobState, JobStatus
 from jobscheduler.util.durations import format_duration
 from jobscheduler.web.formatting import format_clock, format_relative, printable
@@ -40,11 +41,11 @@ def one(*records: LoggedRun, upcoming: tuple[datetime, ...] = (), job: JobStatus
 
 
 def status(
-    job_id: str, due: timedelta | None = None, *, paused: bool = False, going: tuple[ActiveRun, ...] = ()
+    job_id: str, due: timedelta | None = None, *, pauses: tuple[Pause, ...] = (), going: tuple[ActiveRun, ...] = ()
 ) -> JobStatus:
     job = Job(job_id, Cron("@daily", "UTC"), TaskSpec.from_params("x", {}))
     upcoming = None if due is None else NOW + due
-    return JobStatus(job_id, JobState.SCHEDULED, "f", job, upcoming, going, paused=paused)
+    return JobStatus(job_id, JobState.SCHEDULED, "f", job, upcoming, going, pauses=pauses)
 
 
 def whole(records: list[LoggedRun], jobs: list[JobStatus], read_from: datetime = NOW - WINDOW) -> Timeline:
@@ -152,9 +153,12 @@ def test_slots_ahead_are_lines_and_too_many_become_a_bar() -> None:
 
 
 def test_slots_of_a_paused_job_are_drawn_faintly() -> None:
-    """They will be skipped."""
-    (mark,) = one(upcoming=(NOW + HOUR,), job=status("a", HOUR, paused=True)).marks
+    """They will be skipped; those after the pause will not."""
+    pauses = (Pause("1", Selector("a"), NOW), Pause("2", Selector("*"), NOW, NOW + HOUR))
+    (mark,) = one(upcoming=(NOW + HOUR,), job=status("a", HOUR, pauses=pauses)).marks
     assert (mark.kind, mark.title) == ("idle", "due 13:00:00, but paused")
+    (mark,) = one(upcoming=(NOW + HOUR,), job=status("a", HOUR, pauses=pauses[1:])).marks
+    assert (mark.kind, mark.title) == ("slot", "due 13:00:00")
 
 
 def test_a_row_is_described_in_words_too() -> None:

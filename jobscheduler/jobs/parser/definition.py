@@ -18,7 +18,7 @@ from jobscheduler.jobs.parser import schema
 from jobscheduler.jobs.parser.defaults import NO_DEFAULTS, Defaults
 from jobscheduler.jobs.parser.problem_list import MAX_PROBLEMS, ProblemList
 from jobscheduler.jobs.parser.task_fields import TaskParser
-from jobscheduler.model import MAX_DELAY, NO_TASK, Cron, Job, Once, Problem, Retry, TaskSpec
+from jobscheduler.model import MAX_DELAY, NO_TASK, SLOT_FIELDS, Cron, Job, Once, Problem, Retry, TaskSpec
 from jobscheduler.timetable import crontab, timezones
 from jobscheduler.util import durations, json_text
 
@@ -153,7 +153,12 @@ class _DefinitionParser:
     def check_bounds(
         self, schedule: Cron | Once | None, first: datetime | None, last: datetime | None, margin: timedelta
     ) -> None:
-        """Check that `not_before` and `not_after` leave a slot. Only what differs by more than `margin` is certain."""
+        """Check that `not_before` and `not_after` leave a slot, and that no field is about slots that there are not.
+
+        Only instants that differ by more than `margin` are certainly in the wrong order.
+        """
+        if isinstance(schedule, Cron) and schedule.is_manual:
+            self.check_manual()
         if first and last and first - last > margin:
             self.problems.add("`not_after` is before `not_before`", ("not_after",), help="is one of the two mistyped?")
         elif isinstance(schedule, Once):
@@ -161,6 +166,13 @@ class _DefinitionParser:
             if is_early or is_late:
                 name = "not_before" if is_early else "not_after"
                 self.problems.add(f"`{name}` rules out the only slot of this job", (name,), help="leave it out")
+
+    def check_manual(self) -> None:
+        """Check that a job without slots has no field about them. Defaults may have them, for the other jobs."""
+        for name in SLOT_FIELDS:
+            if self.problems.written.get(name) is not None:
+                help_ = "leave it out: such a job is never due by itself, so it has no slots"
+                self.problems.add(f"`{name}` means nothing with `@manual`", (name,), help=help_)
 
     def margin(self, value: dict[str, Any], zone: _ZoneResult) -> timedelta:
         """Return how much two instants of this definition may be wrong: those without an offset in an unknown zone."""

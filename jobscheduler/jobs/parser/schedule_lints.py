@@ -40,9 +40,9 @@ def schedule_lints(value: dict[str, Any], job: Job, now: datetime) -> Iterator[L
         text = value["schedule"]
         for odd in crontab.oddities(text, zone, now):
             yield Lint(("schedule",), odd.message, odd.help, odd.notes, (odd.start, odd.end))
-    if job.enabled:
+    if job.enabled and timetable.has_slots:
         yield from _due_again(job, timetable, now)
-    if isinstance(job.schedule, Cron) and not timetable.at_boot:
+    if isinstance(job.schedule, Cron) and timetable.has_slots:
         yield from _distances(job, timetable, now)
 
 
@@ -52,7 +52,7 @@ def _due_again(job: Job, timetable: Timetable, now: datetime) -> Iterator[Lint]:
         if is_past(job, now):
             help_ = "delete the file, or write a later time"
             yield Lint(("schedule",), "its only slot is over: it is reported as expired and never run", help_)
-    elif slot is None and not timetable.at_boot:
+    elif slot is None:
         yield _never_due(job, timetable)
     elif slot is not None and slot - now > FAR_AHEAD:
         days = (slot - now).days

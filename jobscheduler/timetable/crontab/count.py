@@ -23,7 +23,7 @@ _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 def count_slots(crontab: Crontab, zone: ZoneInfo, after: int, until: int) -> int:
     """Count the slots with `after < slot <= until`, both in whole seconds since 1970."""
     after, until = max(after, FIRST), min(until, END - 1)
-    if until <= after or crontab.at_boot:
+    if until <= after or not crontab.has_slots:
         return 0
     periods = list(_merged_periods(zone, after + 1, until))
     if crontab.real_time:

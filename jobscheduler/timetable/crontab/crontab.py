@@ -76,7 +76,7 @@ class Crontab:
     """A parsed expression. Texts with the same meaning give equal values. Masks have one bit per value of a field.
 
     `real_time` marks a job that follows real time through clock changes (minute or hour starts with a star).
-    `at_boot` is `@reboot`, which has no slots of its own.
+    `at_boot` is `@reboot` and `manual` is `@manual`: neither has slots of its own.
     """
 
     seconds: int
@@ -86,10 +86,16 @@ class Crontab:
     day_rule: DayRule
     real_time: bool
     at_boot: bool = False
+    manual: bool = False
     _days: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_days", month_masks(self.day_rule))
+
+    @property
+    def has_slots(self) -> bool:
+        """Whether it has slots of its own."""
+        return not (self.at_boot or self.manual)
 
     def masks(self) -> tuple[int, ...]:
         """Return the values of each field and the matching days of every kind of month.
@@ -107,7 +113,7 @@ class Crontab:
 
         """
         instant = max(to_epoch_seconds(after), FIRST)
-        if instant >= END or self.at_boot:
+        if instant >= END or not self.has_slots:
             return None
         slot = self._next_real(instant, zone) if self.real_time else self._next_fixed(instant, zone)
         return None if slot is None or slot >= END else to_datetime(slot)

@@ -24,6 +24,8 @@ def describe(crontab: Crontab) -> str:
     """Describe in English when a schedule is due, without a full stop."""
     if crontab.at_boot:
         return "Once after each boot of the host, when the service first starts"
+    if crontab.manual:
+        return "Never by itself, only when a person or a program runs it"
     times = _times(crontab)
     days = _days(crontab.day_rule) or (" every day" if times.startswith("At") and ":" in times else "")
     return times + days + _months(crontab.months, days)

@@ -99,6 +99,8 @@ def why_not_due(crontab: Crontab, moment: datetime, zone: ZoneInfo) -> tuple[str
     instant = to_epoch_seconds(moment)
     if crontab.at_boot:
         return ("it is due only when the service first starts after a boot",)
+    if crontab.manual:
+        return ("it is never due by itself",)
     wall = instant + offset_at(zone, instant)
     reasons = tuple(_unmatched(crontab, wall))
     if crontab.real_time:

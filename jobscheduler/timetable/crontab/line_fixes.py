@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from jobscheduler.timetable.crontab.foreign_lines import is_user_or_command, looks_like_field
 from jobscheduler.timetable.crontab.parser import (
+    ALL_MACROS,
     FIELDS,
     HOUR,
-    MACROS,
     MINUTE,
     SECOND,
     Field,
@@ -48,7 +48,7 @@ def fix_macro(text: str, fault: SyntaxFault) -> str:
         raise NoSuggestion
     name = fault.word.text.lower()[:20]
     name = _SHORT_MACROS.get(name, name)
-    known = (*MACROS, "@reboot")
+    known = ALL_MACROS
     return name if name in known else only_candidate(macro for macro in known if is_typo(name, macro))
 
 
@@ -77,7 +77,7 @@ def is_typo(wrong: str, right: str) -> bool:
 def fix_count(text: str, _: SyntaxFault) -> str:
     """Add the one star that is missing at the end, or the `@` of a macro."""
     words = [word.text for word in split_words(text)] or [""]
-    if len(words) == 1 and f"@{words[0].lower()}" in (*MACROS, "@reboot"):
+    if len(words) == 1 and f"@{words[0].lower()}" in ALL_MACROS:
         return f"@{words[0].lower()}"
     at_the_end = words[-1] == "*" or words[-1].isalpha()
     if len(words) != 4 or not at_the_end or not all(map(looks_like_field, words)):

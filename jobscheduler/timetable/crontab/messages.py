@@ -6,8 +6,8 @@ import unicodedata
 
 from jobscheduler.timetable.crontab.errors import ScheduleError
 from jobscheduler.timetable.crontab.parser import (
+    ALL_MACROS,
     FIELDS,
-    MACROS,
     MAX_SCHEDULE_CHARS,
     MAX_STEP,
     WEEKDAY,
@@ -113,7 +113,7 @@ def _message(text: str, fault: SyntaxFault) -> tuple[str, tuple[str, ...]]:
         return f"{quoted} (U+{code:04X}, {character_name}) cannot be in a schedule", ()
     messages: dict[str, tuple[str, tuple[str, ...]]] = {
         "long": (f"the schedule has {len(text)} characters, more than {MAX_SCHEDULE_CHARS}", ()),
-        "macro": (f"unknown or misplaced macro {quoted}", (f"known are `{'`, `'.join([*MACROS, '@reboot'])}`",)),
+        "macro": (f"unknown or misplaced macro {quoted}", (f"known are `{'`, `'.join(ALL_MACROS)}`",)),
         "count": _count_message(text),
         "never": (f"{quoted} matches no date in any year", (_NEVER,)),
         "empty": (f"empty item in the list {quoted}", ()),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from jobscheduler.model import AT_BOOT, MANUAL
 from jobscheduler.timetable.crontab.crontab import Crontab, DayRule
 
 MACROS = {
@@ -74,7 +75,12 @@ class _Days:
     nth_weekdays: tuple[int, ...] = (0, 0, 0, 0, 0)
 
 
-AT_BOOT = Crontab(0, 0, 0, 0, DayRule(0, False, 0, 0, (0, 0, 0, 0, 0), True), False, at_boot=True)
+_NO_DAYS = DayRule(0, False, 0, 0, (0, 0, 0, 0, 0), True)
+SLOTLESS = {
+    AT_BOOT: Crontab(0, 0, 0, 0, _NO_DAYS, False, at_boot=True),
+    MANUAL: Crontab(0, 0, 0, 0, _NO_DAYS, False, manual=True),
+}
+ALL_MACROS = (*MACROS, *SLOTLESS)
 
 _ITEM = re.compile(
     r"(?:(?P<star>\*)|(?P<low>[0-9]+|[A-Za-z]{3})(?:-(?P<high>[0-9]+|[A-Za-z]{3}))?)(?:/(?P<step>[0-9]+))?"
@@ -115,9 +121,9 @@ def parse_expression(text: str) -> Crontab:
 
 def _macro(words: list[Word]) -> Crontab:
     name = words[0].text
-    if len(words) > 1 or name not in (*MACROS, "@reboot"):
+    if len(words) > 1 or name not in ALL_MACROS:
         raise SyntaxFault("macro", Word(name, words[0].start))
-    return AT_BOOT if name == "@reboot" else parse_expression(MACROS[name])
+    return SLOTLESS.get(name) or parse_expression(MACROS[name])
 
 
 def _expression(words: list[Word]) -> Crontab:
