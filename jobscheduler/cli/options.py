@@ -93,7 +93,9 @@ def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) 
             print(f"note: no service was asked; {_origin(settings)}", file=sys.stderr)
         return settings
     given = {name: text for name, text in _flags(arguments).items() if text is not None}
-    return load_settings({**texts_of(report), **given}, {}, SettingsFile(defaults=report.get("defaults", {})))
+    config = report.get("config")
+    file = SettingsFile(Path(config) if config else None, defaults=report.get("defaults", {}))
+    return load_settings({**texts_of(report), **given}, {}, file)
 
 
 def portable_settings(arguments: argparse.Namespace) -> Settings:
@@ -184,6 +186,13 @@ def exposed_in_settings(arguments: argparse.Namespace, settings: Settings) -> It
 
     for check in exposure_checks(replace(settings, file=file), ENVIRONMENT_FILE):
         yield from check.look()
+
+
+def settings_path(arguments: argparse.Namespace) -> Path | None:
+    """Return the path of the settings file of a service that is not asked; None if it is not there and not named."""
+    own = own_service.found(arguments, os.environ)
+    path, is_named = _settings_path(arguments, os.environ, own)
+    return path if is_named or path.exists() else None
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:

@@ -13,7 +13,13 @@ from pathlib import Path
 
 from jobscheduler.cli import own_service
 from jobscheduler.cli.job_files import STDIN, CheckedFile, Owners, check_file, check_stdin, path_argument
-from jobscheduler.cli.options import add_options, exposed_in_settings, portable_settings, settings_of_service
+from jobscheduler.cli.options import (
+    add_options,
+    exposed_in_settings,
+    portable_settings,
+    settings_of_service,
+    settings_path,
+)
 from jobscheduler.cli.problems import ArgumentProblem, print_problem, problem_json
 from jobscheduler.config import Settings
 from jobscheduler.config.job_context import check_settings_file, job_context
@@ -79,9 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Check all paths; print the problems and a summary."""
     settings = _settings(arguments)
     rules = replace(job_context(settings), is_portable=arguments.portable)
-    check = _Check(rules, arguments.reader, is_of_service=is_user_of_service(arguments, settings))
+    is_of_service = is_user_of_service(arguments, settings)
+    check = _Check(rules, arguments.reader or (_own_name() if is_of_service else None), is_of_service)
     files = bad = 0
-    for checked in _checked_files(arguments.paths or _paths_of_service(settings), check):
+    for checked in _checked_files(arguments.paths or _paths_of_service(arguments, settings), check):
         found = list(check.findings(checked))
         files += checked.result is not None
         bad += any(level == "error" for _, level in found)
@@ -103,9 +110,9 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     return portable_settings(arguments)
 
 
-def _paths_of_service(settings: Settings) -> list[Path]:
+def _paths_of_service(arguments: argparse.Namespace, settings: Settings) -> list[Path]:
     """Return all that the service would read: its settings file, if there is one, and its jobs directory."""
-    file = settings.file.path
+    file = settings.file.path or settings_path(arguments)
     return [*([file] if file is not None else []), settings.jobs_dir]
 
 
@@ -117,6 +124,14 @@ def is_user_of_service(arguments: argparse.Namespace, settings: Settings) -> boo
         return settings.socket.stat().st_uid == os.geteuid()
     except OSError:
         return False
+
+
+def _own_name() -> str | None:
+    """Return the name of a caller who is not root, whose own service has other rules than root's; else None."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() != 0 else None
+    except KeyError:  # a container that runs as a uid without an entry
+        return None
 
 
 def _checked_files(paths: Iterable[Path], check: _Check) -> Iterator[CheckedFile]:

@@ -217,3 +217,21 @@ def test_the_password_of_the_database_in_the_settings_of_the_unit_is_a_warning(t
     settings.chmod(0o640)
     assert exposed_in_environment_file(settings) == ()
     assert exposed_in_environment_file(tmp_path / "none") == ()
+
+
+def test_the_user_of_a_service_gets_the_verdict_of_that_service(
+    jobs: Path, alice: ThrowawayUser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files of a user may be open to that user's group; what depends on the host is an error, as it is for root."""
+    own, socket = jobs / "own.d", jobs / "control.sock"
+    own.mkdir()
+    socket.touch()
+    put(own, "a.json", job("a", "@daily")).chmod(0o664)
+    bad = job("b", "@daily")
+    bad["task"]["user"] = "nobody-knows-this-user"
+    put(own, "b.json", bad).chmod(0o664)
+    for path in (own, socket, own / "a.json", own / "b.json"):
+        os.chown(path, alice.uid, alice.gid)
+    for given, expected in ((socket, (1, ["error"])), (jobs / "none.sock", (0, ["warning"]))):
+        status, found = validate(capsys, alice, "--socket", given, own)
+        assert (status, sorted(one["level"] for one in found)) == expected, found

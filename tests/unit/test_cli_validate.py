@@ -116,6 +116,17 @@ def test_a_portable_check_uses_the_defaults_of_the_settings_file_that_is_named(
     assert [one["notes"] for one in found] == [[f"`timeout` comes from `[defaults]` in {directory}/s.toml"]]
 
 
+@pytest.mark.parametrize("text", ['max-workers = "many"\n', "max-workers = \n"])
+def test_without_a_path_the_settings_file_is_checked_too(
+    directory: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (directory / "s.toml").write_text(text)
+    (directory / "jobs.d").mkdir(mode=0o755)
+    words = ("--config", directory / "s.toml", "--jobs-dir", directory / "jobs.d", "--socket", directory / "none")
+    status, found = validate(capsys, *words)
+    assert (status, [(one["level"], one["line"]) for one in found]) == (1, [("error", 1)])
+
+
 # --- the same verdict as the service's -------------------------------------------------------------------------
 
 DEFINITIONS = st.fixed_dictionaries(
