@@ -57,7 +57,7 @@ stand for themselves. The service says what is in force; without one that is the
 Notes tell where many jobs would start at once, where runs usually take longer than a new time limit, and what is odd.
 Exit status: 0 fine, 1 something would be refused, 2 wrong usage."""
 
-_MAX_COLLISIONS = 3  # that are told
+_MAX_COLLISIONS = 3  # that are shown
 _RUNS = 20  # whose durations are compared with a new time limit
 _MAX_LOOKED_UP = 50  # jobs whose runs are looked up
 _MAX_LOG_BYTES = 16 * 1024 * 1024  # that are read of the log for each of them

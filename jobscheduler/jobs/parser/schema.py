@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobscheduler.jobs.parser.ecma import ecma_pattern
-from jobscheduler.jobs.parser.fast_schema import Predicate, compile_predicate
+from jobscheduler.jobs.parser.compiled_schema import Compiled
 from jobscheduler.jobs.parser.integers import Convert, converter
 from jobscheduler.util.json_text import Path as JsonPath
 from jobscheduler.util.text import did_you_mean, nearest, quote, truncate
@@ -245,48 +244,26 @@ def _label(path: JsonPath) -> str:
 # --- compiled validators -------------------------------------------------------------------------------
 
 
-class _Compiled:
-    """A schema, compiled once: `accepts` quickly tells that there is no error, `validator` finds every error.
-
-    The validator is made when a definition is refused: importing jsonschema takes longer than most commands.
-    """
-
-    def __init__(self, schema: Any) -> None:
-        self._schema = schema
-        self.accepts: Predicate | None = compile_predicate(schema, ecma_pattern)
-
-    @cached_property
-    def validator(self) -> Any:
-        """Make the validator of this schema."""
-        from jobscheduler.jobs.parser.validator import Validator  # noqa: PLC0415 - slow, and seldom needed
-
-        return Validator(self._schema)
-
-
-def _check(rules: _Compiled, value: Any, at: JsonPath) -> Iterator[Finding]:
+def _check(rules: Compiled, value: Any, at: JsonPath) -> Iterator[Finding]:
     if rules.accepts is not None and rules.accepts(value):
         return
     for error in rules.validator.iter_errors(value):
         yield from _findings(error, at)
 
 
-def _compiled(schema: Any) -> _Compiled:
-    return _Compiled(schema)
-
-
 @cache
-def _job_rules() -> _Compiled:
+def _job_rules() -> Compiled:
     """Compile the public schema without its conditions on tasks: each task type validates its own fields."""
     whole = public_schema()
     whole["$defs"]["task"].pop("allOf", None)
-    return _compiled(whole)
+    return Compiled(whole)
 
 
 @cache
-def _task_rules() -> _Compiled:
+def _task_rules() -> Compiled:
     task = public_schema()["$defs"]["task"]
     task.pop("allOf", None)
-    return _compiled(task)
+    return Compiled(task)
 
 
 @cache
@@ -302,10 +279,10 @@ def _converter_of(type_: Any) -> Convert | None:
 
 
 @cache
-def _rules_of(type_: Any) -> _Compiled:
-    return _compiled(dict(type_.schema))
+def _rules_of(type_: Any) -> Compiled:
+    return Compiled(dict(type_.schema))
 
 
 @cache
-def _rules_of_unusable(name: str) -> _Compiled:
-    return _compiled(dict(task_schemas()[name]))
+def _rules_of_unusable(name: str) -> Compiled:
+    return Compiled(dict(task_schemas()[name]))

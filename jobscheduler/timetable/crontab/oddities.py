@@ -24,7 +24,7 @@ from jobscheduler.timetable.crontab.parser import (
 )
 from jobscheduler.timetable.crontab.wall_clock import OffsetPeriod, offset_periods, to_epoch_seconds, to_naive
 
-CLOCK_CHANGE_SPAN = timedelta(days=731)  # how far ahead changes of a clock are told
+CLOCK_CHANGE_SPAN = timedelta(days=731)  # how far ahead changes of a clock are looked for
 
 _UNITS = {"second": "the minute", "minute": "the hour", "hour": "the day", "month": "the year"}
 _HOUR_S = 3600
