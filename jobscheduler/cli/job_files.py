@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from jobscheduler.cli.problems import ArgumentProblem
@@ -38,10 +39,14 @@ def path_argument(text: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class CheckedFile:
-    """One file: its job or its problems, and warnings. Without a result the warnings concern the directory."""
+    """One file: its job or its problems, and warnings. Without a result the warnings concern the directory.
+
+    `oddities` looks for what is legal and odd, which takes longer than to parse the file.
+    """
 
     result: ParseResult | None
     warnings: tuple[Problem, ...] = ()
+    oddities: Callable[[], tuple[Problem, ...]] = tuple
 
 
 def parse_path(path: Path, rules: ParseContext) -> Iterator[ParseResult]:
@@ -100,9 +105,7 @@ def check_stdin(rules: ParseContext) -> CheckedFile:
     """Check a definition that comes on standard input."""
     raw = sys.stdin.buffer.read(json_text.MAX_BYTES + 1)
     verdict = parse(raw, STDIN_NAME, rules)
-    return CheckedFile(
-        verdict, definition_warnings(raw, STDIN_NAME, verdict, rules) if isinstance(verdict, Job) else ()
-    )
+    return CheckedFile(verdict, oddities=_oddities(raw, STDIN_NAME, verdict, rules))
 
 
 def check_file(
@@ -199,6 +202,8 @@ def _checked_file(item: ReadResult, verdict: ParseResult, path: Path, rules: Par
         warnings += exposed_in_definition(item.raw, str(path))
     if not isinstance(verdict, Job):
         verdict = tuple(replace(problem, file=str(path)) for problem in verdict)
-    elif item.raw is not None:
-        warnings += definition_warnings(item.raw, str(path), verdict, rules)
-    return CheckedFile(verdict, tuple(warnings))
+    return CheckedFile(verdict, tuple(warnings), _oddities(item.raw or b"", str(path), verdict, rules))
+
+
+def _oddities(raw: bytes, name: str, verdict: ParseResult, rules: ParseContext) -> Callable[[], tuple[Problem, ...]]:
+    return partial(definition_warnings, raw, name, verdict, rules) if isinstance(verdict, Job) else tuple

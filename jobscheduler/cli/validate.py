@@ -72,7 +72,9 @@ class _Check:
         problems = () if isinstance(checked.result, Job) else checked.result or ()
         is_error = self.is_of_service or self.reader is not None
         yield from ((problem, severity(problem, is_for_reader=is_error)) for problem in problems)
-        yield from ((warning, self._severity_of_warning(warning)) for warning in checked.warnings)
+        yield from (
+            (warning, self._severity_of_warning(warning)) for warning in (*checked.warnings, *checked.oddities())
+        )
 
     def _severity_of_warning(self, warning: Problem) -> str:
         """Return the level of a warning: what a run will fail for is an error, if this user is the service's."""

@@ -61,7 +61,6 @@ def preview(in_force: Iterable[ItemInForce], results: Results, now: datetime) ->
         catalog.observe(name, _UNREAD, results[name], started)
     settled = started + 2 * SETTLE_DELAY_S
     catalog.apply_settled(settled)
-    catalog.apply_settled(settled + 2 * SETTLE_DELAY_S)  # ids that were released just now
     plan = make_plan(catalog.desired, before, now, catalog.pop_changed_ids())
     changed = {change.name: change.after for change in catalog.pop_changes(settled + 2 * SETTLE_DELAY_S)}
     looked_at = {name: catalog.status(name) for name, result in results.items() if result is not None}
