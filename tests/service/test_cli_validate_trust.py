@@ -235,3 +235,24 @@ def test_the_user_of_a_service_gets_the_verdict_of_that_service(
     for given, expected in ((socket, (1, ["error"])), (jobs / "none.sock", (0, ["warning"]))):
         status, found = validate(capsys, alice, "--socket", given, own)
         assert (status, sorted(one["level"] for one in found)) == expected, found
+
+
+def test_a_plan_of_another_user_refuses_nothing_for_what_only_that_user_lacks(
+    jobs: Path, alice: ThrowawayUser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only root can start commands as another user, so a job that asks for that is fine for root's service."""
+    new = jobs / "new.d"
+    new.mkdir(mode=0o755)
+    definition = job("a", "@daily")
+    definition["task"]["user"] = "daemon"
+    put(new, "a.json", definition).chmod(0o666)
+    words = ["plan", "--json", str(new), "--jobs-dir", str(jobs), "--socket", str(jobs / "none.sock")]
+    assert cli.main(words) == 0  # which also imports what root has to read
+    capsys.readouterr()
+    with acting_as(alice):
+        status = cli.main(words)
+    (found,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (status, found["change"], found["job_id"]) == (0, "new", "a")
+    definition["task"]["user"] = "nobody-knows-this-user"
+    put(new, "a.json", definition)
+    assert cli.main(words) == 1
