@@ -26,6 +26,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "set up": {
         "serve": "run the service",
         "validate": "check job files and show all their problems",
+        "plan": "show what putting job files in force would change",
         "config": "show every setting, its value and where it comes from",
         "reload": "have the service read settings, time zone, job files and alerts again",
         "db": "manage jobs in a database",

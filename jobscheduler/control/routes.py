@@ -28,7 +28,7 @@ MAX_WAIT_S = 30.0  # seconds that one request may wait for the end of a run
 
 ANSWER_WAIT_S = 30.0  # seconds that a request for a large answer waits for the earlier ones of its user
 
-LARGE_ANSWER_PATH = "/v1/jobs"  # the path whose answer grows with the number of jobs: about 5 MB for 10,000
+LARGE_ANSWER_PATHS = frozenset({"/v1/jobs", "/v1/definitions"})  # each about 5 MB for 10,000 jobs
 
 Answer = tuple[HTTPStatus, Mapping[str, Any]]
 
@@ -47,6 +47,7 @@ class ControlApi(Protocol):
 
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
     def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]: ...  # noqa: D102
+    def definitions(self) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]: ...  # noqa: D102
@@ -99,7 +100,7 @@ def build_app(
 
     @contextmanager
     def answer(request: Request) -> Iterator[tuple[HTTPStatus, bytes]]:
-        if request.path != LARGE_ANSWER_PATH:
+        if request.path not in LARGE_ANSWER_PATHS:
             yield _encode(respond(request))
             return
         with turns.turn(request.uid, ANSWER_WAIT_S) as has_turn:
@@ -138,6 +139,8 @@ def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi
             return HTTPStatus.OK, api.status()
         case "GET", ["v1", "jobs"]:
             return HTTPStatus.OK, api.jobs(_job_query(request.query))
+        case "GET", ["v1", "definitions"]:
+            return HTTPStatus.OK, api.definitions()
         case "GET", ["v1", "jobs", *name]:
             return HTTPStatus.OK, api.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from jobscheduler.control.definitions import definitions_answer
 from jobscheduler.control.job_query import EVERY_JOB, JobQuery
 from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.control.pause_requests import PauseRequests
@@ -97,6 +98,20 @@ class ControlService:
         """Return the tags of every job by its id, and the names of refused files."""
         jobs = self._snapshots.build().jobs
         return {job.id or job.file: job.job.tags if job.job else () for job in jobs}
+
+    def definitions(self) -> Mapping[str, Any]:
+        """Return the definitions in force, with digests instead of what their tasks say, and their next slots.
+
+        Raises:
+            Conflict: the service is reading its files.
+
+        """
+        try:
+            items = self._reconciler.items()
+        except TimeoutError:
+            raise Conflict(Problem("the service is reading job files", help="ask again in a moment")) from None
+        ids = {job.id for _, job, _ in items if job is not None}
+        return definitions_answer(items, {job_id: self._scheduler.next_slot(job_id) for job_id in ids})
 
     def job(self, job_id: str) -> Mapping[str, Any]:
         """Return one job, with its definition and its next slots.

@@ -179,7 +179,7 @@ def definition_json(job: Job) -> dict[str, Any]:
         "on_failure": job.on_failure and task_json(job.on_failure),
         "on_recovery": job.on_recovery and task_json(job.on_recovery),
         "success_within": job.success_within,
-        "alert": None if job.alert == EVERY_CHANGE else asdict(job.alert),
+        "alert": None if job.alert == EVERY_CHANGE else _without_none(asdict(job.alert)),
     }
     left_out = SLOT_FIELDS if isinstance(job.schedule, Cron) and job.schedule.is_manual else ()
     return {key: value for key, value in fields.items() if value is not None and key not in left_out}
@@ -187,8 +187,11 @@ def definition_json(job: Job) -> dict[str, Any]:
 
 def limits_json(limits: Limits) -> dict[str, Any]:
     """Return limits as in a job file."""
-    cpu = None if limits.cpu is None else f"{limits.cpu * 100:g}%"
-    fields = {"memory": limits.memory, "cpu": cpu, "processes": limits.processes}
+    cpu = None if limits.cpu is None else f"{limits.cpu * 100:.9g}%"
+    return _without_none({"memory": limits.memory, "cpu": cpu, "processes": limits.processes})
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 

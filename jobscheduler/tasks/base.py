@@ -51,13 +51,15 @@ class TaskFailed(Exception):
 class FieldError:
     """An error in the fields of a task: its path below `task`, a message, and a suggestion.
 
-    `host_dependent` marks errors that depend on this host or user, and may disappear without an edit.
+    `host_dependent` marks errors that depend on this host or user, and may disappear without an edit. `is_lint` marks a
+    warning that never is an error: what is legal and odd.
     """
 
     path: tuple[str | int, ...]
     message: str
     help: str | None = None
     host_dependent: bool = False
+    is_lint: bool = False
 
 
 @dataclass(frozen=True, slots=True)

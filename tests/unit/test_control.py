@@ -54,6 +54,9 @@ class FakeControlApi:
     def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]:
         return {"jobs": [{"job_id": f"job{number}", "text": "x" * 300} for number in range(1000)]}
 
+    def definitions(self) -> Mapping[str, Any]:
+        return {"key": "k", "items": []}
+
     def job(self, job_id: str) -> Mapping[str, Any]:
         if job_id == "broken":
             raise ZeroDivisionError("injected")

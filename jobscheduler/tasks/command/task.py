@@ -18,6 +18,7 @@ from jobscheduler.tasks.command.errors import describe_error, in_words_of_helper
 from jobscheduler.tasks.command.fields import SCHEMA, check_fields
 from jobscheduler.tasks.command.helpers import HELPERS_STATUS, failed_helper, helper_error
 from jobscheduler.tasks.command.job_variables import JobVariables
+from jobscheduler.tasks.command.missing_paths import missing_paths
 from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.tasks.command.run_groups import NO_GROUP, NOT_ENTERED_STATUS, RUN_GROUPS, GroupEnd, RunGroup
 from jobscheduler.tasks.command.run_markers import ATTEMPT_VAR, RUN_ID_VAR
@@ -50,8 +51,9 @@ class ExecuteCommand(ProcessTask):
 
     @classmethod
     def warnings(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        """Yield warnings about a command that is legal and odd, and about environment files that a run cannot use."""
+        """Yield warnings about an odd command, and about files that a run would not find or cannot use."""
         yield from command_warnings(fields)
+        yield from missing_paths(fields)
         yield from unusable_files(fields)
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
