@@ -28,6 +28,7 @@ VERBS = {
     "next": "next",
     "list": "list",
     "history": "history",
+    "output": "output",
     "explain": "explain",
     "run": "run",
     "stop": "stop",

@@ -14,7 +14,6 @@ from jobscheduler.cli.client_helpers import api_path
 from jobscheduler.cli.explain_facts import add_log_facts, facts_from_files, facts_from_service
 from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import print_problem, problem_json
-from jobscheduler.cli.table import printable
 from jobscheduler.cli.times import ArgumentProblem, problem_from
 from jobscheduler.cli.waiting_rules import waiting_rules_note
 from jobscheduler.config import Settings
@@ -25,6 +24,7 @@ from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import ScheduleError
 from jobscheduler.util.instants import format_instant, utc_now
 from jobscheduler.util.standard_output import is_standard_output
+from jobscheduler.util.terminal_text import printable
 
 SUMMARY = "say why a job did or did not run at a time, or when it will run next"
 EXAMPLES = """examples:

@@ -15,6 +15,7 @@ from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import LogLine
 from jobscheduler.util.durations import format_duration
 from jobscheduler.util.instants import format_local
+from jobscheduler.util.terminal_text import printable_line
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
 _REOPENED = frozenset({"down", "asleep", "stalled", "clock"})  # reasons of missed slots that may still run
@@ -97,5 +98,5 @@ def _format_details(pairs: dict[str, str], zone: ZoneInfo) -> str:
         pairs = {key: value for key, value in pairs.items() if key not in {"count", "last", "more"}}
     parts += [f"{key}={value}" for key, value in pairs.items() if key not in _COLUMN_FIELDS]
     with suppress(KeyError):
-        parts.append(pairs["output"].strip().replace("\n", " ⏎ "))
+        parts.append(printable_line(pairs["output"]))
     return ", ".join(parts)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from jobscheduler.cli.table import printable, use_colour
+from jobscheduler.cli.table import use_colour
 from jobscheduler.model import Problem
+from jobscheduler.util.terminal_text import printable
 
 
 def print_problem(problem: Problem, to: TextIO, *, level: str = "error") -> None:

@@ -17,9 +17,9 @@ from jobscheduler.cli.client_helpers import (
 )
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.pause_text import describe_pause
-from jobscheduler.cli.table import printable
 from jobscheduler.control.client import request
 from jobscheduler.util.instants import utc_now
+from jobscheduler.util.terminal_text import printable
 from jobscheduler.util.text import plural
 
 SUMMARY = "show the state of the service, and what is wrong"

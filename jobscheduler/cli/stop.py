@@ -13,10 +13,11 @@ from typing import Any
 from jobscheduler.cli.client_helpers import add_client_options, api_path, format_duration_or_dash
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem
-from jobscheduler.cli.table import colourize, printable, use_colour
+from jobscheduler.cli.table import colourize, use_colour
 from jobscheduler.control.client import request
 from jobscheduler.model import Problem
 from jobscheduler.util.instants import utc_now
+from jobscheduler.util.terminal_text import printable
 
 SUMMARY = "end runs at work, with their further attempts"
 EXAMPLES = """examples:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TextIO
 
+from jobscheduler.util.terminal_text import printable
+
 Row = Sequence[str]
 
 MEASURED = 1000  # rows that decide the widths of the columns; a table may have millions
@@ -43,18 +45,6 @@ def use_colour(to: TextIO) -> bool:
 def terminal_width() -> int | None:
     """Return the width of the terminal on standard output; None without one, because a pipe gets whole cells."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def printable(text: str) -> str:
-    """Escape unprintable characters, so that file names and output cannot control a terminal."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
-
-
-def printable_lines(text: str) -> str:
-    """Escape unprintable characters of a text except line ends and tabs."""
-    return "".join(character if character in "\n\t" else printable(character) for character in text)
 
 
 def colourize(text: str, colour: str | None) -> str:

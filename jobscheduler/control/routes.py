@@ -1,7 +1,8 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
 `GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`,
-`GET /v1/runs/RUN_ID?wait=SECONDS`, `POST /v1/reload`, and `POST /v1/select`, `/v1/stop`, `/v1/pause` and `/v1/resume`,
+`GET /v1/runs/RUN_ID?wait=SECONDS`, `GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`,
+`GET /v1/output?of=JOB&failed=1`, `POST /v1/reload`, and `POST /v1/select`, `/v1/stop`, `/v1/pause` and `/v1/resume`,
 whose bodies are JSON objects. See docs/control.md.
 """
 
@@ -54,6 +55,19 @@ class ControlApi(Protocol):
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
 
 
+class OutputApi(Protocol):
+    """The outputs behind the routes.
+
+    Raises:
+        NotFound: there is no such job or run.
+        Conflict: the request cannot be met now.
+
+    """
+
+    def output(self, name: str, *, failed: bool) -> Mapping[str, Any]: ...  # noqa: D102
+    def part(self, run_id: str, attempt: int, offset: int, wait: float, by: str) -> Mapping[str, Any]: ...  # noqa: D102
+
+
 class AdministrationApi(Protocol):
     """The service itself behind the routes.
 
@@ -74,7 +88,9 @@ class BadRequest(ProblemError):
         self.status = status
 
 
-def build_app(api: ControlApi, administration: AdministrationApi, report_error: Callable[[str], object]) -> Application:
+def build_app(
+    api: ControlApi, administration: AdministrationApi, outputs: OutputApi, report_error: Callable[[str], object]
+) -> Application:
     """Return the application. It passes our errors to `report_error`; the client learns only that there was one."""
     turns = AnswerQueue()
 
@@ -88,7 +104,7 @@ def build_app(api: ControlApi, administration: AdministrationApi, report_error: 
 
     def respond(request: Request) -> Answer:
         try:
-            return _call(api, administration, request)
+            return _call(api, administration, outputs, request)
         except BadRequest as bad_request:
             return bad_request.status, _error(bad_request.problem)
         except NotFound as not_found:
@@ -107,7 +123,7 @@ def _encode(answer: Answer) -> tuple[HTTPStatus, bytes]:
     return status, json.dumps(value).encode() + b"\n"
 
 
-def _call(api: ControlApi, administration: AdministrationApi, request: Request) -> Answer:
+def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi, request: Request) -> Answer:
     """Call the method for a path. An id is passed on as the client sent it, whatever it contains."""
     by, parts = str(request.uid), request.path.split("/")[1:]
     match request.method, parts:
@@ -123,6 +139,11 @@ def _call(api: ControlApi, administration: AdministrationApi, request: Request) 
             return HTTPStatus.OK, api.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
             return HTTPStatus.OK, api.run_result(run_id, _wait(request.query))
+        case "GET", ["v1", "runs", run_id, "output"]:
+            return HTTPStatus.OK, _output_part(outputs, run_id, request)
+        case "GET", ["v1", "output"]:
+            query = parse_qs(request.query)
+            return HTTPStatus.OK, outputs.output(query.get("of", [""])[-1], failed="failed" in query)
         case "POST", ["v1", "jobs", *name, "run"]:
             return HTTPStatus.ACCEPTED, api.run("/".join(name), by, calling_runs(request.pid))
         case "POST", ["v1", "select"]:
@@ -132,6 +153,18 @@ def _call(api: ControlApi, administration: AdministrationApi, request: Request) 
         case "POST", ["v1", "pause" | "resume" as verb]:
             return HTTPStatus.OK, (api.pause if verb == "pause" else api.resume)(_body(request), by)
     raise _unknown(request.method, parts)
+
+
+def _output_part(outputs: OutputApi, run_id: str, request: Request) -> Mapping[str, Any]:
+    attempt, offset = _number(request.query, "attempt", 1), _number(request.query, "offset", 0)
+    return outputs.part(run_id, attempt, offset, _wait(request.query), str(request.uid))
+
+
+def _number(query: str, name: str, default: int) -> int:
+    text = parse_qs(query).get(name, [str(default)])[-1]
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise BadRequest(HTTPStatus.BAD_REQUEST, Problem(f"`{name}` is a whole number, 0 or more"))
+    return int(text)
 
 
 def _body(request: Request) -> Mapping[str, Any]:
@@ -153,7 +186,8 @@ def _body(request: Request) -> Mapping[str, Any]:
 def _unknown(method: str, parts: list[str]) -> BadRequest:
     help_ = "docs/control.md lists the requests"
     is_change = parts in (["v1", "select"], ["v1", "stop"], ["v1", "pause"], ["v1", "resume"])
-    if is_change or (method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"])):
+    is_known = parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"], ["output"])
+    if is_change or (method != "GET" and is_known):
         return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))
     return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
 

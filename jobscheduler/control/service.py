@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.control.pause_requests import PauseRequests
+from jobscheduler.control.requested_runs import RequestedRuns
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
 from jobscheduler.control.stop_requests import StopRequests, parse_targets
-from jobscheduler.model import Job, Problem, Record
+from jobscheduler.model import Job, Problem, Record, StoredAttempt
 from jobscheduler.model.selection import Selector
+from jobscheduler.output import RunPlace
+from jobscheduler.output.names import day_of
 from jobscheduler.runner import Run, describe_unkillable, tail
 from jobscheduler.scheduler import ChainTooLong, Scheduler
 from jobscheduler.status.selection import ALL_JOBS_HELP, no_job_problem
 from jobscheduler.status.snapshot import Conflict, JobState, NotFound, Snapshot
 from jobscheduler.status.snapshot_json import detail_json, instant, job_json, record_json, service_json
 from jobscheduler.timetable.overlap import Action, Overlap
-
-MAX_MANUAL_RUNS = 1000  # manual runs kept, so that a client can ask for their results
+from jobscheduler.util.hang_guard import CallHung
 
 _POLL_S = 0.02  # seconds between two checks whether a run has ended
 
@@ -37,6 +39,8 @@ class ControlService:
         snapshots: SnapshotBuilder,
         scheduler: Scheduler,
         holder: JobHolder,
+        requested: RequestedRuns,
+        outputs: StoredOutputs,
         flush: Callable[[float], bool] = lambda _: True,
         last_record: Callable[[str], Record | None] = lambda _: None,
     ) -> None:
@@ -50,11 +54,11 @@ class ControlService:
         self._stops = StopRequests(
             scheduler, self._tags, last_record, lambda job_id: _unknown(job_id, self._snapshots.build())
         )
+        self._requested = requested
+        self._outputs = outputs
         self._pauses = PauseRequests(
             scheduler, self._tags, flush, lambda job_id: _unknown(job_id, self._snapshots.build())
         )
-        self._manual_runs: OrderedDict[str, Run] = OrderedDict()
-        self._lock = threading.Lock()
 
     def status(self) -> Mapping[str, Any]:
         """Return the service's own state."""
@@ -97,7 +101,7 @@ class ControlService:
         except RuntimeError as error:
             raise Conflict(Problem(str(error))) from None
         if run is not None:
-            self._remember(run)
+            self._requested.add(run)
         return {
             "job_id": job_id,
             "action": act.value,
@@ -110,15 +114,8 @@ class ControlService:
         """Stop runs (see `StopRequests.stop`). Their results can be asked for as those of manual runs."""
         stopped, answer = self._stops.stop(parse_targets(request), by)
         for one in stopped:
-            self._remember(one.run)
+            self._requested.add(one.run)
         return answer
-
-    def _remember(self, run: Run) -> None:
-        """Remember a run, so that a client can ask how it ended."""
-        with self._lock:
-            self._manual_runs[run.run_id] = run
-            while len(self._manual_runs) > MAX_MANUAL_RUNS:
-                self._manual_runs.popitem(last=False)
 
     def _next_note(self, job_id: str) -> str | None:
         """Return a note on how this run and the job's next slot would affect each other, if they overlap."""
@@ -136,14 +133,15 @@ class ControlService:
         return None
 
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
-        """Return how a manual run ended; wait for its end up to `wait` seconds. `record` is null until then.
+        """Return how a run ended that was requested here or is active. Wait for its end up to `wait` seconds.
+
+        `record` is null until then. `output` is that of its last attempt that has ended.
 
         Raises:
             NotFound: there is no such run.
 
         """
-        with self._lock:
-            run = self._manual_runs.get(run_id)
+        run = self._requested.find(run_id)
         if run is None:
             raise NotFound(
                 Problem(f"no run `{run_id}` was requested recently", help="`jobscheduler history` has its record")
@@ -151,14 +149,22 @@ class ControlService:
         deadline = time.monotonic() + wait
         while run.record is None and not run.is_cancelled and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-        record, output = run.record, self._scheduler.outputs.get(run_id)
+        record, text = run.record, self._last_output(run)
         return {
             "run_id": run_id,
             "record": record_json(record) if record else None,
             "cancelled": run.is_cancelled,
             "left": describe_unkillable(run.unkillable),
-            "output": None if output is None else tail(output, len(output)),
+            "output": None if text is None else tail(text, len(text)),
         }
+
+    def _last_output(self, run: Run) -> bytes | None:
+        """Return what was kept of the last attempt that has ended; None if that is nothing, or cannot be read now."""
+        attempts: list[StoredAttempt] = self._outputs.recent(run.run_id)
+        if not attempts and run.started_at is not None:
+            with suppress(OSError, CallHung):
+                attempts = self._outputs.attempts(RunPlace(run.job.id, run.run_id, day_of(run.started_at)))
+        return attempts[-1].kept.text if attempts else None
 
     def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return which jobs are selected (see `PauseRequests.select`)."""

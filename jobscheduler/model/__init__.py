@@ -40,6 +40,7 @@ from jobscheduler.model.jobs import (
     TaskSpec,
     name_sort_key,
 )
+from jobscheduler.model.output import AttemptOutput, KeptOutput, OutputPart, StoredAttempt
 from jobscheduler.model.pauses import FOREVER, Pause, PauseIndex
 from jobscheduler.model.problems import Problem
 from jobscheduler.model.resource_use import ResourceUse
@@ -52,6 +53,7 @@ __all__ = [
     "MAX_DELAY",
     "NO_TASK",
     "SLOT_FIELDS",
+    "AttemptOutput",
     "Checkpoint",
     "Cron",
     "Event",
@@ -60,12 +62,14 @@ __all__ = [
     "FullCheckpoint",
     "InFlightRun",
     "Job",
+    "KeptOutput",
     "Level",
     "Limits",
     "LogEntry",
     "LogFields",
     "LogValue",
     "Once",
+    "OutputPart",
     "Pause",
     "PauseIndex",
     "PendingSlot",
@@ -75,6 +79,7 @@ __all__ = [
     "ResourceUse",
     "Retry",
     "Status",
+    "StoredAttempt",
     "TaskSpec",
     "TimeSpans",
     "log_key",

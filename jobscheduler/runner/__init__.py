@@ -11,10 +11,10 @@
 
 from jobscheduler.runner.attempt_result import REDACTED, AttemptResult, execute_task
 from jobscheduler.runner.crash_cleanup import kill_leftovers
-from jobscheduler.runner.output_cache import OutputCache, tail
+from jobscheduler.runner.outputs import KeepsNothing, OutputKeeper, tail
 from jobscheduler.runner.process_loop import ProcessLoop
 from jobscheduler.runner.process_start import runs_as_process
-from jobscheduler.runner.run import Run
+from jobscheduler.runner.run import Attempt, Run
 from jobscheduler.runner.run_reporter import LogThen
 from jobscheduler.runner.run_state import RetryAfter
 from jobscheduler.runner.runner import STOP_GRACE_S, Runner
@@ -26,9 +26,11 @@ __all__ = [
     "REDACTED",
     "STOPPED",
     "STOP_GRACE_S",
+    "Attempt",
     "AttemptResult",
+    "KeepsNothing",
     "LogThen",
-    "OutputCache",
+    "OutputKeeper",
     "ProcessLoop",
     "RetryAfter",
     "Run",

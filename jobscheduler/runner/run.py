@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
-from jobscheduler.model import Event, Job, Level, LogFields, Record, ResourceUse, Status
+from jobscheduler.model import AttemptOutput, Event, Job, KeptOutput, Level, LogFields, Record, ResourceUse, Status
 from jobscheduler.runner.attempt_result import AttemptResult, execute_task
-from jobscheduler.runner.lost_threads import LostThreads
-from jobscheduler.runner.output_cache import OutputCache, tail
+from jobscheduler.runner.outputs import tail
 from jobscheduler.runner.run_ids import new_run_id
-from jobscheduler.runner.run_reporter import RunReporter
+from jobscheduler.runner.run_services import RunServices
 from jobscheduler.runner.run_state import Phase, RetryAfter, RunState
 from jobscheduler.runner.stop_fields import STOPPED, stopped_fields
-from jobscheduler.runner.timer import TimerThread
 from jobscheduler.runner.unkillable_processes import add_unkillable
 from jobscheduler.tasks import Context, ProcessTask, UnkillableProcess
-
-
-@dataclass(slots=True)
-class RunServices:
-    """What all runs of a runner share. `forget` gets the id of a run that is no longer active."""
-
-    log: RunReporter
-    timer: TimerThread
-    outputs: OutputCache
-    lost_threads: LostThreads
-    grace: float  # seconds from a stop request until the thread of the task counts as lost
-    forget: Callable[[str], None]
+from jobscheduler.tasks.command.output_buffer import bounded
 
 
 class Run:
@@ -129,6 +114,8 @@ class Run:
 
     def attempt_ended(self, attempt: Attempt, result: AttemptResult, seconds: float) -> Record | RetryAfter | None:
         """Handle the end of an attempt that took so long. Return when to retry, or the record."""
+        attempt.keep_output(result.output)  # first: a client that sees the end must find all of it
+        attempt.context.forget_callbacks()
         if result.traceback:
             crash = self.event(Level.ERROR, "task.crashed", (("traceback", result.traceback),))
             self._services.log.emit(crash)
@@ -142,7 +129,6 @@ class Run:
             self._services.lost_threads.discard(attempt.context)
             self._services.lost_threads.report_change()
             return self.record
-        self._services.outputs.put(self.run_id, result.output)
         if isinstance(verdict, RetryAfter) and failure is not None:
             self._log_failure(attempt.number, failure, seconds, verdict.delay)
             return verdict
@@ -189,6 +175,7 @@ class Run:
         services, context = self._services, attempt.context
         message = f"the task did not end within {services.grace:g} s of being asked to; its thread is lost"
         services.lost_threads.add(context)  # first, because the task may return at any moment
+        attempt.keep_output()
         with self._lock:
             result = self._state.abandon(attempt.number, AttemptResult(context.reason, (("error", message),)))
             record = None if result is None else self._make_record(result)
@@ -266,6 +253,40 @@ class Attempt:
         self._services = services
         self._time_limit: int | None = None
         self._began = 0.0
+
+    @property
+    def began(self) -> float:
+        """When it began, in seconds of `time.monotonic()`; 0 before."""
+        return self._began
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The run and the number of the attempt."""
+        return self.run.run_id, self.number
+
+    @property
+    def printed(self) -> int:
+        """The bytes that it has printed so far, as far as that can be known."""
+        live = self.context.output
+        return 0 if live is None else live.total
+
+    def live_output(self) -> AttemptOutput | None:
+        """Return what it has printed so far, None if that cannot be read or is nothing."""
+        live = self.context.output
+        return self._output(live.kept(), None) if live is not None and live.total else None
+
+    def keep_output(self, output: bytes = b"") -> None:
+        """Keep what it has printed, else `output`. From now on `live_output` has none."""
+        live = self.context.output
+        if (output and live is None) or (live is not None and live.total):
+            kept = bounded(output) if live is None else live.kept()
+            self._services.outputs.keep(self._output(kept, self._services.log.clock()))
+        self.context.output = None  # only now, so that a reader finds the output at any moment
+
+    def _output(self, kept: KeptOutput, ended: datetime | None) -> AttemptOutput:
+        run, now = self.run, self._services.log.clock() if ended is None else ended
+        began = now - timedelta(seconds=time.monotonic() - self._began if self._began else 0.0)
+        return AttemptOutput(run.run_id, self.number, began, ended, kept, run.job.id, run.started_at or began)
 
     def event(self) -> Event:
         """Return the event that announces this attempt."""

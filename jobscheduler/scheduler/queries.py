@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 
 from jobscheduler.model import Job, Pause, PauseIndex
-from jobscheduler.runner import OutputCache, describe_unkillable
+from jobscheduler.runner import Attempt, Run, describe_unkillable
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.stuck_runs import STUCK_AFTER_CHECKS
@@ -115,10 +115,14 @@ class SchedulerQueries:
         """A number that grows with each decision, manual run and record."""
         return self._engine.actions.activity
 
-    @property
-    def outputs(self) -> OutputCache:
-        """The output of the latest runs."""
-        return self._pool.outputs
+    def active_run(self, run_id: str) -> Run | None:
+        """Return the run of this id if it has no record yet."""
+        return self._pool.active_run(run_id)
+
+    def running_attempts(self) -> list[Attempt]:
+        """Return the attempts that have not ended."""
+        attempts = [run.running_attempt for run in self._pool.active_runs]
+        return [attempt for attempt in attempts if attempt is not None]
 
     def running(self) -> int:
         """Return the number of active runs, queued ones included."""

@@ -15,7 +15,7 @@ from typing import Self
 
 from jobscheduler.model import EPOCH, Checkpoint, Job, LogEntry, Pause, Record, RecoveredState
 from jobscheduler.model.selection import Selector
-from jobscheduler.runner import LogThen, Run
+from jobscheduler.runner import LogThen, OutputKeeper, Run
 from jobscheduler.scheduler.drain import Drain
 from jobscheduler.scheduler.engine import Engine, Phase
 from jobscheduler.scheduler.job_entry import JobEntry
@@ -53,16 +53,25 @@ class Scheduler(SchedulerQueries):
         elapsed: Callable[[], float] = uptime,
         late_reason: Callable[[], str] = lambda: "down",
         standstills: Callable[[], tuple[TimeSpan, ...]] = lambda: (),
+        outputs: OutputKeeper | None = None,
     ) -> None:
         """`write` takes records and events and must not wait; `log_then` and `on_behind` are as in `Runner`.
 
         `host` seeds `jitter`, so that two hosts differ and one host does not change. `host_id` names the host whose log
         it is, `boot` one boot of it. `elapsed` returns seconds of a clock that is never set. `late_reason` returns why
-        slots are decided late, `standstills` the spans in which the service could not run.
+        slots are decided late, `standstills` the spans in which the service could not run. `outputs` gets what runs
+        print.
         """
         waker = Waker(max_workers, self._on_due, self._warm_up)
         pool = WorkerPool(
-            waker, max_workers, record=self._finished, write=write, log_then=log_then, on_behind=on_behind, clock=clock
+            waker,
+            max_workers,
+            record=self._finished,
+            write=write,
+            log_then=log_then,
+            on_behind=on_behind,
+            clock=clock,
+            outputs=outputs,
         )
         engine = Engine(
             new_run=pool.begin,

@@ -10,6 +10,7 @@ from functools import partial
 from jobscheduler.alerts import AlertDispatcher
 from jobscheduler.control.recent_record_times import RecentRecordTimes
 from jobscheduler.jobs.reconciler import Reconciler
+from jobscheduler.output import OutputThread
 from jobscheduler.runlog import LogWriter, last_results
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.checked_settings import CheckedSettings
@@ -17,6 +18,7 @@ from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.guarded_calls import raising_os_error
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.open_log import read_boot_id
+from jobscheduler.service.outputs import ServiceOutputs
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.util.host_id import host_id, host_seed
@@ -35,13 +37,17 @@ class Parts:
     alerts: AlertDispatcher
     stats: RunStats
     recent: RecentRecordTimes
+    outputs: ServiceOutputs
+    output_thread: OutputThread | None
 
 
 def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
     """Build the way of a job: the reconciler activates it, the scheduler has it run, observers see its records."""
     stack.callback(REAPER.pipes.detach)  # background processes go on writing when this process has ended
     clock, stats, recent = ClockMonitor(), RunStats(), RecentRecordTimes()
-    scheduler = stack.enter_context(_scheduler(checked, log, clock))
+    outputs = ServiceOutputs(checked)
+    scheduler = stack.enter_context(_scheduler(checked, log, clock, outputs))
+    thread = outputs.write(scheduler, log.event, stack)
     reconciler = Reconciler(
         checked.sources,
         scheduler,
@@ -53,10 +59,10 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stac
     alerts = _alerts(checked, log, reconciler)
     counters = [stats.observe, recent.observe] if checked.has_page else [stats.observe]
     log.subscribe(before=counters, after=[alerts.observe])
-    return Parts(checked, mailbox, log, clock, scheduler, reconciler, alerts, stats, recent)
+    return Parts(checked, mailbox, log, clock, scheduler, reconciler, alerts, stats, recent, outputs, thread)
 
 
-def _scheduler(checked: CheckedSettings, log: LogWriter, clock: ClockMonitor) -> Scheduler:
+def _scheduler(checked: CheckedSettings, log: LogWriter, clock: ClockMonitor, outputs: ServiceOutputs) -> Scheduler:
     settings = checked.settings
     return Scheduler(
         write=log.write,
@@ -69,6 +75,7 @@ def _scheduler(checked: CheckedSettings, log: LogWriter, clock: ClockMonitor) ->
         boot=read_boot_id(log),
         late_reason=clock.late_reason,
         standstills=clock.standstills,
+        outputs=outputs.recent,
     )
 
 

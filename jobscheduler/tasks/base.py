@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from jobscheduler.model import Limits, LogValue, Record, ResourceUse
+from jobscheduler.tasks.live_output import LiveOutput
 from jobscheduler.tasks.stop_signals import StopSignals
 
 
@@ -85,6 +86,8 @@ class Context:
     `stop_requested_at` is the instant of `time.monotonic()` of the first `stop`, None before. `signals` holds the
     signals that a task with processes has sent since. Together they show whether a time limit is kept. `pid` is the
     main process of such a task while that runs. `limits` are those of the job, for a task with processes.
+
+    `output` may be set by a task whose output can be read while it runs; that is then what is kept of it.
     """
 
     __slots__ = (
@@ -96,6 +99,7 @@ class Context:
         "deadline",
         "job_id",
         "limits",
+        "output",
         "pid",
         "reason",
         "run_id",
@@ -124,6 +128,7 @@ class Context:
         self.alert = alert
         self.limits = limits
         self.pid: int | None = None
+        self.output: LiveOutput | None = None
         self.reason: str | None = None
         self.stop_requested = False
         self.stop_requested_at: float | None = None
@@ -155,6 +160,11 @@ class Context:
                 self._callbacks.append(callback)
                 return
         callback()
+
+    def forget_callbacks(self) -> None:
+        """Forget the callbacks, and with them what the task has in memory. Only the runner calls this, at its end."""
+        with self._lock:
+            self._callbacks.clear()
 
     def missing_signal(self, now: float) -> str | None:
         """Return `TERM` or `KILL` if it should have been sent by `now` (monotonic seconds) but was not; else None.

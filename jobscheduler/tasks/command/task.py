@@ -183,6 +183,7 @@ class RunningCommand:
         self._killer: TreeKiller | None = None
         self._is_closed = False
         context.pid = child.pid
+        context.output = child.output
         context.signals.has_processes = True
         context.on_stop(self.begin_stop)
 
@@ -240,7 +241,7 @@ class RunningCommand:
 
     def collect(self, unkillable: Sequence[UnkillableProcess] = ()) -> Outcome:
         """Release the command and return its outcome. `unkillable` are its processes that could not be ended."""
-        status, output = self._close(), self._child.output.kept()
+        status, output = self._close(), self._child.output.kept().text
         details = (*_status_details(status), *self._background_details(), *self._limit_details())
         end = GroupEnd.of(self._group)
         outcome = Outcome(details, output, end.with_memory(self._child.use))
