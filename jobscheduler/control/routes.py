@@ -1,8 +1,9 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
-`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`,
-`GET /v1/runs/RUN_ID?wait=SECONDS`, `GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`,
-`GET /v1/output?of=JOB&failed=1`, `POST /v1/reload`, `POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
+`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/definitions`, `GET /v1/jobs/ID`,
+`POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
+`GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`, `GET /v1/output?of=JOB&failed=1`, `POST /v1/reload`,
+`POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
 `POST /v1/select`, `/v1/stop`, `/v1/pause` and `/v1/resume`, whose bodies are JSON objects. See docs/control.md.
 """
 

@@ -116,6 +116,10 @@ def main() -> None:
     finally:
         (root / home.lstrip("/") / "cgroup.procs").write_text(str(os.getpid()))
         for path in (*(path for path in group.iterdir() if path.is_dir()), group):
+            if path != group:
+                (path / "cgroup.kill").write_text("1")  # what a failed test has left
+            while "populated 1" in (path / "cgroup.events").read_text():
+                time.sleep(0.01)
             path.rmdir()
 
 
