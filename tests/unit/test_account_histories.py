@@ -708,6 +708,10 @@ FOUND = {
         *(("set", -3455965.44, True), ("live", 5, 0.6), ("stop", 90, False), ("undo",), ("start",)),
         *(("set", -33.581, False), ("crash", 1500, False)),
     ],
+    "a slot waited, the clock was set back and ahead again, and the service crashed": [
+        *(("crash", 1, False), ("live", 4000, 1.0), ("turn_to_once", -4), ("start",), ("shut_gate",)),
+        *(("hiccup", 300), ("undo",), ("set", -600.0, False), ("undo",), ("crash", 1, False)),
+    ],
     "a slot waited to correct its record, and was too old after a crash": [
         *(("set", 7200.0, False), ("undo",), ("shut_gate",), ("live", 4000, 1.0), ("crash", 1, False)),
     ],
