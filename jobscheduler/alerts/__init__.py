@@ -1,20 +1,25 @@
-"""Run a task of any type, with the record, when the result of a job changes."""
+"""Run a task of any type, with the record, when a job begins to fail, is overdue, or works again."""
 
+from jobscheduler.alerts.alert_test import AlertTests, NoAlert
 from jobscheduler.alerts.defaults import AlertConfigError, read_defaults
-from jobscheduler.alerts.dispatcher import AlertDispatcher, DefaultAlerts
+from jobscheduler.alerts.dispatcher import AlertDispatcher
 from jobscheduler.alerts.payload import build_payload
-from jobscheduler.alerts.pending_alert import PendingAlert
-from jobscheduler.alerts.rules import AlertKind, due_alert
+from jobscheduler.alerts.pending_alert import AlertEnd, PendingAlert
+from jobscheduler.alerts.rules import AlertKind, Circumstances, DefaultAlerts, ResultChange
 from jobscheduler.alerts.sender_pool import AlertSenderPool
 
 __all__ = [
     "AlertConfigError",
     "AlertDispatcher",
+    "AlertEnd",
     "AlertKind",
     "AlertSenderPool",
+    "AlertTests",
+    "Circumstances",
     "DefaultAlerts",
+    "NoAlert",
     "PendingAlert",
+    "ResultChange",
     "build_payload",
-    "due_alert",
     "read_defaults",
 ]

@@ -16,28 +16,12 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from jobscheduler.alerts.rules import AlertKind
-from jobscheduler.model import Record, TaskSpec
+from jobscheduler.alerts.rules import AlertKind, ResultChange
+from jobscheduler.model import TaskSpec
 
 MIN_ALERT_INTERVAL_S = 300.0  # between two alerts of a job that changes back and forth
 BURST_SIZE = 20  # alerts for one task that are sent one by one in a window
 BURST_WINDOW_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class ResultChange:
-    """A change of a job's result; `changes` is their number if it stands for several."""
-
-    task: TaskSpec
-    kind: AlertKind
-    record: Record
-    description: str = ""
-    changes: int = 1
-
-    @property
-    def job_id(self) -> str:
-        """The job that changed."""
-        return self.record.job_id
 
 
 Batch = Sequence[ResultChange]  # sent as one alert for one task: one change, or a summary of several jobs
@@ -75,7 +59,7 @@ class Damper:
         """Take a change; return the alerts to send now."""
         job = self._jobs.get(change.job_id)
         if job is None or (job.pending is None and now >= job.damped_until):
-            self._jobs[change.job_id] = _JobState(now + MIN_ALERT_INTERVAL_S, change.kind is AlertKind.FAILURE)
+            self._jobs[change.job_id] = _JobState(now + MIN_ALERT_INTERVAL_S, change.kind.is_bad)
             return self._send(change, now)
         if job.pending is None and job.may_recover and change.kind is AlertKind.RECOVERY:
             self._jobs[change.job_id] = _JobState(now + MIN_ALERT_INTERVAL_S, may_recover=False)
@@ -85,6 +69,11 @@ class Damper:
         job.pending = change
         job.changes += 1
         return []
+
+    def remind(self, reminder: ResultChange, now: float) -> list[Batch]:
+        """Take a reminder, which is no change; it is left out while a change of its job waits."""
+        job = self._jobs.get(reminder.job_id)
+        return [] if job is not None and job.pending is not None else self._send(reminder, now)
 
     def note_sent(self, job_id: str) -> None:
         """Count a change without an alert task as one of those in between."""
@@ -129,7 +118,7 @@ class Damper:
         assert job.pending is not None  # noqa: S101 - each job in the heap has a pending change
         change = replace(job.pending, changes=job.changes)
         self._jobs[job_id] = _JobState(
-            now + MIN_ALERT_INTERVAL_S, may_recover=change.kind is AlertKind.FAILURE and change.changes == 1
+            now + MIN_ALERT_INTERVAL_S, may_recover=change.kind.is_bad and change.changes == 1
         )
         return change
 

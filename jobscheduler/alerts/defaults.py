@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from jobscheduler.alerts.dispatcher import DefaultAlerts
+from jobscheduler.alerts.rules import DefaultAlerts
 from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.parser import ParseContext, parse_task
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable

@@ -18,7 +18,7 @@ from functools import partial
 
 from jobscheduler.alerts.alert_log import AlertLog
 from jobscheduler.alerts.alert_queues import MAX_WAITING, AlertQueues
-from jobscheduler.alerts.pending_alert import PendingAlert
+from jobscheduler.alerts.pending_alert import AlertEnd, PendingAlert
 from jobscheduler.model import Event
 from jobscheduler.runner import STOP_GRACE_S, AttemptResult, TimerThread, execute_task
 from jobscheduler.tasks import Context
@@ -205,4 +205,7 @@ class AlertSenderPool:
 
     def _log_result(self, active: _ActiveAlert, result: AttemptResult) -> None:
         reason = active.context.reason or result.reason
-        self._log.result(active.due, result, reason, time.monotonic() - active.started_at)
+        duration = time.monotonic() - active.started_at
+        self._log.result(active.due, result, reason, duration)
+        if active.due.on_end is not None:
+            active.due.on_end(AlertEnd(reason, result, duration))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import quote
 
@@ -33,8 +32,3 @@ def format_local_or_dash(text: str | None, now: datetime) -> str:
 def format_duration_or_dash(seconds: float | None) -> str:
     """Format a duration of an answer for a column; `-` for None."""
     return "-" if seconds is None else format_compact_duration(seconds)
-
-
-def join_or_none(parts: Iterable[str]) -> str:
-    """Join a list in one line; `none` for an empty one."""
-    return ", ".join(parts) or "none"

@@ -12,7 +12,6 @@ from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.config.report import DEFAULT
 from jobscheduler.util.standard_output import is_standard_output
 
-SUMMARY = "show every setting, its value, and where it comes from"
 EXAMPLES = """examples:
   jobscheduler config
   jobscheduler config --given

@@ -26,7 +26,6 @@ from jobscheduler.util.text import plural
 if TYPE_CHECKING:
     from jobscheduler.database import JobTable, Row
 
-SUMMARY = "manage jobs in a database"
 EXAMPLES = """examples:
   jobscheduler db init --database-url sqlite:////srv/jobs.db
   jobscheduler db import /etc/scheduler/jobs.d --database-url-file /etc/scheduler/database-url

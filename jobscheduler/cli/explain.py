@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -13,22 +14,26 @@ from zoneinfo import ZoneInfo
 from jobscheduler.cli.client_helpers import api_path
 from jobscheduler.cli.explain_facts import add_log_facts, facts_from_files, facts_from_service
 from jobscheduler.cli.options import add_options, settings_of_service
-from jobscheduler.cli.problems import print_problem, problem_json
-from jobscheduler.cli.table import printable
-from jobscheduler.cli.times import ArgumentProblem, problem_from
+from jobscheduler.cli.problems import ArgumentProblem, print_problem, problem_json
+from jobscheduler.cli.table import terminal_width
+from jobscheduler.cli.times import parse_when
+from jobscheduler.cli.verbs import VERBS
 from jobscheduler.cli.waiting_rules import waiting_rules_note
+from jobscheduler.cli.wrapping import wrap
 from jobscheduler.config import Settings
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.explain import Answer, Facts, Question, explain
 from jobscheduler.model import Problem
+from jobscheduler.runlog.parse import typed_pairs
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import ScheduleError
 from jobscheduler.util.instants import format_instant, utc_now
 from jobscheduler.util.standard_output import is_standard_output
+from jobscheduler.util.terminal_text import printable
 
-SUMMARY = "say why a job did or did not run at a time, or when it will run next"
 EXAMPLES = """examples:
   jobscheduler explain report-001
+  jobscheduler explain report-001 --at 02:30
   jobscheduler explain report-001 --at '2026-11-22 01:00'
   jobscheduler explain report-001 --at 2026-11-22T00:00:00Z --json
 
@@ -36,6 +41,20 @@ A time without an offset is one of the job's zone. The answer comes from the run
 the service cannot be reached, a slot that has a record in the log is still explained. For anything else the answer is
 what the job file and the log say, and the exit status is 3.
 Exit status: 0 answered, 1 there is no such job or its definition is refused, 2 wrong usage, 3 service not reachable."""
+
+_AT = "the time to explain: `02:30`, `yesterday 14:30`, an ISO 8601 time, how long ago (default: from now on)"
+
+# What can be done about an answer: verbs, with what follows the id.
+_ACTIONS = {
+    "failed": (("output", ""), ("run", " --wait"), ("history", " -n 10")),
+    "running": (("output", " -f"), ("stop", "")),
+    "paused": (("resume", ""), ("run", "")),
+    "disabled": (("run", ""),),
+    "expired": (("run", ""),),
+    "done": (("run", ""),),
+    "skipped": (("run", ""), ("history", " -n 10")),
+    "missed": (("run", ""), ("history", " -n 10")),
+}
 
 
 def fetch_job(job_id: str, settings: Settings) -> dict[str, Any] | None:
@@ -63,7 +82,11 @@ def fetch_jobs(settings: Settings) -> list[dict[str, Any]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the job, the time and the options."""
     parser.add_argument("job", metavar="JOB", help="the id of the job")
-    parser.add_argument("--at", metavar="TIME", help="the time to explain, in ISO 8601 (default: from now on)")
+    parser.add_argument(
+        "--at",
+        metavar="TIME",
+        help=_AT,
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_options(parser, {"jobs_dir", "log_file", "log_backups", "timezone", "socket"})
 
@@ -73,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings, now = settings_of_service(arguments, ()), utc_now()
     facts, unreachable = _asked(arguments.job, settings)
     try:
-        at, notes = _time(arguments.at, facts.zone)
+        at, notes = _time(arguments.at, facts.zone, now)
     except ArgumentProblem as wrong:
         print_problem(wrong.problem, sys.stderr)
         return 2
@@ -83,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_as_object(question, answer)))
     elif answer.code != "unknown":
-        _print(answer)
+        _print(answer, arguments.job)
     return _status(answer, None if answer.is_final else unreachable)
 
 
@@ -117,18 +140,26 @@ def _status(answer: Answer, lacking: ServiceUnreachable | None) -> int:
     return 1 if answer.code in {"unknown", "refused"} else 0
 
 
-def _time(text: str | None, zone: ZoneInfo) -> tuple[datetime | None, tuple[str, ...]]:
+def _time(text: str | None, zone: ZoneInfo, now: datetime) -> tuple[datetime | None, tuple[str, ...]]:
     """Parse the time. One that the clock skips or shows twice becomes its first possible instant, with a note."""
-    if text is None:
-        return None, ()
     try:
-        return crontab.parse_instant(text, zone), ()
+        return parse_when(text, "--at", zone, now), ()
+    except ArgumentProblem:
+        suggestion = _first_instant(text or "", zone)
+        if suggestion is None:
+            raise
+        return suggestion
+
+
+def _first_instant(text: str, zone: ZoneInfo) -> tuple[datetime, tuple[str, ...]] | None:
+    """Return the first instant of a refused time that would be valid with an offset, and why it was refused."""
+    try:
+        crontab.parse_instant(text, zone)
     except ScheduleError as refused:
-        if refused.suggestion is None or not _is_complete(text):
-            raise ArgumentProblem(problem_from(refused, text, "--at")) from None
-        return crontab.parse_instant(refused.suggestion, zone), (
-            f"{refused}; the answer is about `{refused.suggestion}`",
-        )
+        if refused.suggestion is not None and _is_complete(text):
+            note = f"{refused}; the answer is about `{refused.suggestion}`"
+            return crontab.parse_instant(refused.suggestion, zone), (note,)
+    return None
 
 
 def _is_complete(text: str) -> bool:
@@ -143,22 +174,35 @@ def _is_complete(text: str) -> bool:
 # --- printing -----------------------------------------------------------------------------------------
 
 
-def _print(answer: Answer) -> None:
+def _print(answer: Answer, job_id: str) -> None:
+    """Print the answer first, then what is behind it, and what can be done."""
+    width = terminal_width()
     headline, *others = answer.sentences
-    _print_sentences(headline)
+    _print_sentences(headline, width)
     for sentence in others:
-        _print_sentences(sentence, "  ")
+        _print_sentences(sentence, width, "  ")
     if answer.help:
-        _print_sentences(f"help: {answer.help}", "  ")
+        _print_sentences(f"help: {answer.help}", width, "  ")
+    if verbs := " or ".join(f"`jobscheduler {verb}`" for verb in _what_can_be_done(answer, job_id)):
+        _print_sentences(f"what can be done: {verbs}", width, "  ")
     for problem in answer.problems:
         print()
         print_problem(problem, sys.stdout)
 
 
-def _print_sentences(sentence: str, margin: str = "") -> None:
-    """Print a sentence; indent the lines of a job's output below it."""
+def _what_can_be_done(answer: Answer, job_id: str) -> Iterator[str]:
+    """Yield the commands that help with an answer, or with the failure before it; those of verbs that there are."""
+    has_failed = answer.code == "due" and answer.record is not None and answer.record["word"] == "FAILURE"
+    for verb, options in _ACTIONS.get("failed" if has_failed else answer.code, ()):
+        if verb in VERBS:
+            yield f"{verb} {job_id}{options}"
+
+
+def _print_sentences(sentence: str, width: int | None, margin: str = "") -> None:
+    """Print a sentence, wrapped at words; indent the lines of a job's output below it."""
     first, *others = sentence.splitlines()
-    print(margin + printable(first))
+    for line in wrap(printable(first), width, indent=margin):
+        print(line)
     for line in others:
         print(f"{margin}  {printable(line)}")
 
@@ -169,7 +213,7 @@ def _as_object(question: Question, answer: Answer) -> dict[str, Any]:
         "at": _utc(question.at),
         "answer": answer.code,
         "sentences": list(answer.sentences),
-        "record": answer.record,
+        "record": None if answer.record is None else typed_pairs(answer.record),
         "next": [_utc(slot) for slot in answer.next],
         "problems": [problem_json(problem, "error") for problem in answer.problems],
         "help": answer.help,

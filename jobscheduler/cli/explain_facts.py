@@ -21,8 +21,8 @@ from jobscheduler.config.job_context import job_context
 from jobscheduler.explain import JOB_KINDS, SERVICE_KINDS, Facts, LogEvidence, Question, RuntimeState, collect_evidence
 from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext, parse
-from jobscheduler.model import Job, Pause, Problem
-from jobscheduler.model.log_line import RECORD_KINDS
+from jobscheduler.model import SLOT_FIELDS, Job, Pause, Problem
+from jobscheduler.model.log_line import RECORD_KINDS, Line, parse_instant
 from jobscheduler.model.selection import Selector
 from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import CLOCK_SLACK, LogFilter
@@ -31,7 +31,7 @@ from jobscheduler.runlog.query import iter_lines_newest_first
 from jobscheduler.status.snapshot import JobState
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone
 
-_OF_THE_SCHEDULE = ("job_id", "schedule", "timezone", "enabled", "catch_up", "jitter", "not_before", "not_after")
+_OF_THE_SCHEDULE = ("job_id", "schedule", "timezone", "enabled", "tags", *SLOT_FIELDS)
 _HARMLESS = {"type": "execute_command", "command": "true"}
 _MAX_FILE_BYTES = 1024 * 1024  # larger job files are not searched for ids
 _ANY_ID = re.compile(rb'"job_id"\s*:\s*"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"')
@@ -50,6 +50,9 @@ def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
         tuple(_pairs(run) for run in answer.get("active_runs") or ()),
         tuple((_instant(slot["scheduled"]), _instant(slot["start"])) for slot in answer.get("next") or ()),
         tuple((_instant(span["first"]), _instant(span["last"])) for span in answer.get("decided_ahead") or ()),
+        answer.get("failures") or 0,
+        _instant_or_none(answer.get("failing_since")),
+        _instant_or_none(answer.get("overdue_since")),
     )
     file, last = str(answer.get("file") or ""), answer.get("last")
     return Facts(
@@ -87,6 +90,10 @@ def _pairs(run: Mapping[str, Any]) -> dict[str, str]:
         for key, value in run.items()
         if value is not None
     }
+
+
+def _instant_or_none(text: str | None) -> datetime | None:
+    return None if text is None else _instant(text)
 
 
 def _pause(pause: Mapping[str, Any]) -> Pause:
@@ -217,12 +224,26 @@ def _story(facts: Facts, question: Question, settings: Settings) -> LogEvidence:
         since = at - CLOCK_SLACK  # a slot is logged after its time, unless the clock was set back
         of_the_job = iter_lines_newest_first(*log, LogFilter(question.job_id, JOB_KINDS, since))
         of_the_service = iter_lines_newest_first(*log, LogFilter(kinds=SERVICE_KINDS, since=since))
-        return collect_evidence(at, of_the_job, of_the_service, query.oldest_time(*log))
+        found = collect_evidence(at, of_the_job, of_the_service, query.oldest_time(*log))
+        return replace(found, paused=_pause_of(found.record, at, question.job_id, facts.job, log))
     if facts.job is None:
         return collect_evidence(None, iter_lines_newest_first(*log, LogFilter(question.job_id, JOB_KINDS)))
     return LogEvidence(
         last=facts.evidence.last or next(iter_lines_newest_first(*log, LogFilter(question.job_id, RECORD_KINDS)), None)
     )
+
+
+def _pause_of(record: Line | None, slot: datetime, job_id: str, job: Job | None, log: tuple[Path, int]) -> Line | None:
+    """Find the line about the pause that a slot was skipped for, None if it was not; its user as people know it."""
+    if record is None or record["word"] != "SKIPPED" or record.get("reason") != "paused":
+        return None
+    wanted = LogFilter(kinds=frozenset({"job.paused"}), until=parse_instant(record, "time"))
+    for line in iter_lines_newest_first(*log, wanted):
+        selects = Selector(line.get("jobs") or line.get("job_id", ""))
+        end = parse_instant(line, "until")
+        if selects.matches(job_id, () if job is None else job.tags) and (end is None or slot < end):
+            return {**line, "by": user_name(line["by"])} if line.get("by") else line
+    return None
 
 
 def _ids(settings: Settings) -> tuple[str, ...]:

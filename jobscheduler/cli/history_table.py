@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.table import Column, table, terminal_width, use_colour
+from jobscheduler.cli.job_rows import failure_text
+from jobscheduler.cli.table import MEASURED, Column, table, terminal_width, use_colour
 from jobscheduler.config import Settings
 from jobscheduler.model.corrections import Corrections, describe_corrections
+from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import LogLine
-from jobscheduler.util.durations import format_duration
+from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_local
+from jobscheduler.util.terminal_text import printable_line
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
 _REOPENED = frozenset({"down", "asleep", "stalled", "clock"})  # reasons of missed slots that may still run
+_LOGGED_BY_EVENTS = ("reason", "exit_code", "signal", "error", "http_status", "output")
 _BY = {"manual": "by hand", "run": "by a run"}  # runs without a slot
 _COLUMN_FIELDS = frozenset(
     {"time", "word", "status", "level", "event", "job_id", "run_id", "scheduled", "started", "duration", "trigger"}
-    | {"reason", "exit_code", "output"}
+    | {"reason", "exit_code", "output", "signal", "error", "http_status", "cpu", "max_rss"}
 )
 
 
@@ -42,19 +45,26 @@ class Corrected:
         return describe_corrections(count, int(of) if of.isdigit() else 1) if count else None
 
 
-def print_records(entries: Iterable[LogLine], zone: ZoneInfo, corrected: Corrected, *, with_job: bool) -> None:
-    """Print records as a table, with a column for the job unless all are of one."""
+def print_records(
+    entries: Iterable[LogLine], zone: ZoneInfo, corrected: Corrected, *, with_job: bool, measured: int | None = None
+) -> None:
+    """Print records as a table, with a column for the job unless all are of one.
+
+    `measured` is how many of the entries are there; the others come in time, and each is printed at once.
+    """
     columns = (
         Column(f"TIME ({zone.key})", keep_whole=True),
-        *((Column("JOB"),) if with_job else ()),
+        *((Column("JOB", own_line=40),) if with_job else ()),
         Column("STATUS", keep_whole=True, colour_of=_COLOURS.get),
-        Column("SLOT", keep_whole=True),
-        Column("TOOK", right=True, keep_whole=True),
-        Column("DETAILS"),
+        Column("SLOT", keep_whole=True, drop=3),
+        Column("TOOK", right=True, keep_whole=True, drop=4),
+        Column("RUN", keep_whole=True, drop=1),
+        Column("DETAILS", fills=True, drop=2),
     )
     rows = (_row(entry.pairs, zone, corrected.text(entry.pairs), with_job=with_job) for entry in entries)
-    for line in table(columns, rows, width=terminal_width(), colour=use_colour(sys.stdout)):
-        print(line)
+    known = MEASURED if measured is None else measured
+    for line in table(columns, rows, width=terminal_width(), colour=use_colour(sys.stdout), measured=known):
+        print(line, flush=measured is not None)
 
 
 def _row(pairs: dict[str, str], zone: ZoneInfo, note: str | None, *, with_job: bool) -> list[str]:
@@ -62,7 +72,8 @@ def _row(pairs: dict[str, str], zone: ZoneInfo, note: str | None, *, with_job: b
     slot = _BY.get(pairs.get("trigger", "").partition(":")[0]) or _format_logged(pairs.get("scheduled", ""), zone)
     job = [pairs.get("job_id", "")] if with_job else []
     details = ", ".join(filter(None, (note, _format_details(pairs, zone))))
-    return [at, *job, pairs["word"], _short(slot, at), _duration(pairs.get("duration", "")), details]
+    took, run_id = _duration(pairs.get("duration", "")), pairs.get("run_id", "")
+    return [at, *job, pairs["word"], _short(slot, at), took, run_id, details]
 
 
 def _format_logged(text: str, zone: ZoneInfo) -> str:
@@ -81,21 +92,27 @@ def _short(at: str, beside: str) -> str:
 def _duration(seconds: str) -> str:
     """Format the seconds of a record; return an invalid number unchanged."""
     try:
-        return format_duration(float(seconds))
+        return format_compact_duration(float(seconds))
     except (ValueError, OverflowError):
         return seconds
 
 
 def _format_details(pairs: dict[str, str], zone: ZoneInfo) -> str:
-    """Describe a record in one line: the reason, the exit code, other pairs, and the end of the output."""
-    parts = [pairs[key] for key in ("reason",) if pairs.get(key)]
-    if pairs.get("exit_code", "0") != "0":
-        parts.append(f"exit code {pairs['exit_code']}")
+    """Describe a record in one line: why it failed or did not run, with the last line of output, then other pairs."""
+    parts = [_why(pairs)]
     if pairs["word"] in {"MISSED", "SKIPPED"} and pairs.get("count", "1") != "1":
         more = "more than " if pairs.get("more") == "true" else ""
         parts.append(f"{more}{pairs['count']} slots until {_format_logged(pairs.get('last', ''), zone)}")
         pairs = {key: value for key, value in pairs.items() if key not in {"count", "last", "more"}}
     parts += [f"{key}={value}" for key, value in pairs.items() if key not in _COLUMN_FIELDS]
-    with suppress(KeyError):
-        parts.append(pairs["output"].strip().replace("\n", " ⏎ "))
-    return ", ".join(parts)
+    return ", ".join(filter(None, parts))
+
+
+def _why(pairs: dict[str, str]) -> str:
+    """Return the reason of a record; of a failure with the last line of its output, which is the news."""
+    if pairs["word"] == "FAILURE":
+        lines = pairs.get("output", "").strip().splitlines()
+        return failure_text(pairs, lines[-1].strip() if lines else None)
+    if pairs["word"] in RECORD_KINDS:
+        return pairs.get("reason", "")
+    return ", ".join(f"{key}={printable_line(pairs[key])}" for key in _LOGGED_BY_EVENTS if key in pairs)

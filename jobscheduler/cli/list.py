@@ -1,4 +1,4 @@
-"""`list`: show every job of the running service with state, next slot and last result."""
+"""`list`: show the jobs of the running service, the worst first."""
 
 from __future__ import annotations
 
@@ -6,141 +6,112 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
-from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
-from jobscheduler.cli.client_helpers import (
-    EXIT_STATUSES,
-    add_client_options,
-    api_path,
-    format_duration_or_dash,
-    format_local_or_dash,
-)
+from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options, api_path
+from jobscheduler.cli.job_rows import COLUMNS, ORDERS, plain_rows, rows, sorted_jobs, summary_text
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem
-from jobscheduler.cli.table import Column, table, terminal_width, use_colour
+from jobscheduler.cli.table import table, terminal_width, use_colour
+from jobscheduler.cli.usage import one_of, some_of
+from jobscheduler.cli.watch import watch
+from jobscheduler.config import Settings
 from jobscheduler.control.client import request
 from jobscheduler.model import Problem
-from jobscheduler.status.snapshot import JobState
+from jobscheduler.status.shown_status import KNOWN_WORDS, ShownStatus
 from jobscheduler.util.instants import utc_now
-from jobscheduler.util.text import nearest, plural
+from jobscheduler.util.terminal_text import printable
 
-SUMMARY = "show all jobs: state, next slot, last result"
 EXAMPLES = f"""examples:
   jobscheduler list
-  jobscheduler list 'report-*' --state running,waiting
+  jobscheduler list --failing
+  jobscheduler list 'report-*' tag:nightly --state running,waiting
+  jobscheduler list --sort next --watch
+  jobscheduler list --plain | cut -f 1,2
   jobscheduler list --json | jq -r 'select(.stale) | .job_id'
 
-Times are the host's. A stale job stays active as it was before its file became bad. A refused file is shown by
-its name. --json prints one object per job, with times in UTC.
+STATUS is the worst that applies: {", ".join(ShownStatus)}. A stale job stays active as it was before its file became
+bad; a refused file is shown by its name. LAST is the end of the last run, NEXT the start of the next one (with
+`jitter`); USUAL is the median of the last 20 successes. A narrow terminal gets fewer columns, and a pipe gets all.
+--plain prints tab-separated fields without a head: job, status, last result, its time, seconds, next start, details.
+--json prints one object per job. Times in both are UTC.
 {EXIT_STATUSES}"""
-
-_PAINT = {
-    "running": "green",
-    "waiting": "yellow",
-    "paused": "yellow",
-    "stale": "red",
-    "refused": "red",
-    "SUCCESS": "green",
-    "FAILURE": "red",
-    "MISSED": "red",
-    "SKIPPED": "yellow",
-}
-_COLUMNS = (
-    Column("JOB"),
-    Column("STATE", colour_of=lambda text: _PAINT.get(text.partition(" ")[0])),
-    Column("NEXT", keep_whole=True),
-    Column("LAST", colour_of=lambda text: _PAINT.get(text.partition(" ")[0])),
-    Column("AT", keep_whole=True),
-    Column("TOOK", right=True, keep_whole=True),
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the patterns and the options."""
-    parser.add_argument("jobs", nargs="*", metavar="JOB", help="ids, or patterns such as `report-*` (default: all)")
-    parser.add_argument("--state", type=_states, metavar="STATE,...", help=f"only these: {', '.join(JobState)}")
+    """Add the jobs and the options."""
+    which = "ids, patterns such as `report-*`, or `tag:WORD` (default: all)"
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help=which)
+    parser.add_argument("--failing", action="store_true", help="only jobs that are failing; as `--state failing`")
+    words = some_of("state", KNOWN_WORDS)
+    parser.add_argument(
+        "--state", action="append", type=words, metavar="STATE,...", help="only jobs to which one applies"
+    )
+    parser.add_argument("--tag", action="append", metavar="TAG", help="only jobs with this tag, or one of several")
+    orders = f"the order: {', '.join(ORDERS)} (default: status)"
+    parser.add_argument("--sort", type=one_of("order", ORDERS), default="status", metavar="ORDER", help=orders)
+    parser.add_argument("--watch", action="store_true", help="draw it again every two seconds; `q` ends")
+    parser.add_argument("--plain", action="store_true", help="print tab-separated fields")
     add_client_options(parser)
-
-
-def _states(text: str) -> frozenset[str]:
-    states = frozenset(word.strip().lower() for word in text.split(","))
-    wrong = sorted(states - set(JobState))
-    if wrong:
-        named = ", ".join(f"`{word}`" for word in wrong)
-        raise argparse.ArgumentTypeError(f"no such state: {named}; there are {', '.join(JobState)}")
-    return states
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    jobs = request(client_settings(arguments).socket, "GET", api_path("jobs"))["jobs"]
-    found = [job for job in jobs if _is_selected(job, arguments.jobs, arguments.state)]
+    settings = client_settings(arguments)
+    if arguments.watch:
+        return watch(partial(_drawn, settings, arguments))
+    answer = _asked(settings, arguments)
+    found = sorted_jobs(answer["jobs"], arguments.sort)
     if arguments.json:
         for job in found:
             print(json.dumps(job))
+    elif arguments.plain:
+        for fields in plain_rows(found):
+            print("\t".join(map(printable, fields)))
     elif found:
-        for line in table(_COLUMNS, _rows(found, utc_now()), width=terminal_width(), colour=use_colour(sys.stdout)):
+        for line in _lines(found):
             print(line)
-        _summarise(jobs)
-    missing = [pattern for pattern in arguments.jobs if not any(_is_selected(job, [pattern], None) for job in jobs)]
-    if missing or (arguments.jobs and not found):
-        names = ", ".join(f"`{pattern}`" for pattern in missing or arguments.jobs)
-        message = f"no job matches {names}" if missing else f"no job that matches {names} is in such a state"
-        print_problem(Problem(message, help=_suggestion(jobs, missing)), sys.stderr)
+        print(summary_text(found), file=sys.stdout if sys.stdout.isatty() else sys.stderr)
+    return _status(answer, arguments)
+
+
+def _asked(settings: Settings, arguments: argparse.Namespace) -> Mapping[str, Any]:
+    """Ask for the jobs that are wanted."""
+    states = sorted({*(state for words in arguments.state or () for state in words), *_failing(arguments)})
+    fields = [("job", name) for name in arguments.jobs]
+    fields += [("tag", tag) for tag in arguments.tag or ()] + [("state", state) for state in states]
+    query = f"?{urlencode(fields)}" if fields else ""
+    return request(settings.socket, "GET", f"{api_path('jobs')}{query}")
+
+
+def _failing(arguments: argparse.Namespace) -> tuple[str, ...]:
+    return (ShownStatus.FAILING.value,) if arguments.failing else ()
+
+
+def _lines(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    return table(COLUMNS, rows(found, utc_now()), width=terminal_width(), colour=use_colour(sys.stdout))
+
+
+def _drawn(settings: Settings, arguments: argparse.Namespace) -> tuple[int, Iterable[str]]:
+    """Return the lines of a screen."""
+    answer = _asked(settings, arguments)
+    found = sorted_jobs(answer["jobs"], arguments.sort)
+    return 0, [summary_text(found), "", *(_lines(found) if found else ())]
+
+
+def _status(answer: Mapping[str, Any], arguments: argparse.Namespace) -> int:
+    """Report on standard error what selects no job; return the exit status."""
+    for unmatched in answer["unmatched"]:
+        print_problem(Problem(unmatched["message"], help=unmatched["help"]), sys.stderr)
+    if answer["unmatched"]:
         return 1
+    if not answer["jobs"] and (arguments.jobs or arguments.tag):
+        names = ", ".join(f"`{name}`" for name in (*arguments.jobs, *(f"tag:{tag}" for tag in arguments.tag or ())))
+        problem = Problem(f"no job that matches {names} is in such a state", help="`jobscheduler list` shows all jobs")
+        print_problem(problem, sys.stderr)
+        return 1
+    if not answer["jobs"]:
+        print("no such jobs" if arguments.state or arguments.failing else "no jobs", file=sys.stderr)
     return 0
-
-
-def _suggestion(jobs: Iterable[Mapping[str, Any]], missing: Iterable[str]) -> str:
-    """Suggest jobs for unknown names, except for patterns."""
-    names = [job["job_id"] or job["file"] for job in jobs]
-    alike = [nearest(name, names) for name in missing if not set(name) & set("*?[")]
-    found = [f"`{name}`" for name in alike if name is not None]
-    return f"did you mean {', '.join(found)}?" if found else "`jobscheduler list` shows all jobs"
-
-
-def _is_selected(job: Mapping[str, Any], patterns: Iterable[str], states: frozenset[str] | None) -> bool:
-    names = [name for name in (job["job_id"], job["file"]) if name]
-    is_named = not patterns or any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
-    return is_named and (states is None or job["state"] in states or ("stale" in states and job["stale"]))
-
-
-def _rows(jobs: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[str, ...]]:
-    for job in jobs:
-        last = job["last"] or {}
-        result = " ".join(filter(None, (last.get("status"), last.get("reason")))) or "-"
-        yield (
-            job["job_id"] or job["file"],
-            _state(job, now),
-            format_local_or_dash(job["next"], now),
-            result,
-            format_local_or_dash(last.get("time"), now),
-            format_duration_or_dash(last.get("duration")),
-        )
-
-
-def _state(job: Mapping[str, Any], now: datetime) -> str:
-    """Format the state, the duration of the active run, and flags."""
-    begun = [
-        datetime.fromisoformat(run["started"])
-        for run in job["active_runs"]
-        if run["started"] and not run["waiting_for"]
-    ]
-    details = [format_duration_or_dash((now - min(begun)).total_seconds())] if begun else []
-    details += [word for word in ("stale", "paused") if job[word] and word != job["state"]]
-    ends = [pause["until"] for pause in job["pauses"]]
-    if ends and None not in ends:
-        details.append(f"until {format_local_or_dash(max(ends), now)}")
-    return " ".join((job["state"], *details))
-
-
-def _summarise(jobs: Iterable[Mapping[str, Any]]) -> None:
-    """Report files and rows with problems on standard error, whatever jobs were selected."""
-    bad = [str(job["file"]) for job in jobs if job["problems"]]
-    rows = sum("/" in name for name in bad)
-    counts = ((len(bad) - rows, "file"), (rows, "row"))
-    what = " and ".join(plural(count, noun) for count, noun in counts if count)
-    if what:
-        print(f"{what} with problems: `jobscheduler status` shows them", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`next`: show the next slots of jobs or of one crontab expression, in words, local time and UTC. Needs no service."""
+"""`next`: show the next slots of jobs, job files or one crontab expression, in words, local time and UTC."""
 
 from __future__ import annotations
 
@@ -8,31 +8,42 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.job_files import parse_path, path_argument
+from jobscheduler.cli.job_files import ParseResult, parse_path, path_argument
 from jobscheduler.cli.options import add_options, settings_of_service
-from jobscheduler.cli.problems import print_problem
-from jobscheduler.cli.times import ArgumentProblem, parse_time, problem_from
+from jobscheduler.cli.problems import ArgumentProblem, print_problem
+from jobscheduler.cli.service_jobs import is_path, jobs_of_files, jobs_of_service
+from jobscheduler.cli.times import parse_when, problem_from
+from jobscheduler.cli.usage import whole_number
 from jobscheduler.cli.validate import severity
 from jobscheduler.cli.waiting_rules import waiting_rules_note
+from jobscheduler.config import Settings
 from jobscheduler.config.job_context import job_context
+from jobscheduler.control.client import ServiceUnreachable
+from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Cron, Job, Problem
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab, ScheduleError
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.timetable.timezones import get_zone, zone_note
+from jobscheduler.util.durations import format_compact_duration
+from jobscheduler.util.host_id import host_seed
 from jobscheduler.util.instants import format_instant, utc_now
 
-SUMMARY = "show the next slots of job files or of a crontab expression"
 EXAMPLES = """examples:
-  jobscheduler next /etc/scheduler/jobs.d
+  jobscheduler next report-001 tag:nightly
+  jobscheduler next ./jobs.d
   jobscheduler next -n 10 report.json
   jobscheduler next --cron '30 2 * * mon-fri' --timezone Europe/Berlin
   jobscheduler next --cron '30 1 * * *' --timezone America/New_York --after 2026-10-30T00:00 --until 2026-11-03T00:00
 
-A note stands beside a slot that a clock change moves, merges, or doubles. A job without `timezone` is shown in the
-zone of --timezone, else of the service, and so are times without an offset read.
+A word is a job's id, a pattern or `tag:WORD`, unless it has a `/`, ends in `.json` or names a file that is there. Jobs
+are those of the running service, or of its jobs directory when it does not answer. A note stands beside a slot that a
+clock change moves, merges, or doubles; with `jitter` the start stands there, too. A job without `timezone` is shown in
+the zone of --timezone, else of the service, and so are times without an offset read. --after and --until take ISO 8601
+times, dates, `14:30`, `tomorrow` and durations from now on such as `2h`.
 Exit status: 0 fine, 1 problems, 2 wrong usage."""
 
 MAX_SLOTS = 100_000
@@ -56,34 +67,40 @@ class _SlotListing:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the paths, the bounds and the options."""
     what = parser.add_mutually_exclusive_group()
-    which = "files or directories of jobs"
-    what.add_argument("paths", nargs="*", type=path_argument, metavar="PATH", default=[], help=which)
+    which = "jobs, or files or directories of jobs (default: the jobs directory)"
+    what.add_argument("jobs", nargs="*", type=_word, metavar="JOB", default=[], help=which)
     what.add_argument("--cron", metavar="EXPR", help="a crontab expression or macro instead of jobs")
-    parser.add_argument("-n", type=_count, default=5, metavar="N", help="how many slots each (default: 5)")
-    parser.add_argument("--after", metavar="TIME", help="slots later than this ISO 8601 time (default: now)")
-    parser.add_argument("--until", metavar="TIME", help="no slots later than this ISO 8601 time")
+    count = whole_number("-n", 1, MAX_SLOTS)
+    parser.add_argument("-n", type=count, default=5, metavar="N", help="how many slots each (default: 5)")
+    parser.add_argument("--after", metavar="TIME", help="slots later than this time (default: now)")
+    parser.add_argument("--until", metavar="TIME", help="no slots later than this time")
     parser.add_argument("--json", action="store_true", help="print one JSON object per job")
     add_options(parser, {"jobs_dir", "timezone", "socket"})
 
 
+def _word(text: str) -> str:
+    """Read a job or a path. An empty one, as from an unset shell variable, is an error.
+
+    Raises:
+        ArgumentProblem: it is empty.
+
+    """
+    return text or str(path_argument(text))
+
+
 def _needed(arguments: argparse.Namespace) -> set[str]:
     """Return the settings of the service on which the answer depends."""
-    return {"timezone"} if arguments.paths or arguments.cron is not None else {"timezone", "jobs_dir"}
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_SLOTS:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MAX_SLOTS} is expected, not `{text}`")
-    return int(text)
+    needs_no_directory = arguments.cron is not None or (arguments.jobs and all(map(is_path, arguments.jobs)))
+    return {"timezone"} if needs_no_directory else {"timezone", "jobs_dir"}
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the slots; problems go to standard error."""
     settings = settings_of_service(arguments, _needed(arguments))
-    rules = job_context(settings)
+    rules, now = job_context(settings), utc_now()
     try:
-        after = parse_time(arguments.after, "--after", rules.zone) or utc_now()
-        until = parse_time(arguments.until, "--until", rules.zone)
+        after = parse_when(arguments.after, "--after", rules.zone, now, is_ahead=True) or now
+        until = parse_when(arguments.until, "--until", rules.zone, now, is_ahead=True)
     except ArgumentProblem as wrong:
         print_problem(wrong.problem, sys.stderr)
         return 2
@@ -93,18 +110,34 @@ def run(arguments: argparse.Namespace) -> int:
         print_problem(wrong.problem, sys.stderr)
         return 1
     status = 0
-    if arguments.cron is None:
-        for path in arguments.paths or [settings.jobs_dir]:
-            for verdict in parse_path(path, rules):
-                if isinstance(verdict, Job):
-                    found.append(_of_job(verdict, rules.zone))
-                else:
-                    status = max(status, _show_all(verdict))
+    for verdict in () if arguments.cron is not None else _verdicts(arguments.jobs, settings, rules):
+        if isinstance(verdict, Job):
+            found.append(_of_job(verdict, rules.zone, _seed(settings)))
+        else:
+            status = max(status, _show_all(verdict))
     note = waiting_rules_note(settings, {listing.zone.key for listing in found})
     if note is not None:
         print(f"note: {note}", file=sys.stderr)
     _print_all(found, after, until, arguments)
     return status
+
+
+def _verdicts(words: list[str], settings: Settings, rules: ParseContext) -> Iterator[ParseResult]:
+    """Yield the jobs that are meant, and the problems of files."""
+    for path in [Path(word) for word in words if is_path(word)] or ([] if words else [settings.jobs_dir]):
+        yield from parse_path(path, rules)
+    texts = [word for word in words if not is_path(word)]
+    if not texts:
+        return
+    try:
+        yield from (known.job for known in jobs_of_service(settings, texts))
+    except ServiceUnreachable:
+        yield from jobs_of_files(texts, settings.jobs_dir, rules)
+
+
+def _seed(settings: Settings) -> str:
+    """Return what makes the jitter of this host, as the service does."""
+    return host_seed(settings.host_id, settings.log_file.parent)
 
 
 def _show_all(problems: Iterable[Problem]) -> int:
@@ -132,11 +165,12 @@ def _about_zone(zone: ZoneInfo) -> tuple[str, ...]:
     return (note,) if note else ()
 
 
-def _of_job(job: Job, zone: ZoneInfo) -> _SlotListing:
+def _of_job(job: Job, zone: ZoneInfo, seed: str) -> _SlotListing:
     remarks = [] if job.enabled else ["disabled: none of these will run"]
     if job.jitter:
-        remarks.append(f"each starts up to {job.jitter:g} s later, but before the next one")
-    timetable = timetable_of(job)
+        later = format_compact_duration(job.jitter)
+        remarks.append(f"each starts up to {later} later, but before the next one: always the same on this host")
+    timetable = timetable_of(job, seed)
     if isinstance(job.schedule, Cron):
         zone = get_zone(job.schedule.timezone)
         sentence = crontab.describe(crontab.parse(job.schedule.expression))
@@ -175,13 +209,23 @@ def _print_all(
 
 
 def _as_object(listing: _SlotListing, slots: Iterable[_Remarks]) -> dict[str, object]:
+    """Return the listing as JSON; slots of a job with jitter have their start, too."""
+
+    def start(slot: datetime) -> dict[str, str]:
+        return {"start": format_instant(listing.timetable.start_time(slot))} if listing.timetable.jitter else {}
+
     return {
         "job_id": listing.job_id,
         "schedule": listing.schedule,
         "timezone": listing.zone.key,
         "sentence": listing.sentence,
         "slots": [
-            {"utc": format_instant(slot), "local": slot.astimezone(listing.zone).isoformat(), "note": note}
+            {
+                "utc": format_instant(slot),
+                "local": slot.astimezone(listing.zone).isoformat(),
+                **start(slot),
+                "note": note,
+            }
             for slot, note in slots
         ],
     }
@@ -195,6 +239,8 @@ def _as_text(listing: _SlotListing, slots: Iterable[_Remarks]) -> Iterator[str]:
     for slot, note in slots:
         none = False
         local = slot.astimezone(listing.zone)
-        yield f"  {local:%a %Y-%m-%d %H:%M:%S %Z}  {format_instant(slot)}" + (f"  {note}" if note else "")
+        start = f"  starts {listing.timetable.start_time(slot).astimezone(listing.zone):%H:%M:%S}"
+        remarks = (start if listing.timetable.jitter else "") + (f"  {note}" if note else "")
+        yield f"  {local:%a %Y-%m-%d %H:%M:%S %Z}  {format_instant(slot)}{remarks}"
     if none and listing.timetable.has_slots:
         yield "  no slots in this period"

@@ -26,13 +26,11 @@ from jobscheduler.config import (
     load_settings,
     read_settings_file,
 )
-from jobscheduler.config.exposed_settings import exposure_checks
 from jobscheduler.config.own_paths import USER_FLAG, OwnPaths
 from jobscheduler.config.report import settings_report, texts_of
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.model import Problem
-from jobscheduler.util.environment_file import parse_environment_file
-from jobscheduler.util.exposed_secrets import ENVIRONMENT_FILE
+from jobscheduler.util.environment_file import ENVIRONMENT_FILE, parse_environment_file
 
 
 def add_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:
@@ -95,7 +93,25 @@ def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) 
             print(f"note: no service was asked; {_origin(settings)}", file=sys.stderr)
         return settings
     given = {name: text for name, text in _flags(arguments).items() if text is not None}
-    return load_settings({**texts_of(report), **given}, {}, SettingsFile(defaults=report.get("defaults", {})))
+    config = report.get("config")
+    file = SettingsFile(Path(config) if config else None, defaults=report.get("defaults", {}))
+    return load_settings({**texts_of(report), **given}, {}, file)
+
+
+def portable_settings(arguments: argparse.Namespace) -> Settings:
+    """Return the settings of the command line and of the settings file that it names, and nothing of this host.
+
+    The zone of jobs that name none is UTC by default.
+
+    Raises:
+        BadSetting: a value on the command line cannot be read.
+        SettingsError: the settings file cannot be used.
+
+    """
+    file = read_settings_file(Path(arguments.config)) if arguments.config else NO_FILE
+    flags = _flags(arguments)
+    is_named = flags["timezone"] is not None or any(option.name == "timezone" for option, _ in file.options)
+    return load_settings(flags if is_named else {**flags, "timezone": "UTC"}, {}, file)
 
 
 def current_report(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], bool]:
@@ -166,8 +182,17 @@ def exposed_in_settings(arguments: argparse.Namespace, settings: Settings) -> It
         file = read_settings_file(_settings_path(arguments, environ, own)[0])
     except (OSError, SettingsError):
         file = NO_FILE
+    from jobscheduler.config.exposed_settings import exposure_checks  # noqa: PLC0415 - for `validate` alone
+
     for check in exposure_checks(replace(settings, file=file), ENVIRONMENT_FILE):
         yield from check.look()
+
+
+def settings_path(arguments: argparse.Namespace) -> Path | None:
+    """Return the path of the settings file of a service that is not asked; None if it is not there and not named."""
+    own = own_service.found(arguments, os.environ)
+    path, is_named = _settings_path(arguments, os.environ, own)
+    return path if is_named or path.exists() else None
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:

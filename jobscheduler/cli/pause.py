@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,16 +13,15 @@ from jobscheduler.cli.job_arguments import add_job_arguments, selected_texts
 from jobscheduler.cli.log_files import host_zone
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.pause_text import describe_pause, print_note
-from jobscheduler.cli.problems import print_problem
-from jobscheduler.cli.table import printable
-from jobscheduler.cli.times import ArgumentProblem, parse_time
+from jobscheduler.cli.problems import ArgumentProblem
+from jobscheduler.cli.times import parse_when
 from jobscheduler.control.client import request
 from jobscheduler.model import Problem
 from jobscheduler.util import durations
 from jobscheduler.util.instants import format_instant, utc_now
+from jobscheduler.util.terminal_text import printable
 from jobscheduler.util.text import plural
 
-SUMMARY = "keep the slots of jobs from running, for a time or until they are resumed"
 EXAMPLES = f"""examples:
   jobscheduler pause report-001
   jobscheduler pause 'billing-*' tag:backup --for 2h --reason 'database migration'
@@ -34,8 +31,6 @@ Slots that come due meanwhile are recorded as SKIPPED reason=paused, and are not
 with its further attempts; what waits for a worker is skipped. `run` still works. A pause survives edits and restarts,
 and covers files that come later. Pauses add up: a job runs again when all of its pauses have ended, or after `resume`.
 {EXIT_STATUSES}"""
-
-_TIME_OF_DAY = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,11 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the service to pause the jobs, and print the result."""
-    try:
-        body = _request(arguments, utc_now())
-    except ArgumentProblem as wrong:
-        print_problem(wrong.problem, sys.stderr)
-        return 2
+    body = _request(arguments, utc_now())
     answer = request(client_settings(arguments).socket, "POST", "/v1/pause", body)
     if arguments.json:
         print(json.dumps(answer))
@@ -82,12 +73,7 @@ def _end(arguments: argparse.Namespace, now: datetime) -> datetime | None:
             return now + timedelta(seconds=durations.parse_duration(arguments.duration))
         except ValueError as error:
             raise ArgumentProblem(Problem(f"--for: {error}", help=durations.HELP)) from None
-    text, zone = arguments.until, host_zone()
-    if text is not None and _TIME_OF_DAY.fullmatch(text):
-        today = now.astimezone(zone).date()
-        times = (parse_time(f"{today + timedelta(days=days)}T{text:0>5}", "--until", zone) for days in (0, 1))
-        return next((time for time in times if time is not None and time > now), None)
-    return parse_time(text, "--until", zone)
+    return parse_when(arguments.until, "--until", host_zone(), now, is_ahead=True)
 
 
 def _show(answer: Mapping[str, Any]) -> None:

@@ -9,18 +9,18 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from jobscheduler.model.selection import ALL
-from jobscheduler.util.instants import format_local_short
+from jobscheduler.util.instants import format_moment
 
 
 def describe_pause(pause: Mapping[str, Any], now: datetime, zone: tzinfo | None = None) -> str:
-    """Return a pause of an answer as a phrase: `billing-*` until 06:00:00 by anna: database migration."""
-    return f"{selector_text(pause['jobs'])}{_without(pause)} {describe_end(pause, now, zone)}"
+    """Return a pause of an answer as a phrase: `billing-*` until 06:00 by anna: database migration."""
+    return f"{selector_text(pause['jobs'])}{describe_without(pause)} {describe_end(pause, now, zone)}"
 
 
 def describe_end(pause: Mapping[str, Any], now: datetime, zone: tzinfo | None = None) -> str:
-    """Return until when a pause lasts, whose it is and why: until 06:00:00 by anna: database migration."""
+    """Return until when a pause lasts, whose it is and why: until 06:00 by anna: database migration."""
     until = pause["until"]
-    end = f"until {format_local_short(datetime.fromisoformat(until), now, zone)}" if until else "until it is resumed"
+    end = f"until {format_moment(datetime.fromisoformat(until), now, zone)}" if until else "until it is resumed"
     by = f" by {user_name(pause['by'])}" if pause["by"] else ""
     return f"{end}{by}{': ' + pause['reason'] if pause['reason'] else ''}"
 
@@ -44,7 +44,8 @@ def user_name(by: str) -> str:
         return by
 
 
-def _without(pause: Mapping[str, Any]) -> str:
+def describe_without(pause: Mapping[str, Any]) -> str:
+    """Return what a pause no longer covers; empty if that is nothing."""
     exempt = pause["except"]
     if not exempt:
         return ""

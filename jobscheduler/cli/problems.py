@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from jobscheduler.cli.table import printable, use_colour
+from jobscheduler.cli.table import use_colour
 from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
+from jobscheduler.util.terminal_text import printable
+
+
+class ArgumentProblem(ProblemError):
+    """An argument that cannot be read."""
+
+    exit_status = 2
 
 
 def print_problem(problem: Problem, to: TextIO, *, level: str = "error") -> None:

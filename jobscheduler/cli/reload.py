@@ -15,7 +15,6 @@ from jobscheduler.control.client import ServiceUnreachable, request
 from jobscheduler.model import Problem
 from jobscheduler.util.text import plural
 
-SUMMARY = "have the service read settings, time zone, job files and alerts again"
 EXAMPLES = f"""examples:
   jobscheduler reload
   jobscheduler reload --json

@@ -9,10 +9,9 @@ from functools import partial
 from jobscheduler.cli.options import add_options, settings_from_arguments
 from jobscheduler.cli.problems import print_problem
 
-SUMMARY = "run the service (the default)"
 EXAMPLES = """examples:
   jobscheduler serve
-  jobscheduler --jobs-dir ./jobs.d --log-file ./scheduler.log
+  jobscheduler serve --jobs-dir ./jobs.d --log-file ./scheduler.log
   JOBSCHEDULER_TIMEZONE=Europe/Berlin jobscheduler serve
 
 It runs until SIGTERM or SIGINT, and then lets running jobs finish for as long as --drain-timeout says.

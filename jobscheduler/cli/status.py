@@ -1,98 +1,69 @@
-"""`status`: show the state of the service, its issues and the problems of job files."""
+"""`status`: show the situation, what needs an operator first."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from jobscheduler.cli.client_helpers import (
-    add_client_options,
-    api_path,
-    format_duration_or_dash,
-    format_local_or_dash,
-    join_or_none,
-)
+from jobscheduler.cli.client_helpers import add_client_options, api_path
 from jobscheduler.cli.options import client_settings
-from jobscheduler.cli.pause_text import describe_pause
-from jobscheduler.cli.table import printable
+from jobscheduler.cli.situation_lines import Screen, needs_somebody, situation_lines
+from jobscheduler.cli.table import terminal_width, use_colour
+from jobscheduler.cli.watch import watch
+from jobscheduler.config import Settings
 from jobscheduler.control.client import request
 from jobscheduler.util.instants import utc_now
-from jobscheduler.util.text import plural
 
-SUMMARY = "show the state of the service, and what is wrong"
 EXAMPLES = """examples:
   jobscheduler status
-  jobscheduler status --json
+  jobscheduler status --failing || mail -s 'jobs are failing' root
+  jobscheduler status --watch
 
-As a check of health: the exit status is 0 only if scheduling, watching and logging work and every job file is
-accepted.
+What needs you comes first: problems of the service, failing and overdue jobs, files with problems. Then what
+runs, is paused and comes next, and the service itself. Where there is nothing to report it is one line; -v shows the
+service all the same. As a check of health: the exit status is 0 only if scheduling, watching and logging work and
+every job file is accepted; with --failing also only if no job is failing or overdue.
 Exit status: 0 all is well, 1 something is wrong, 2 wrong usage, 3 service not reachable."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
+    parser.add_argument("--failing", action="store_true", help="exit 1 also if a job is failing or overdue")
+    parser.add_argument("--watch", action="store_true", help="draw it again every two seconds; `q` ends")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the service also when all is well")
     add_client_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the state; return 1 if anything is wrong."""
-    status = request(client_settings(arguments).socket, "GET", api_path("status"))
+    """Print the situation; return 1 if anything is wrong."""
+    settings = client_settings(arguments)
+    if arguments.watch:
+        return watch(partial(_drawn, settings, arguments))
+    answer = request(settings.socket, "GET", api_path("status"))
     if arguments.json:
-        print(json.dumps(status))
+        print(json.dumps(answer))
     else:
-        for line in _lines(status, utc_now()):
-            print(printable(line))
-    return 1 if status["issues"] or status["late_part"] or status["problems"] else 0
+        for line in _lines(answer, arguments):
+            print(line)
+    return _status(answer, arguments)
 
 
-def _lines(status: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    up = format_duration_or_dash((now - datetime.fromisoformat(status["started"])).total_seconds())
-    yield f"jobscheduler {status['version']}, process {status['pid']}, up for {up}"
-    yield f"jobs       {join_or_none(f'{count} {state}' for state, count in status['jobs'].items() if count)}"
-    yield f"runs       {_runs(status)}"
-    yield f"next slot  {format_local_or_dash(status['next'], now)}"
-    yield f"last tick  {format_duration_or_dash(status['last_tick_age'])} ago"
-    if status["jobs_dir"]:
-        yield f"directory  {status['jobs_dir']}"
-    if status["database"]:
-        yield f"database   {status['database']}"
-    yield f"log        {status['log_file']}"
-    yield f"time zone  {status['timezone']}"
-    if status.get("pending_alert_count"):
-        more = status["pending_alert_count"] - len(status["pending_alerts"])
-        rest = f" and {more} more" if more else ""
-        yield f"alerts     {status['pending_alert_count']} pending: {', '.join(status['pending_alerts'])}{rest}"
-    if status.get("open_pipe_count"):
-        yield _open_pipes(status["open_pipes"], status["open_pipe_count"])
-    for pause in status.get("pauses", ()):
-        yield f"paused     {describe_pause(pause, now)}"
-    if status["late_part"]:
-        yield f"wrong      {status['late_part']} is not on time"
-    for note in status.get("notes", ()):
-        yield f"note       {note}"
-    for issue in status["issues"]:
-        yield f"wrong      {issue}"
-    for problem in status["problems"]:
-        yield from _problem(problem)
+def _drawn(settings: Settings, arguments: argparse.Namespace) -> tuple[int, Iterable[str]]:
+    """Return the exit status and the lines of a screen."""
+    answer = request(settings.socket, "GET", api_path("status"))
+    return _status(answer, arguments), _lines(answer, arguments)
 
 
-def _runs(status: Mapping[str, Any]) -> str:
-    lost = f", {plural(status['lost_threads'], 'thread')} lost" if status["lost_threads"] else ""
-    return f"{status['running']} running, {status['queued']} waiting for one of {status['workers']} workers{lost}"
+def _lines(answer: Mapping[str, Any], arguments: argparse.Namespace) -> Iterable[str]:
+    screen = Screen(utc_now(), os.uname().nodename, terminal_width(), use_colour(sys.stdout))
+    return situation_lines(answer, screen, with_service=arguments.verbose)
 
 
-def _open_pipes(jobs: Mapping[str, int], count: int) -> str:
-    more = count - sum(jobs.values())
-    rest = f" and {more} of other jobs" if more else ""
-    named = ", ".join(f"{job_id} ({pipes})" for job_id, pipes in jobs.items())
-    return f"pipes      {plural(count, 'output pipe')} open in processes that ended runs left behind: {named}{rest}"
-
-
-def _problem(problem: Mapping[str, Any]) -> Iterator[str]:
-    place = f":{problem['line']}:{problem['column']}" if problem["line"] else ""
-    yield f"{problem['state']:9}  {problem['file']}{place}: {problem['message']}"
-    if problem["help"]:
-        yield f"           help: {problem['help']}"
+def _status(answer: Mapping[str, Any], arguments: argparse.Namespace) -> int:
+    failing = arguments.failing and (answer["failing"]["count"] or answer["overdue"]["count"])
+    return 1 if failing or needs_somebody(answer) else 0

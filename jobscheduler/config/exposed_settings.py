@@ -11,8 +11,8 @@ from typing import NamedTuple
 from jobscheduler.config.settings import Settings
 from jobscheduler.config.settings_file import SettingsFile
 from jobscheduler.model import Problem
+from jobscheduler.util.environment_file import ENVIRONMENT_FILE
 from jobscheduler.util.exposed_secrets import (
-    ENVIRONMENT_FILE,
     exposed_in,
     exposed_in_environment_file,
     exposed_in_task_file,

@@ -11,31 +11,37 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobscheduler.config.options import OPTIONS, Option
 from jobscheduler.model import Problem
-from jobscheduler.util import toml_text
-from jobscheduler.util.json_text import Location, located
-from jobscheduler.util.path_walk import PathWalk, absolute_path, is_public
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.util.text import did_you_mean, quote
-from jobscheduler.util.trust import TrustJudge
+
+if TYPE_CHECKING:
+    from jobscheduler.util import toml_text
+    from jobscheduler.util.json_text import Location
 
 DEFAULTS = "defaults"  # the table with fields for all jobs
 
 _BY_KEY = {option.key: option for option in OPTIONS}
 
 
-class SettingsError(Exception):
+class SettingsError(ProblemError):
     """Settings cannot be used. The problems say why, all of them at once.
 
     `usable` is what is right in the settings file: enough for a verb to find the service.
     """
 
     def __init__(self, problems: tuple[Problem, ...], usable: SettingsFile | None = None) -> None:
-        super().__init__(problems[0].message)
-        self.problems = problems
+        super().__init__(problems[0])
+        self._problems = problems
         self.usable = usable
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All problems of the settings."""
+        return self._problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +64,15 @@ class SettingsFile:
 
     def locate(self, path: tuple[str | int, ...]) -> Location | None:
         """Return the location of a key; of a value in a list, that of the key of the list."""
+        from jobscheduler.util import toml_text  # noqa: PLC0415 - most verbs read no settings file
+
         keys = tuple(itertools.takewhile(lambda part: isinstance(part, str), path))
         return toml_text.locate(self.text, keys)  # type: ignore[arg-type]
 
     def problem(self, path: toml_text.Path, message: str, help_: str | None = None, **more: Any) -> Problem:
         """Return a problem at a key, or at the nearest table above it that the file has."""
+        from jobscheduler.util.json_text import located  # noqa: PLC0415 - most verbs read no settings file
+
         location = self.locate(path)
         while location is None and path:
             path = path[:-1]
@@ -100,6 +110,9 @@ def parse_settings(raw: bytes, path: Path) -> SettingsFile:
         SettingsError: something in it is wrong.
 
     """
+    from jobscheduler.util import toml_text  # noqa: PLC0415 - most verbs read no settings file
+    from jobscheduler.util.json_text import located  # noqa: PLC0415 - most verbs read no settings file
+
     try:
         value, text = toml_text.decode(raw)
     except toml_text.TomlError as error:
@@ -162,6 +175,11 @@ def _as_text(value: Any) -> str:
 
 def _read(path: Path) -> tuple[bytes, bool]:
     """Return the content of the file, and whether all users may read it. What was judged is what is read."""
+    path.stat()  # a file that is missing costs no further import
+    from jobscheduler.util.path_walk import PathWalk, absolute_path, is_public  # noqa: PLC0415 - most verbs read no settings file
+    from jobscheduler.util.toml_text import MAX_BYTES  # noqa: PLC0415 - most verbs read no settings file
+    from jobscheduler.util.trust import TrustJudge  # noqa: PLC0415 - most verbs read no settings file
+
     judge = TrustJudge()
     with PathWalk(judge) as walk:
         end = walk.walk(absolute_path(path))
@@ -178,4 +196,4 @@ def _read(path: Path) -> tuple[bytes, bool]:
                     host_dependent=True,
                 )
                 raise SettingsError((problem,))
-            return opened.read(toml_text.MAX_BYTES + 1), is_public(walk.steps)
+            return opened.read(MAX_BYTES + 1), is_public(walk.steps)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobscheduler.control.alert_tests import AlertTestRequests
 from jobscheduler.model import EventLogger, Level, Problem
 from jobscheduler.status.snapshot import Conflict
 
@@ -93,14 +94,19 @@ class ReloadRequests:
 
 
 class Administration:
-    """The settings and the reload of the service.
+    """The settings and the reload of the service, and tests of its alerts.
 
     Thread: any.
     """
 
     def __init__(
-        self, settings: Callable[[], Mapping[str, Any]], reloads: ReloadRequests, log_event: EventLogger
+        self,
+        settings: Callable[[], Mapping[str, Any]],
+        reloads: ReloadRequests,
+        log_event: EventLogger,
+        alert_tests: AlertTestRequests,
     ) -> None:
+        self._alert_tests = alert_tests
         self._settings = settings
         self._reloads = reloads
         self._log_event = log_event
@@ -122,3 +128,22 @@ class Administration:
             help_ = "`jobscheduler status` says what does not answer"
             raise Conflict(Problem(f"the reload has not ended within {RELOAD_WAIT_S:.0f} s; it goes on", help=help_))
         return outcome.as_json()
+
+    def test_alerts(self, job_id: str, by: str) -> Mapping[str, Any]:
+        """Begin a test of the alerts of a job, or of the service if `job_id` is empty.
+
+        Raises:
+            NotFound: no job has this id.
+            Conflict: there is no alert to send.
+
+        """
+        return self._alert_tests.begin(job_id, by)
+
+    def alert_test(self, test_id: str, wait: float) -> Mapping[str, Any]:
+        """Return what came of a test; wait for its end up to `wait` seconds.
+
+        Raises:
+            NotFound: there is no such test.
+
+        """
+        return self._alert_tests.result(test_id, wait)

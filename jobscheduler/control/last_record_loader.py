@@ -71,7 +71,7 @@ class LastRecordLoader:
             seen.add(job_id)
             if self._results.last_record(job_id) is None:
                 with suppress(ValueError, KeyError):
-                    yield parse_record(line)
+                    yield parse_record(line, with_output=True)
 
     def _note(self, job_id: str, time: str) -> None:
         if self._recent is not None and (at := datetime.fromisoformat(time)) < self._since:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from jobscheduler.control.routes import BadRequest
 from jobscheduler.model import Pause, Problem
 from jobscheduler.model.selection import ALL, MAX_SELECTOR_CHARS, selectors
-from jobscheduler.scheduler import MAX_PAUSES, Resumed, Scheduler, TooManyPauses
+from jobscheduler.scheduler import MAX_PAUSES, Pausing, Resumed, TooManyPauses
 from jobscheduler.status.selection import no_job_problem, select_jobs
 from jobscheduler.status.snapshot import Conflict, NotFound
 from jobscheduler.status.snapshot_json import pause_json
@@ -45,7 +45,7 @@ class PauseRequests:
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        pauses: Pausing,
         known_jobs: Callable[[], JobTags],
         flush: Callable[[float], bool],
         unknown: Callable[[str], NotFound],
@@ -55,7 +55,7 @@ class PauseRequests:
         `flush` waits until the log is written, at most so many seconds, and returns whether it is: then what was
         answered outlives a crash.
         """
-        self._scheduler = scheduler
+        self._pauses = pauses
         self._known_jobs = known_jobs
         self._flush = flush
         self._unknown = unknown
@@ -88,10 +88,10 @@ class PauseRequests:
             raise _refused("a pause ends in the future", "leave the end out, or write a later one")
         jobs = self._known_jobs()
         self._require_jobs(wanted.texts, jobs)
-        added = self._change(lambda: self._scheduler.pause(selectors(wanted.texts), wanted.until, wanted.reason, by))
+        added = self._change(lambda: self._pauses.pause(selectors(wanted.texts), wanted.until, wanted.reason, by))
         is_written = self._flush(_FLUSH_TIMEOUT_S)
         ids = select_jobs(wanted.texts, jobs).ids
-        pauses = self._scheduler.pauses()
+        pauses = self._pauses.in_force()
         return {
             "changed": bool(added),
             "note": None if is_written else "the log does not have it now: a restart would forget this pause",
@@ -111,10 +111,10 @@ class PauseRequests:
         """
         _require_known(request, ("jobs",))
         texts, jobs = _parse_selectors(request), self._known_jobs()
-        paused = {pause.selector.text for pause in self._scheduler.pauses()}
+        paused = {pause.selector.text for pause in self._pauses.in_force()}
         self._require_jobs([text for text in texts if text not in paused], jobs)
-        before = self._scheduler.pauses()
-        changes = self._change(lambda: self._scheduler.resume(selectors(texts), jobs, by))
+        before = self._pauses.in_force()
+        changes = self._change(lambda: self._pauses.resume(selectors(texts), jobs, by))
         is_written = self._flush(_FLUSH_TIMEOUT_S)
         ids = select_jobs(texts, jobs).ids
         resumed = [job_id for job_id in ids if any(pause.covers(job_id, jobs[job_id]) for pause in before)]
@@ -159,6 +159,8 @@ def _parse_pause(request: Mapping[str, Any], now: datetime) -> PauseRequest:
     reason = _text(request, "reason") or ""
     if len(reason) > MAX_REASON_CHARS or len(reason.encode("utf-8", "replace")) > MAX_REASON_BYTES:
         raise _refused(f"the reason of a pause has at most {MAX_REASON_CHARS} characters")
+    if not reason.isprintable():
+        raise _refused("the reason of a pause is one line of text")
     return PauseRequest(_parse_selectors(request), _parse_end(request, now), reason)
 
 
@@ -176,6 +178,9 @@ def _parse_selectors(request: Mapping[str, Any]) -> tuple[str, ...]:
     too_long = next((text for text in texts if len(text) > MAX_SELECTOR_CHARS), None)
     if too_long is not None:
         raise _refused(f"{quote(too_long)} is longer than {MAX_SELECTOR_CHARS} characters")
+    odd = next((text for text in texts if not text.isprintable() or not text), None)
+    if odd is not None:
+        raise _refused(f"{quote(odd)} cannot select a job")
     return tuple(dict.fromkeys(texts))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from jobscheduler.model import Cron, Job, Once, Problem, Record, Status
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus, ServiceStatus, Snapshot, job_state
+from jobscheduler.status.standings import Standings
 from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.timetable import crontab
 from jobscheduler.util.host_id import uptime
@@ -30,6 +31,7 @@ class JobHolder(Protocol):
 
     def active_state(self) -> tuple[dict[str, Job], dict[str, ItemStatus]]: ...  # noqa: D102
     def job(self, job_id: str) -> Job | None: ...  # noqa: D102
+    def items(self) -> list[tuple[str, Job | None, ItemStatus]]: ...  # noqa: D102
 
 
 class LiveIssues(Protocol):
@@ -71,6 +73,7 @@ class SnapshotBuilder:
         issues: LiveIssues,
         load_last_records: Callable[[], object] = lambda: None,
         *,
+        standings: Standings | None = None,
         jobs_dir: str = "",
         database: str = "",
         alerts: Callable[[], tuple[str, ...]] = tuple,
@@ -79,7 +82,8 @@ class SnapshotBuilder:
         """`load_last_records` is called before each snapshot: `results` then has the records from before this start.
 
         `jobs_dir` and `database` say where jobs come from; each is empty if unused. `alerts` returns the jobs with a
-        waiting alert. `notes` are remarks on this service that a user should know though nothing is wrong.
+        waiting alert. `standings` are how the jobs stand. `notes` are remarks on this service that a user should know
+        though nothing is wrong.
         """
         self._alerts = alerts
         self._notes = notes
@@ -88,15 +92,18 @@ class SnapshotBuilder:
         self._scheduler = scheduler
         self._reconciler = holder
         self._results = results
+        self._standings = standings or Standings(uptime)
         self._issues = issues
         self._load_last_records = load_last_records
         self._start = StartTime()
 
-    def build(self) -> Snapshot:
-        """Return the state of everything now."""
+    def build(self, only: Collection[str] | None = None) -> Snapshot:
+        """Return the state of everything now; with `only`, of these jobs alone, beside the refused files."""
         self._load_last_records()
         jobs, item_states = self._reconciler.active_state()
-        runtimes = {runtime.job.id: runtime for runtime in self._scheduler.runtimes()}
+        if only is not None:
+            jobs = {job_id: jobs[job_id] for job_id in only if job_id in jobs}
+        runtimes = {runtime.job.id: runtime for runtime in self._scheduler.runtimes(only)}
         stale = {name: item for name, item in item_states.items() if item.state is FileState.STALE}
         known = [
             *(self._status_of(jobs[job_id], runtimes.get(job_id), stale) for job_id in sorted(jobs)),
@@ -118,9 +125,10 @@ class SnapshotBuilder:
 
     def _status_of(self, job: Job, runtime: JobRuntime | None, stale: Mapping[str, ItemStatus]) -> JobStatus:
         stale_item = stale.get(job.source_name)
-        last = self._results.last_record(job.id)
+        recent = self._results.recent_runs(job.id)
+        last = recent.last if recent else None
         active_runs = runtime.active_runs if runtime else ()
-        pauses = runtime.pauses if runtime else self._scheduler.pauses_of(job)
+        pauses = runtime.pauses if runtime else self._scheduler.pauses.of(job)
         upcoming = runtime.next if runtime else None
         state = job_state(
             enabled=job.enabled,
@@ -132,6 +140,8 @@ class SnapshotBuilder:
             manual=isinstance(job.schedule, Cron) and job.schedule.is_manual,
         )
         problems = stale_item.problems if stale_item else ()
+        standing = self._standings.of(job.id)
+        failures, failing_since = standing.streak(with_missed=job.alert.missed)
         return JobStatus(
             job.id,
             state,
@@ -143,7 +153,18 @@ class SnapshotBuilder:
             pauses,
             stale=stale_item is not None,
             problems=problems,
+            start=runtime.start if runtime else None,
+            last_line=recent.last_line if recent else None,
+            usual=recent.usual if recent else None,
+            overdue_since=standing.overdue_since,
+            failures=failures,
+            failing_since=failing_since,
+            last_success=self._last_success(job.id),
+            in_force_since=self._standings.in_force_since(job.id),
         )
+
+    def _last_success(self, job_id: str) -> datetime | None:
+        return self._standings.last_success(job_id) or self._results.last_success(job_id)
 
     def _deleted(self, runtime: JobRuntime) -> JobStatus:
         """Return the status of a job whose file is gone, while a run of it goes on."""
@@ -174,7 +195,7 @@ class SnapshotBuilder:
             left_pipes=_left_pipes(),
             notes=(*self._notes, *_note_on(new_rules)),
             new_rules=new_rules,
-            pauses=self._scheduler.pauses(),
+            pauses=self._scheduler.pauses.in_force(),
         )
 
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from jobscheduler.explain.evidence import instant
 from jobscheduler.explain.facts import Answer, Facts, Question
-from jobscheduler.explain.phrases import describe_record, format_time_of, record_notes, result_code
+from jobscheduler.explain.phrases import describe_pause_line, describe_record, format_time_of, record_notes, result_code
 from jobscheduler.explain.sentences import (
     DISABLED,
     TICK,
@@ -35,7 +35,7 @@ from jobscheduler.model import Job
 from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
-from jobscheduler.util.instants import format_with_zone
+from jobscheduler.util.instants import format_relative, format_with_zone
 
 SOON_S = timedelta(seconds=15)  # a busy host, or one that was asleep, may decide a slot this much later than it is due
 
@@ -69,11 +69,19 @@ def _is_meant(record: Mapping[str, str], facts: Facts, at: datetime) -> bool:
 
 
 def _recorded(question: Question, facts: Facts, at: datetime, record: Mapping[str, str]) -> Answer:
-    headline = f"`{question.job_id}` {describe_record(record, facts.zone)}"
+    headline = f"`{question.job_id}` {describe_record(record, facts.zone)}{_ago(question, record)}"
     notes = [*record_notes(record, at, facts.job, facts.zone), *dst_note(facts.job, at)]
+    if facts.evidence.paused is not None:
+        notes.append(describe_pause_line(facts.evidence.paused, facts.zone))
     if facts.job is not None and not is_slot(facts.job, at):
         notes.append(schedule_changed(facts) or "by its present definition it is not due at such a time")
     return Answer(result_code(record), (headline, *notes), record, is_final=True)
+
+
+def _ago(question: Question, record: Mapping[str, str]) -> str:
+    """Say how long ago a record was written."""
+    at = instant(record, "time")
+    return "" if at is None else f" ({format_relative(at, question.now)})"
 
 
 def _active(question: Question, facts: Facts, run: Mapping[str, str]) -> Answer:

@@ -33,6 +33,7 @@ class LogEvidence:
     `rescheduled`: the last change of a field that decides the slots.
     `expired`: the only time of the job was over.
     `last_change`, `last`: the latest change and the latest record of the job, for any slot.
+    `paused`: the begin of the pause that the slot was skipped for.
     `service`, `last_service`: the first event of the service after the slot, and the latest one.
     """
 
@@ -47,6 +48,7 @@ class LogEvidence:
     last: Line | None = None
     service: Line | None = None
     last_service: Line | None = None
+    paused: Line | None = None
 
     @property
     def is_empty(self) -> bool:

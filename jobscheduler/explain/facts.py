@@ -27,6 +27,7 @@ class RuntimeState:
 
     `pauses` are those in force for it, the `by` of each as it is to be shown. `decided` are future time spans whose
     slots were decided before the clock was set back.
+    `failures` are those in a row, `failing_since` is the time of the first; `overdue_since` is set while it is overdue.
     """
 
     state: str
@@ -35,6 +36,9 @@ class RuntimeState:
     active_runs: tuple[Mapping[str, str], ...] = ()
     next: tuple[tuple[datetime, datetime], ...] = ()
     decided: tuple[tuple[datetime, datetime], ...] = ()
+    failures: int = 0
+    failing_since: datetime | None = None
+    overdue_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,14 @@ from zoneinfo import ZoneInfo
 from jobscheduler.explain.evidence import instant
 from jobscheduler.model import Job
 from jobscheduler.model.log_line import Line
-from jobscheduler.util.durations import format_rough_duration
+from jobscheduler.model.selection import ALL
+from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_with_zone
 
 _FAILED: Mapping[str, str] = {
     "timeout": "it was stopped at its time limit",
+    "oom": "it needed more memory than its `limits` allow",
+    "stopped": "a person stopped it",
     "replaced": "its next slot was due and took its place",
     "interrupted": "the service or the host went down while it ran",
     "shutdown": "the service was stopped and did not wait for it any longer",
@@ -25,6 +28,7 @@ _FAILED: Mapping[str, str] = {
 _SKIPPED: Mapping[str, str] = {
     "overlap": "its last run was still in progress",
     "paused": "the job was paused",
+    "stopped": "a person stopped it before it could begin",
 }
 _MISSED: Mapping[str, str] = {
     "down": "the service was not running",
@@ -63,6 +67,14 @@ def describe_record(record: Line, zone: ZoneInfo) -> str:
             return f"was missed: {_reason(_MISSED, record)}"
 
 
+def describe_pause_line(line: Line, zone: ZoneInfo) -> str:
+    """Describe a pause by the line about its begin: who paused what, when and why."""
+    what = "" if "jobs" not in line else ", with all jobs" if line["jobs"] == ALL else f", with `{line['jobs']}`"
+    by = f" by {line['by']}" if line.get("by") else ""
+    reason = f": {line['reason']}" if line.get("reason") else ""
+    return f"it was paused at {format_time_of(line, zone)}{what}{by}{reason}"
+
+
 def record_notes(record: Line, slot: datetime, job: Job | None, zone: ZoneInfo) -> tuple[str, ...]:
     """Return further notes on a record."""
     notes = []
@@ -97,8 +109,8 @@ def _why_not_caught_up(record: Line, slot: datetime, job: Job | None, zone: Zone
     if job is None or decided_at is None:
         return f"{prefix}the service was back at {format_time_of(record, zone)}"
     if decided_at - slot > timedelta(seconds=job.catch_up):
-        age = format_rough_duration((decided_at - slot).total_seconds())
-        limit = f"`catch_up` allows {format_rough_duration(job.catch_up)}" if job.catch_up else "`catch_up` is 0"
+        age = format_compact_duration((decided_at - slot).total_seconds())
+        limit = f"`catch_up` allows {format_compact_duration(job.catch_up)}" if job.catch_up else "`catch_up` is 0"
         return f"{prefix}it was {age} old when the service could decide about it, and {limit}"
     return f"{prefix}of the slots of an outage only the latest may still run"
 
@@ -122,7 +134,7 @@ def _why_failed(record: Line) -> str:
 def _timing(record: Line, zone: ZoneInfo) -> str:
     began = f"began {format_time_of(record, zone, 'started')}" if "started" in record else ""
     try:
-        took = f"took {format_rough_duration(float(record['duration']))}"
+        took = f"took {format_compact_duration(float(record['duration']))}"
     except (KeyError, ValueError):
         took = ""
     text = ", ".join(filter(None, (began, took)))

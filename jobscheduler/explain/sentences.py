@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from jobscheduler.explain.facts import Answer, Facts, Question
+from jobscheduler.explain.facts import Answer, Facts, Question, RuntimeState
 from jobscheduler.explain.phrases import describe_record, format_time_of
 from jobscheduler.model import Cron, Job, Pause
 from jobscheduler.model.selection import ALL
@@ -13,7 +13,7 @@ from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.timetable.timezones import zone_note
-from jobscheduler.util.durations import format_rough_duration
+from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_with_zone
 from jobscheduler.util.text import did_you_mean, plural
 
@@ -119,7 +119,7 @@ def decided_ahead(facts: Facts, slot: datetime | None) -> str | None:
 def jitter(job: Job) -> Iterator[str]:
     """Yield a note that jitter delays the start of slots."""
     if job.jitter:
-        until = f"up to {format_rough_duration(job.jitter)} later, but before the next slot"
+        until = f"up to {format_compact_duration(job.jitter)} later, but before the next slot"
         yield f"it starts {until} (`jitter`), always the same for one slot on one host"
 
 
@@ -127,10 +127,19 @@ def current_state(question: Question, facts: Facts) -> Iterator[str]:
     """Yield the state of the job in the service, except its slots."""
     if facts.runtime is None:
         return
+    yield from _troubles(facts, facts.runtime)
     if facts.runtime.stale:
         yield "its file has a problem, so its last good version is active"
     for run in facts.runtime.active_runs:
         yield describe_active_run(question, facts, run)
+
+
+def _troubles(facts: Facts, runtime: RuntimeState) -> Iterator[str]:
+    if runtime.failures and runtime.failing_since is not None:
+        times = "once" if runtime.failures == 1 else f"{runtime.failures} times in a row"
+        yield f"it has been failing since {format_with_zone(runtime.failing_since, facts.zone)}, {times}"
+    if runtime.overdue_since is not None:
+        yield f"it has been overdue since {format_with_zone(runtime.overdue_since, facts.zone)} (`success_within`)"
 
 
 def last_record(facts: Facts) -> Iterator[str]:
@@ -145,7 +154,7 @@ def last_record(facts: Facts) -> Iterator[str]:
 
 def catch_up_text(job: Job) -> str:
     """Describe the age limit of a slot."""
-    return f"`catch_up` allows {format_rough_duration(job.catch_up)}"
+    return f"`catch_up` allows {format_compact_duration(job.catch_up)}"
 
 
 def is_slot(job: Job, at: datetime) -> bool:

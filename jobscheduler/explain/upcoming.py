@@ -21,7 +21,7 @@ from jobscheduler.explain.sentences import (
 from jobscheduler.model import Job
 from jobscheduler.timetable.crontab import Crontab
 from jobscheduler.timetable.timetable import Timetable, timetable_of
-from jobscheduler.util.instants import format_with_zone
+from jobscheduler.util.instants import format_relative, format_with_zone
 
 MAX_SHOWN_SLOTS = 3  # future slots in an answer
 
@@ -72,12 +72,21 @@ def _headline(
     if not timetable.has_slots:
         return "manual", f"{name} is never due by itself (`@manual`): `jobscheduler run {question.job_id}` runs it"
     if slots:
-        return "due", f"{name} is due next at {format_with_zone(slots[0], facts.zone)}"
+        return "due", f"{name} {_due_next(question, facts, slots[0])}"
     if not isinstance(timetable.schedule, Crontab):
         return _finished(name, facts, job, timetable.schedule)
     if job.not_after is not None:
         return "done", f"{name} is not due any more: `not_after` was {format_with_zone(job.not_after, facts.zone)}"
     return "done", f"{name} is not due any more before the year 2201"
+
+
+def _due_next(question: Question, facts: Facts, slot: datetime) -> str:
+    """Say when the next slot starts: later than its time with jitter."""
+    start = next((start for known, start in facts.runtime.next if known == slot), slot) if facts.runtime else slot
+    when = f"{format_with_zone(start, facts.zone)} ({format_relative(start, question.now)})"
+    if start == slot:
+        return f"is due next at {when}"
+    return f"starts next at {when}, for its slot of {format_with_zone(slot, facts.zone)}"
 
 
 def _finished(name: str, facts: Facts, job: Job, only: datetime) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from jobscheduler.model.pauses import Pause
+from jobscheduler.model.standing import NO_RESULTS, LoggedResult, ResultState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # earlier than any slot that matters
 
@@ -47,7 +48,8 @@ class FullCheckpoint:
     - `reopened`: slots that only a wrong clock missed and that may run;
     - `missed`: slots that would be reopened if the clock were set back within the given number of seconds.
 
-    `pauses` are those that coming or undecided slots need. `host` is empty if the host is unknown.
+    `pauses` are those that coming or undecided slots need. `host` is empty if the host is unknown. `results` is how the
+    jobs stood: of a checkpoint that is read back, with what later ones have changed.
     """
 
     host: str = ""
@@ -58,6 +60,7 @@ class FullCheckpoint:
     reopened: Mapping[str, TimeSpans] = field(default_factory=dict)
     missed: Mapping[str, tuple[tuple[datetime, datetime, float], ...]] = field(default_factory=dict)
     pauses: tuple[Pause, ...] = ()
+    results: ResultState = NO_RESULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ class Checkpoint:
     For the jobs in `lagging` this holds only up to the instant given with them: their next slot was due and not yet
     decided. No slot later than `clock_ahead` is decided (None: than `settled`); a clock that was set back has yet to
     pass it. `boot` identifies one boot of the host, and `uptime` is its age in seconds. `corrects` are slots in
-    `in_flight` and `pending` that a wrong clock had missed before. `full` is present in a full checkpoint.
+    `in_flight` and `pending` that a wrong clock had missed before. `full` is present in a full checkpoint. `results` is
+    what has changed since the checkpoint before, or how every job stands if it is full.
     """
 
     settled: datetime
@@ -81,6 +85,7 @@ class Checkpoint:
     clock_ahead: datetime | None = None
     uptime: float | None = None
     full: FullCheckpoint | None = None
+    results: ResultState = NO_RESULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class RecoveredState:
     - `checkpoint_written_at`: when the last checkpoint was written, by the clock of that time.
     - `drain`: the span in which the service was stopping.
     - `mentions(word)`: whether a word occurs anywhere in the log.
+    - `results`: the lines since the last checkpoint that change how a job stands, in their order.
     """
 
     checkpoint: Checkpoint
@@ -111,3 +117,4 @@ class RecoveredState:
     checkpoint_written_at: datetime | None = None
     drain: tuple[datetime, datetime] | None = None
     mentions: Callable[[str], bool] | None = field(default=None, compare=False)
+    results: tuple[LoggedResult, ...] = ()

@@ -3,7 +3,7 @@
 from jobscheduler.runlog.checkpoints import to_events
 from jobscheduler.runlog.file import LogFile
 from jobscheduler.runlog.format import encode_line, format_json, format_text
-from jobscheduler.runlog.last_results import last_results
+from jobscheduler.runlog.last_record import last_record
 from jobscheduler.runlog.open_file import LogRefused, check_log
 from jobscheduler.runlog.recovery import recover
 from jobscheduler.runlog.stream import LogStream
@@ -20,7 +20,7 @@ __all__ = [
     "encode_line",
     "format_json",
     "format_text",
-    "last_results",
+    "last_record",
     "recover",
     "to_events",
 ]

@@ -6,12 +6,14 @@ Seconds are in base 36, without blanks that would need quotes: with 100,000 jobs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
-from jobscheduler.model import EPOCH, FullCheckpoint, TimeSpans
+from jobscheduler.model import FullCheckpoint, TimeSpans
+from jobscheduler.model.standing import ResultState
+from jobscheduler.runlog.base36 import parse_second, second_text
 from jobscheduler.runlog.pause_lines import PAUSED, RESUMED, LoggedPauses, exempt_texts, pause_texts
+from jobscheduler.runlog.result_parts import STANDING, SUCCESS, ResultReader, standing_texts, success_texts
 from jobscheduler.util.instants import format_instant
 from jobscheduler.util.time_spans import spans_in, subtract
 
@@ -20,7 +22,6 @@ REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # of MIS
 
 _MAX_VALUE_CHARS = 2000  # characters, a little below the limit of a value
 _MAX_VALUES = 7  # values in one line
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 Pairs = tuple[tuple[str, str], ...]
 Missed = tuple[datetime, datetime, float]
@@ -37,15 +38,21 @@ def to_fields(full: FullCheckpoint) -> Iterator[Pairs]:
     missed = ((job_id, span) for job_id, spans in full.missed.items() for span in spans)
     yield from _rows("missed", (f"{job_id},{to_base36(a)},{to_base36(b)},{age:.3f}" for job_id, (a, b, age) in missed))
     removed = ((job_id, since) for job_id, since in full.since.items() if job_id not in full.hashes)
-    yield from _rows("removed", (f"{job_id},{_whole_seconds(since)}" for job_id, since in removed))
+    yield from _rows("removed", (f"{job_id},{second_text(since)}" for job_id, since in removed))
     yield from _rows("pauses", pause_texts(full.pauses, resumed=False))
     yield from _rows("ended", pause_texts(full.pauses, resumed=True))
     yield from _rows("exempt", exempt_texts(full.pauses))
 
 
+def results_to_fields(state: ResultState) -> Iterator[Pairs]:
+    """Yield the pairs of each line about how jobs stand."""
+    yield from _rows(STANDING, standing_texts(state))
+    yield from _rows(SUCCESS, success_texts(state))
+
+
 def _job_text(full: FullCheckpoint, job_id: str, digits: str) -> str:
     since = full.since.get(job_id)
-    return f"{job_id},{digits}" if since is None else f"{job_id},{digits},{_whole_seconds(since)}"
+    return f"{job_id},{digits}" if since is None else f"{job_id},{digits},{second_text(since)}"
 
 
 def _spans_text(spans: Mapping[str, TimeSpans]) -> Iterator[str]:
@@ -88,16 +95,6 @@ def to_base36(at: datetime) -> str:
     return format_instant(at) if at.microsecond % 1000 == 0 else at.isoformat().replace("+00:00", "Z")
 
 
-def _whole_seconds(at: datetime) -> str:
-    """Format the second that an instant lies in, in base 36: rounded down."""
-    number = int((at - EPOCH).total_seconds() // 1)
-    digits, remainder = "", abs(number)
-    while remainder or not digits:
-        remainder, digit = divmod(remainder, 36)
-        digits = _DIGITS[digit] + digits
-    return f"-{digits}" if number < 0 else digits
-
-
 # --- reading ---------------------------------------------------------------------------------------------
 
 
@@ -113,6 +110,7 @@ class CheckpointState:
     decided: dict[str, TimeSpans] = field(default_factory=dict)
     reopened: dict[str, TimeSpans] = field(default_factory=dict)
     missed: dict[str, list[Missed]] = field(default_factory=dict)
+    results: ResultReader = field(default_factory=ResultReader)
     pauses: LoggedPauses = field(default_factory=LoggedPauses)
 
     def full(self) -> FullCheckpoint:
@@ -123,7 +121,8 @@ class CheckpointState:
             if spans
         }
         spans = self.decided, self.reopened, missed
-        return FullCheckpoint(self.host, self.accounted_since, self.hashes, self.since, *spans, self.pauses.all())
+        further = self.pauses.all(), self.results.state()
+        return FullCheckpoint(self.host, self.accounted_since, self.hashes, self.since, *spans, *further)
 
     def apply(self, line: Mapping[str, str]) -> None:
         """Apply a line.
@@ -135,10 +134,12 @@ class CheckpointState:
         word, job_id = line["word"], line.get("job_id", "")
         if word == "service.alive":
             self.uptime = float(line.get("uptime", self.uptime))
+            self.results.apply(line)
         elif word in {"job.added", "job.updated"} and "hash" in line:
             self._set_definition(job_id, line["hash"], datetime.fromisoformat(line["time"]))
         elif word == "job.removed":
             self.hashes.pop(job_id, None)
+            self.results.remove(job_id)
         elif word in {PAUSED, RESUMED}:
             self.pauses.apply(line)
         elif word == "job.decided":
@@ -188,6 +189,7 @@ def from_fields(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> 
     uptime = float(last.get("uptime", "0"))
     state = CheckpointState(last.get("host", ""), datetime.fromisoformat(last["since"]), uptime)
     for part in parts:
+        state.results.apply(part)
         for key, value in part.items():
             read = _READERS.get(key.partition("_")[0])
             if read is not None:
@@ -199,11 +201,11 @@ def from_fields(last: Mapping[str, str], parts: Iterable[Mapping[str, str]]) -> 
 def _read_job(state: CheckpointState, job_id: str, digits: str, since: str | None = None) -> None:
     state.hashes[job_id] = digits
     if since is not None:
-        state.since[job_id] = _parse_second(since)
+        state.since[job_id] = parse_second(since)
 
 
 def _read_removed(state: CheckpointState, job_id: str, since: str) -> None:
-    state.since[job_id] = _parse_second(since)
+    state.since[job_id] = parse_second(since)
 
 
 def _read_decided(state: CheckpointState, job_id: str, first: str, last: str) -> None:
@@ -247,9 +249,3 @@ _READERS: Mapping[str, Callable[..., None]] = {
     "ended": _read_ended,
     "exempt": _read_exempt,
 }
-
-
-def _parse_second(text: str) -> datetime:
-    with suppress(OverflowError):
-        return EPOCH.astimezone(UTC) + timedelta(seconds=int(text, 36))
-    raise ValueError(text)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from jobscheduler.model import Checkpoint, Event, InFlightRun, Level, LogValue, PendingSlot, truncate_to_ms
-from jobscheduler.runlog.checkpoint_parts import to_base36, to_fields
+from jobscheduler.runlog.checkpoint_parts import results_to_fields, to_base36, to_fields
 
 NAME = "service.alive"
 
@@ -38,6 +38,7 @@ def to_events(mark: Checkpoint, at: datetime) -> tuple[Event, ...]:
         *_parts(at, "in_flight", in_flight_texts),
         *(part for key, waits in _waits_in(mark) for part in _parts(at, key, [_wait_text(one) for one in waits])),
         *(Event(at, Level.INFO, NAME, pairs) for pairs in (to_fields(mark.full) if mark.full else ())),
+        *(Event(at, Level.INFO, NAME, pairs) for pairs in results_to_fields(mark.results)),
     ]
     return (*parts, Event(at, Level.INFO, NAME, _last_pairs(mark, len(parts))))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ _NUMBERS = frozenset(
         "changes",
         "column",
         "count",
+        "cpu",
         "duration",
         "exit_code",
         "http_status",
@@ -31,6 +32,7 @@ _NUMBERS = frozenset(
         "lines_not_kept",
         "log_ahead_by",
         "lost",
+        "max_rss",
         "parts",
         "pid",
         "refused",
@@ -72,6 +74,11 @@ def to_json_object(raw: bytes) -> dict[str, Any]:
     head = {"status": match[2]} if match[2] else {"level": match[3], "event": match[4]}
     values = {key: _typed(key, value) for key, value in pairs.items() if key not in {"time", "word"}}
     return {"time": pairs["time"], **head, **{key: value for key, value in values.items() if key not in head}}
+
+
+def typed_pairs(pairs: Mapping[str, str]) -> dict[str, Any]:
+    """Return the pairs of a parsed line with the types that they have in the JSON format."""
+    return {key: _typed(key, value) for key, value in pairs.items()}
 
 
 def _parse_text(text: str) -> dict[str, str] | None:

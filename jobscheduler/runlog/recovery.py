@@ -87,10 +87,10 @@ def _read_full(files: Sequence[Path]) -> FullCheckpoint | None:
     since: list[Line] = []
     checkpoint: list[Line] = []
     for line in change_lines(files):
-        if _is_part(line) and checkpoint:
-            checkpoint.append(line)
+        if _is_part(line):
+            checkpoint += [line] if checkpoint else []  # else it is a part of a checkpoint without its end
         else:
-            since += checkpoint  # it is not full, or not whole
+            since += checkpoint if checkpoint and _is_whole(checkpoint) else checkpoint[:1]  # it is not full
             checkpoint = []
             (checkpoint if _is_checkpoint(line) else since).append(line)
         if checkpoint and "full" in checkpoint[0] and _is_whole(checkpoint):

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from jobscheduler.model import Checkpoint, InFlightRun, RecoveredState
 from jobscheduler.model.log_line import RECORD_KINDS, Line, parse_instant, slot_range
-from jobscheduler.runlog.state_lines import PENDING, STARTED
+from jobscheduler.model.standing import LoggedResult
+from jobscheduler.runlog.state_lines import PENDING, RESULTS, STARTED
 
 _TICK = timedelta(microseconds=1)
 
@@ -31,6 +32,7 @@ class Replay:
         self._recorded: dict[str, list[tuple[datetime, datetime]]] = {}
         self._stopping_at: datetime | None = None
         self._last_kind = ""
+        self._results: list[LoggedResult] = []
 
     def apply(self, line: Line) -> None:
         """Apply a line. A malformed one changes nothing, as far as it is malformed."""
@@ -38,6 +40,9 @@ class Replay:
         if not kind.startswith("log."):  # the log may report about itself last
             self._last_kind = kind
         with suppress(ValueError, KeyError):
+            if kind in RESULTS:
+                at, reason = datetime.fromisoformat(line["time"]), line.get("on", line.get("reason"))
+                self._results.append(LoggedResult(line["job_id"], kind, at, reason))
             if "corrects" in line and (slots := slot_range(line)):
                 self._corrects[line["job_id"], slots[0]] = None
             if kind == PENDING:
@@ -90,6 +95,7 @@ class Replay:
             {job_id: tuple(ranges) for job_id, ranges in self._recorded.items()},
             checkpoint_written_at=self._written_at,
             drain=self._drain(last_line_at, clean_stop=clean_stop),
+            results=tuple(self._results),
         )
 
     def _drain(self, last_line_at: datetime, *, clean_stop: bool) -> tuple[datetime, datetime] | None:

@@ -14,7 +14,12 @@ from jobscheduler.runlog.reader import lines_newest_first, open_in_turn
 PENDING = "slot.waits"
 STARTED = frozenset({"run.requested", "run.started"})
 
-_STATE_KINDS = RECORD_KINDS | STARTED | {NAME, PENDING, "service.stopping", "service.stopped"}
+RESULTS = frozenset({"SUCCESS", "FAILURE", "MISSED", "job.overdue", "job.removed"}) | {
+    f"alert.{end}" for end in ("sent", "failed", "dropped")
+}
+"""The kinds of lines that change how a job stands."""
+
+_STATE_KINDS = RECORD_KINDS | STARTED | RESULTS | {NAME, PENDING, "service.stopping", "service.stopped"}
 
 # The kinds of lines that may change what a full checkpoint says, and bytes of which each of those that matter has one.
 _CHANGE_KINDS = (

@@ -1,7 +1,18 @@
 """Turns the slots of active jobs into runs. The only package that imports APScheduler."""
 
 from jobscheduler.scheduler.pauses import MAX_PAUSES, Resumed, TooManyPauses
+from jobscheduler.scheduler.pausing import Pausing
 from jobscheduler.scheduler.run_chain import ChainTooLong
 from jobscheduler.scheduler.scheduler import Scheduler
+from jobscheduler.scheduler.stop_actions import StoppedRun, StopTargets
 
-__all__ = ["MAX_PAUSES", "ChainTooLong", "Resumed", "Scheduler", "TooManyPauses"]
+__all__ = [
+    "MAX_PAUSES",
+    "ChainTooLong",
+    "Pausing",
+    "Resumed",
+    "Scheduler",
+    "StopTargets",
+    "StoppedRun",
+    "TooManyPauses",
+]

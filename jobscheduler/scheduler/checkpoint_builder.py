@@ -13,6 +13,7 @@ from jobscheduler.scheduler.clock_progress import ClockProgress
 from jobscheduler.scheduler.clock_setback import CLOCK_MEMORY_S, NO_SETBACK, ClockSetbackState, MissedSpan, time_passed
 from jobscheduler.scheduler.records import CORRECTS
 from jobscheduler.scheduler.registry import JobRegistry
+from jobscheduler.status.standings import Standings
 
 _MANUAL_FIELDS = (("by", ""), ("trigger", "manual"))  # fields of a manual run in the checkpoint, and their defaults
 
@@ -33,8 +34,10 @@ class CheckpointBuilder:
         elapsed: Callable[[], float],
         host_id: str,
         boot: str,
+        standings: Standings,
     ) -> None:
         """`due_jobs` lists jobs with a wake-up up to an instant; the other arguments are as in `Scheduler`."""
+        self._standings = standings
         self.accounted_since = clock()
         self._registry = registry
         self._progress = progress
@@ -64,9 +67,12 @@ class CheckpointBuilder:
         elapsed = self._elapsed()
         self._registry.pauses.forget(min([settled, *(cursor for _, cursor in lagging)]))
         content = self._full_content(elapsed) if full or self._wants_full else None
+        results = self._standings.for_checkpoint(None if content is None else self._registry.jobs)
         in_flight, pending, corrects = self._runs()
         progress = self._progress
-        return Checkpoint(settled, self._boot, in_flight, pending, lagging, corrects, progress.ahead, elapsed, content)
+        return Checkpoint(
+            settled, self._boot, in_flight, pending, lagging, corrects, progress.ahead, elapsed, content, results
+        )
 
     def _runs(self) -> tuple[tuple[InFlightRun, ...], tuple[PendingSlot, ...], tuple[PendingSlot, ...]]:
         """Return the active runs, the pending slots, and those of both kinds that a wrong clock had missed before."""

@@ -27,6 +27,8 @@ from jobscheduler.scheduler.pauses import Pauses
 from jobscheduler.scheduler.records import decided_events, missed_record
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, NewRun, RunActions
+from jobscheduler.scheduler.stop_actions import StopActions, StoppedRun, StopTargets
+from jobscheduler.status.standings import Standings
 from jobscheduler.timetable.decision import MissedSlots
 from jobscheduler.timetable.overlap import Action, decide_manual_run
 from jobscheduler.timetable.rule_change import NO_CHANGE, RuleChange, rule_change
@@ -65,6 +67,7 @@ class Engine:
         late_reason: Callable[[], ReasonOf],
         host_id: str,
         boot: str,
+        standings: Standings,
     ) -> None:
         """`new_run` and `submit` create and dispatch a run; `due_jobs` lists jobs with a wake-up up to an instant.
 
@@ -73,10 +76,18 @@ class Engine:
         self.phase = Phase.STARTING
         self.registry = JobRegistry(Pauses(elapsed))
         self.actions = RunActions(new_run, submit, write, clock)
+        self.stops = StopActions(self.registry, submit, write, clock)
         self.pauses = PauseActions(self.registry, self.actions, write)
         self.progress = ClockProgress(write)
         self.checkpoints = CheckpointBuilder(
-            self.registry, self.progress, due_jobs=due_jobs, clock=clock, elapsed=elapsed, host_id=host_id, boot=boot
+            self.registry,
+            self.progress,
+            due_jobs=due_jobs,
+            clock=clock,
+            elapsed=elapsed,
+            host_id=host_id,
+            boot=boot,
+            standings=standings,
         )
         self.recovery = JobRecovery(
             self.registry,
@@ -88,7 +99,9 @@ class Engine:
             is_starting=lambda: self.phase is Phase.STARTING,
             host_id=host_id,
             boot=boot,
+            standings=standings,
         )
+        self._standings = standings
         self._write = write
         self._elapsed = elapsed
         self._circumstances = Circumstances(late_reason)
@@ -121,9 +134,11 @@ class Engine:
         self.log_pending(job.id, now)
         known = self.registry.get(job.id)
         former = NO_SETBACK if known is None else known.setback
+        comes_back = self.registry.memory.is_removed(job.id)
         entry = self.registry.get_or_create(job, timetable, now)
         if history.state is not None:
             entry.since, entry.setback = history.state
+        self._standings.define(job, now if comes_back else entry.since, now)
         if last > now:
             decided = unite([*entry.setback.decided, (last, last)])
             entry.setback = replace(entry.setback, decided=decided)
@@ -263,6 +278,11 @@ class Engine:
             entry = self.registry.jobs[job.id] = JobEntry(job, timetable, now, is_active=False)
         action = decide_manual_run(entry.situation())
         return action, *self.actions.perform_manual(entry, job, action, by, parent)
+
+    def stop_runs(self, targets: StopTargets, by: str) -> tuple[list[StoppedRun], list[Effect]]:
+        """Stop runs at a person's request, also while the service stops; return them."""
+        self.actions.activity += 1
+        return self.stops.stop(targets, by, may_skip=self.phase is not Phase.STOPPED)
 
     def require_running(self) -> None:
         """Check that slots are decided.

@@ -64,6 +64,21 @@ class FormerService:
         before = self.state.checkpoint.uptime
         return self.uptime - before if self.is_same_boot and before is not None else 0.0
 
+    def up_at(self, at: datetime) -> float:
+        """Return the uptime of the former service at a line of its log that is later than its last checkpoint."""
+        written_at = self.state.checkpoint_written_at or at
+        return (self.state.checkpoint.uptime or 0.0) + max(0.0, (at - written_at).total_seconds())
+
+    def moved_by(self) -> float:
+        """Return how much this uptime is ahead of the former one, as if that had gone on; 0 in the same boot.
+
+        After another boot only the clock tells how long the outage was.
+        """
+        if self.is_same_boot:
+            return 0.0
+        last = self.state.last_line_at
+        return self.uptime - self.up_at(last) - max(0.0, (self.started - last).total_seconds())
+
     def late_reason(self) -> str:
         """Return why slots are late: `down`, or `clock` if the clock was set ahead during the outage."""
         written_at, elapsed = self.state.checkpoint_written_at, self.elapsed()

@@ -21,6 +21,7 @@ from jobscheduler.scheduler.outage_slots import OutageSlots, RecoveryPhase
 from jobscheduler.scheduler.records import missed_record
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, RunActions
+from jobscheduler.status.standings import Standings
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.time_spans import TICK
 
@@ -55,6 +56,7 @@ class JobRecovery:
         is_starting: Callable[[], bool],
         host_id: str,
         boot: str,
+        standings: Standings,
     ) -> None:
         """`is_starting` returns whether the service is starting; the other arguments are as in `Scheduler`."""
         self._registry = registry
@@ -65,6 +67,7 @@ class JobRecovery:
         self._elapsed = elapsed
         self._is_starting = is_starting
         self._host = host_id, boot
+        self._standings = standings
         self._outage: OutageSlots | None = None
         self._pauses_at_start = PauseIndex()
         self._effects: list[Effect] = []
@@ -76,6 +79,8 @@ class JobRecovery:
         host_id, boot = self._host
         state, mentions_boot = trusted_state(state, host_id, boot, self._write, now)
         former = FormerService(state, boot, now, self._elapsed(), mentions_boot=mentions_boot)
+        if state is not None:
+            self._standings.restore(former.full.results, state.results, former.up_at, former.moved_by())
         self._outage = OutageSlots(former, self._write)
         self._checkpoints.accounted_since = former.floor
         self._outage.pending.fail_interrupted(now)
@@ -159,9 +164,10 @@ class JobRecovery:
     def _paused_until(self, job: Job, phase: RecoveryPhase) -> datetime | None:
         """Return the instant before which slots of the outage are skipped.
 
-        For a job that comes later the pauses of the start count: they may have been resumed since.
+        The pauses of the start count: they may have been resumed since. Where the outage of a job goes on until now,
+        because its source could not be read, the present ones do.
         """
-        pauses = self._pauses_at_start if phase is RecoveryPhase.LATER else self._registry.pauses.index
+        pauses = self._registry.pauses.index if phase is RecoveryPhase.FIRST_SYNC else self._pauses_at_start
         return pauses.paused_until(job.id, job.tags)
 
     # -- a one-time job whose instant is over

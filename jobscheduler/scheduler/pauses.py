@@ -108,12 +108,7 @@ class Pauses:
         A pause of just that is over. A pause of more goes on without the selected jobs, also without later ones.
         """
         now = truncate_to_ms(now)
-        changes = [
-            change
-            for pause in self._pauses.values()
-            if not pause.is_resumed
-            for change in _resumed(pause, selectors, jobs, by)
-        ]
+        changes = [change for pause in self.in_force(now) for change in _resumed(pause, selectors, jobs, by)]
         self._require_room(sum(change.exempt is not None for change in changes))
         for change in changes:
             pause = self._pauses[change.pause.id]

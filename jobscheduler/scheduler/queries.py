@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
-from jobscheduler.model import Job, Pause, PauseIndex
-from jobscheduler.runner import OutputCache
+from jobscheduler.model import Once, PauseIndex
+from jobscheduler.runner import Attempt, Run, describe_unkillable
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
+from jobscheduler.scheduler.pausing import Pausing
 from jobscheduler.scheduler.stuck_runs import STUCK_AFTER_CHECKS
 from jobscheduler.scheduler.unkillable_watch import UnkillableWatch
 from jobscheduler.scheduler.waker import Waker
@@ -22,7 +23,7 @@ from jobscheduler.util.time_spans import TimeSpan, span_at
 
 
 class SchedulerQueries:
-    """The read-only half of the scheduler.
+    """The read-only half of the scheduler; `pauses` also changes them.
 
     Lock: taken to copy entries, and released before slots are computed from the copies.
     """
@@ -40,6 +41,7 @@ class SchedulerQueries:
         self._waker = waker
         self._pool = pool
         self._clock = clock
+        self.pauses = Pausing(lock, engine, clock)
         self._unkillable = UnkillableWatch(lock, engine.registry, pool.submit)
 
     # -- jobs
@@ -48,6 +50,21 @@ class SchedulerQueries:
         """Return the next slot of an active job; None if it has none, is disabled or unknown."""
         entry = self._schedulable(job_id)
         return None if entry is None else entry.next()
+
+    def is_held(self, job_id: str) -> bool:
+        """Return whether the time of a job does not count: it is paused, disabled, not in force, or over.
+
+        Does not wait for the lock: a dictionary is asked, and an index of pauses that never changes.
+        """
+        registry, now = self._engine.registry, self._clock()
+        entry = registry.get(job_id)
+        if entry is None or not entry.is_schedulable:
+            return True
+        job, pauses = entry.job, registry.pauses.index
+        if pauses and pauses.in_force(job.id, job.tags, now):
+            return True
+        end = job.schedule.at if isinstance(job.schedule, Once) else job.not_after
+        return end is not None and end < now and entry.is_idle
 
     def upcoming(self, job_id: str, count: int, *, with_paused: bool = False) -> list[tuple[datetime, datetime]]:
         """Return the next slots of a job, each with its start (later by its jitter).
@@ -85,16 +102,6 @@ class SchedulerQueries:
         now = self._clock()
         return [_runtime(entry, runs, pauses, now) for entry, runs in zip(entries, runs_of, strict=True)]
 
-    def pauses(self) -> tuple[Pause, ...]:
-        """Return the pauses in force."""
-        now = self._clock()
-        with self._lock:
-            return self._engine.registry.pauses.in_force(now)
-
-    def pauses_of(self, job: Job) -> tuple[Pause, ...]:
-        """Return the pauses of a job that are in force; the job need not be active."""
-        return self._engine.registry.pauses.index.in_force(job.id, job.tags, self._clock())
-
     def _active_runs(self, entry: JobEntry) -> tuple[ActiveRun, ...]:
         runs = tuple(map(self._pool.describe, (*entry.active_runs, *entry.unkillable_runs)))
         queued = entry.queued_run
@@ -115,10 +122,14 @@ class SchedulerQueries:
         """A number that grows with each decision, manual run and record."""
         return self._engine.actions.activity
 
-    @property
-    def outputs(self) -> OutputCache:
-        """The output of the latest runs."""
-        return self._pool.outputs
+    def active_run(self, run_id: str) -> Run | None:
+        """Return the run of this id if it has no record yet."""
+        return self._pool.active_run(run_id)
+
+    def running_attempts(self) -> list[Attempt]:
+        """Return the attempts that have not ended."""
+        attempts = [run.running_attempt for run in self._pool.active_runs]
+        return [attempt for attempt in attempts if attempt is not None]
 
     def running(self) -> int:
         """Return the number of active runs, queued ones included."""
@@ -135,6 +146,13 @@ class SchedulerQueries:
     def issues(self) -> tuple[str, ...]:
         """Return a sentence for each issue with runs."""
         return (*self._pool.monitor.issues(), *self._unkillable.issues())
+
+    def unkillable_processes(self, job_id: str) -> str:
+        """Describe the processes of ended runs of a job that could not be killed; empty if there are none."""
+        with self._lock:
+            entry = self._engine.registry.get(job_id)
+            runs = [] if entry is None else list(entry.unkillable_runs)
+        return ", ".join(describe_unkillable(run.unkillable) for run in runs)
 
     def stuck_run(self) -> str | None:
         """Return a sentence about the step of a run that is overdue, if there is one."""
@@ -170,7 +188,8 @@ def _runtime(entry: JobEntry, runs: tuple[ActiveRun, ...], pauses: PauseIndex, n
     job = entry.job
     paused_until = pauses.paused_until(job.id, job.tags) if pauses else None
     upcoming = next(entry.undecided_slots(paused_until), None) if entry.is_schedulable else None
-    return JobRuntime(job, upcoming, runs, pauses.in_force(job.id, job.tags, now) if pauses else ())
+    start = None if upcoming is None else entry.timetable.start_time(upcoming)
+    return JobRuntime(job, upcoming, runs, pauses.in_force(job.id, job.tags, now) if pauses else (), start)
 
 
 def _behind(jobs: Iterable[tuple[Timetable, tuple[TimeSpan, ...]]], now: datetime) -> Behind | None:

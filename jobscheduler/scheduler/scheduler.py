@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.model import EPOCH, Checkpoint, Job, LogEntry, Pause, Record, RecoveredState
-from jobscheduler.model.selection import Selector
-from jobscheduler.runner import LogThen, Run
+from jobscheduler.model import EPOCH, Checkpoint, Job, LogEntry, Record, RecoveredState
+from jobscheduler.runner import LogThen, OutputKeeper, Run
 from jobscheduler.scheduler.drain import Drain
 from jobscheduler.scheduler.engine import Engine, Phase
 from jobscheduler.scheduler.job_entry import JobEntry
-from jobscheduler.scheduler.pauses import JobTags, Resumed
 from jobscheduler.scheduler.queries import SchedulerQueries
 from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.run_chain import check_chain, parent_of
+from jobscheduler.scheduler.stop_actions import StoppedRun, StopTargets
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
+from jobscheduler.status.standings import Standings
 from jobscheduler.timetable.overlap import Action
 from jobscheduler.timetable.timetable import timetable_of
 from jobscheduler.util.host_id import uptime
@@ -52,16 +52,26 @@ class Scheduler(SchedulerQueries):
         elapsed: Callable[[], float] = uptime,
         late_reason: Callable[[], str] = lambda: "down",
         standstills: Callable[[], tuple[TimeSpan, ...]] = lambda: (),
+        standings: Standings | None = None,
+        outputs: OutputKeeper | None = None,
     ) -> None:
         """`write` takes records and events and must not wait; `log_then` and `on_behind` are as in `Runner`.
 
         `host` seeds `jitter`, so that two hosts differ and one host does not change. `host_id` names the host whose log
         it is, `boot` one boot of it. `elapsed` returns seconds of a clock that is never set. `late_reason` returns why
-        slots are decided late, `standstills` the spans in which the service could not run.
+        slots are decided late, `standstills` the spans in which the service could not run. `standings` get the
+        definitions and go into the checkpoints. `outputs` gets what runs print.
         """
         waker = Waker(max_workers, self._on_due, self._warm_up)
         pool = WorkerPool(
-            waker, max_workers, record=self._finished, write=write, log_then=log_then, on_behind=on_behind, clock=clock
+            waker,
+            max_workers,
+            record=self._finished,
+            write=write,
+            log_then=log_then,
+            on_behind=on_behind,
+            clock=clock,
+            outputs=outputs,
         )
         engine = Engine(
             new_run=pool.begin,
@@ -73,6 +83,7 @@ class Scheduler(SchedulerQueries):
             late_reason=lambda: (late_reason(), standstills()),
             host_id=host_id,
             boot=boot,
+            standings=standings or Standings(elapsed),
         )
         super().__init__(threading.Lock(), engine, waker, pool, clock)
         self._drain = Drain(self._lock, pool)
@@ -215,37 +226,17 @@ class Scheduler(SchedulerQueries):
         perform_effects(effects)
         return action, run
 
-    def pause(
-        self, selectors: Iterable[Selector], until: datetime | None = None, reason: str = "", by: str = ""
-    ) -> list[Pause]:
-        """Skip the slots of the selected jobs, pending ones included, before `until` (None: until they are resumed).
+    def stop_runs(self, targets: StopTargets, by: str) -> list[StoppedRun]:
+        """Stop runs with their further attempts; return those that had not ended. Does not wait for their ends.
 
-        Return the pauses that are new, or last longer than before. Runs that have begun go on, with further attempts.
-
-        Raises:
-            RuntimeError: the service is stopping.
-            TooManyPauses: nothing has changed.
-
+        A run that has not begun is skipped; while the service stops, it is left to the next start.
         """
         with self._lock:
-            self._engine.require_running()
-            added, effects = self._engine.pauses.pause(selectors, until, reason, by, self._clock())
+            stopped, effects = self._engine.stop_runs(targets, by)
         perform_effects(effects)
-        return added
-
-    def resume(self, selectors: Collection[Selector], jobs: JobTags, by: str = "") -> list[Resumed]:
-        """Let the slots of the selected jobs run from now on, whatever paused them; return what has changed.
-
-        `jobs` are all that are known.
-
-        Raises:
-            RuntimeError: the service is stopping.
-            TooManyPauses: nothing has changed.
-
-        """
-        with self._lock:
-            self._engine.require_running()
-            return self._engine.pauses.resume(selectors, jobs, by, self._clock())
+        for one in stopped:
+            self._pool.withdraw(one.run)
+        return stopped
 
     # -- the clock and the checkpoint
 

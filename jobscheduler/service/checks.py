@@ -11,7 +11,9 @@ from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
 from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.health import HealthMonitor
+from jobscheduler.service.overdue_check import OverdueCheck
 from jobscheduler.service.sync_requests import SyncRequests
+from jobscheduler.tasks.command.run_groups import RUN_GROUPS
 
 
 class PartDied(Exception):
@@ -19,7 +21,7 @@ class PartDied(Exception):
 
 
 class HostCheck:
-    """Checks the jobs directory, the log file, the clock and the backlog of runs."""
+    """Checks the jobs directory, the log, the clock, the backlog of runs, their control groups, and overdue jobs."""
 
     def __init__(
         self,
@@ -28,7 +30,10 @@ class HostCheck:
         scheduler: Scheduler,
         checkpoints: CheckpointTimer,
         requests: SyncRequests,
+        overdue: OverdueCheck,
     ) -> None:
+        self._overdue = overdue
+        self._was_failing = False
         self._log = log
         self._clock = clock
         self._scheduler = scheduler
@@ -41,6 +46,16 @@ class HostCheck:
         self._log.check_file(now)
         self._check_clock(now)
         self._scheduler.check_backlog(now)
+        RUN_GROUPS.sweep(now)
+        self._overdue.run(now)
+        self._check_log(now)
+
+    def _check_log(self, now: float) -> None:
+        """Write a full checkpoint when the log can be written again: it may have lost what the last ones changed."""
+        is_failing = self._log.is_failing() or self._log.is_silent()
+        if self._was_failing and not is_failing:
+            self._checkpoints.write(now, full=True)
+        self._was_failing = is_failing
 
     def _check_clock(self, now: float) -> None:
         """After a clock jump or a sleep of the host, log it, decide slots at once, and write a checkpoint."""

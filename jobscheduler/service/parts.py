@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Collection
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from jobscheduler.alerts import AlertDispatcher
+from jobscheduler.alerts import AlertDispatcher, AlertSenderPool, AlertTests
 from jobscheduler.control.recent_record_times import RecentRecordTimes
 from jobscheduler.jobs.reconciler import Reconciler
-from jobscheduler.runlog import LogWriter, last_results
+from jobscheduler.model import Record, Status
+from jobscheduler.output import OutputThread
+from jobscheduler.runlog import LogWriter, last_record
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.checked_settings import CheckedSettings
 from jobscheduler.service.clock_monitor import ClockMonitor
-from jobscheduler.service.guarded_calls import raising_os_error
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.open_log import read_boot_id
+from jobscheduler.service.outputs import ServiceOutputs
 from jobscheduler.status.run_stats import RunStats
+from jobscheduler.status.standings import Standings
 from jobscheduler.tasks.command.reaper_thread import REAPER
-from jobscheduler.util.host_id import host_id, host_seed
+from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.util.host_id import host_id, host_seed, uptime
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +38,21 @@ class Parts:
     scheduler: Scheduler
     reconciler: Reconciler
     alerts: AlertDispatcher
+    alert_tests: AlertTests
+    standings: Standings
     stats: RunStats
     recent: RecentRecordTimes
+    outputs: ServiceOutputs
+    output_thread: OutputThread | None
 
 
 def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
     """Build the way of a job: the reconciler activates it, the scheduler has it run, observers see its records."""
     stack.callback(REAPER.pipes.detach)  # background processes go on writing when this process has ended
-    clock, stats, recent = ClockMonitor(), RunStats(), RecentRecordTimes()
-    scheduler = stack.enter_context(_scheduler(checked, log, clock))
+    clock, stats, recent, standings = ClockMonitor(), RunStats(), RecentRecordTimes(), Standings(uptime)
+    outputs = ServiceOutputs(checked)
+    scheduler = stack.enter_context(_scheduler(checked, log, clock, standings, outputs))
+    thread = outputs.write(scheduler, log.event, stack)
     reconciler = Reconciler(
         checked.sources,
         scheduler,
@@ -50,13 +61,39 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stac
         observe_latency=stats.observe_latency,
         is_stopping=mailbox.is_ending,
     )
-    alerts = _alerts(checked, log, reconciler)
     counters = [stats.observe, recent.observe] if checked.has_page else [stats.observe]
-    log.subscribe(before=counters, after=[alerts.observe])
-    return Parts(checked, mailbox, log, clock, scheduler, reconciler, alerts, stats, recent)
+    sender, host = AlertSenderPool(log.write), os.uname().nodename
+    alerts = AlertDispatcher(
+        log.write,
+        standings,
+        checked.default_alerts,
+        reconciler.job,
+        last_record=partial(_last_record, checked, stats),
+        host=host,
+        sender=sender,
+    )
+    tests = AlertTests(sender.put, lambda: alerts.defaults, host=host)
+    log.subscribe(before=[standings.observe, *counters], after=[alerts.observe])
+    return Parts(
+        checked,
+        mailbox,
+        log,
+        clock,
+        scheduler,
+        reconciler,
+        alerts,
+        tests,
+        standings,
+        stats,
+        recent,
+        outputs,
+        thread,
+    )
 
 
-def _scheduler(checked: CheckedSettings, log: LogWriter, clock: ClockMonitor) -> Scheduler:
+def _scheduler(
+    checked: CheckedSettings, log: LogWriter, clock: ClockMonitor, standings: Standings, outputs: ServiceOutputs
+) -> Scheduler:
     settings = checked.settings
     return Scheduler(
         write=log.write,
@@ -69,11 +106,17 @@ def _scheduler(checked: CheckedSettings, log: LogWriter, clock: ClockMonitor) ->
         boot=read_boot_id(log),
         late_reason=clock.late_reason,
         standstills=clock.standstills,
+        standings=standings,
+        outputs=outputs.recent,
     )
 
 
-def _alerts(checked: CheckedSettings, log: LogWriter, reconciler: Reconciler) -> AlertDispatcher:
-    read_results = partial(last_results, checked.settings.log_file, checked.settings.log_backups)
-    previous_results = raising_os_error(checked.guard, checked.log_name, read_results)
-    host = os.uname().nodename
-    return AlertDispatcher(log.write, previous_results, checked.default_alerts, reconciler.job, host=host)
+def _last_record(checked: CheckedSettings, stats: RunStats, job_id: str, statuses: Collection[Status]) -> Record | None:
+    """Return the last record of a job with its output; without it if the log does not answer or is not a file."""
+    settings = checked.settings
+    read = partial(last_record, settings.log_file, settings.log_backups, job_id, statuses)
+    with suppress(CallHung, OSError):
+        found = checked.guard.call(checked.log_name, read)
+        if found is not None:
+            return found
+    return stats.last_record(job_id)

@@ -33,6 +33,7 @@ class ServiceIssues:
         self._reconciler = parts.reconciler
         self._log = parts.log
         self._checked = parts.checked
+        self._outputs = parts.output_thread
         self._sources = sources
 
     def zone(self) -> str:
@@ -52,11 +53,19 @@ class ServiceIssues:
         unavailable = tuple(map(_describe_unavailable, self._reconciler.unavailable().values()))
         hung = (f"{name} does not answer" for name in (*self._checked.guard.hung(), *tasks.GUARD.hung()))
         silent = (text for text in hung if not any(text in issue for issue in unavailable))
-        return (*unavailable, *silent, *self._own_issues(), *tasks.search_issues(), *self._part_issues())
+        return (
+            *unavailable,
+            *silent,
+            *self._own_issues(),
+            *tasks.search_issues(),
+            *tasks.extra_issues(),
+            *self._part_issues(),
+        )
 
     def _part_issues(self) -> Iterator[str]:
         yield from self._checked.optional.issues()
         yield from self._checked.database.issues()
+        yield from () if self._outputs is None else self._outputs.issues()
 
     def _own_issues(self) -> Iterator[str]:
         behind = self._scheduler.behind_clock()

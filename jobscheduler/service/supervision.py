@@ -16,6 +16,8 @@ from jobscheduler.service.health import HealthMonitor, TurnTimer
 from jobscheduler.service.live_settings import LiveSettings
 from jobscheduler.service.mailbox import Message
 from jobscheduler.service.manager_status import ManagerStatus
+from jobscheduler.service.outputs import close_outputs
+from jobscheduler.service.overdue_check import OverdueCheck
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.reload import Reload
 from jobscheduler.service.sd_notify import Notifier
@@ -78,11 +80,12 @@ def build_supervisor(
 ) -> Supervisor:
     """Build the loop, when all that it checks is there."""
     requests = _sync_requests(parts, sources, supervision, maintain_control)
+    overdue = OverdueCheck(parts.standings, parts.scheduler.is_held, parts.alerts, parts.log.event)
     return Supervisor(
         parts.mailbox,
         supervision.turns,
         requests,
-        HostCheck(parts.log, parts.clock, parts.scheduler, checkpoints, requests),
+        HostCheck(parts.log, parts.clock, parts.scheduler, checkpoints, requests, overdue),
         HealthCheck(supervision.health, requests),
         checkpoints,
         supervision.manager,
@@ -104,6 +107,7 @@ def _sync_requests(
             "zone": lambda _: supervision.zone.check(),
             "zone rules": lambda _: supervision.rules.check(),
             "control": maintain_control,
+            "output": (lambda _: None) if parts.output_thread is None else parts.output_thread.check,
         },
     )
 
@@ -124,7 +128,7 @@ def _shutdown(parts: Parts, manager: ManagerStatus, turns: TurnTimer, files: Fil
         files,
         parts.scheduler,
         parts.alerts,
-        parts.checked.database.report_unsent,
+        close_outputs(parts.output_thread, parts.checked.database.report_unsent),
     )
 
 

@@ -9,12 +9,14 @@ Thread: any, for all other methods.
 from __future__ import annotations
 
 import threading
+from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from statistics import median
 from typing import Any
 
 from jobscheduler.model import Event, LogEntry, Record, Status
@@ -23,6 +25,9 @@ from jobscheduler.model import Event, LogEntry, Record, Status
 DURATION = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)  # of a run
 LATENESS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)  # from a slot to the start of its run
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # from a file's change to its job being active
+
+MAX_LAST_LINE_CHARS = 120  # characters kept of the last line of a failed run's output
+USUAL_RUNS = 20  # successful runs whose median is the usual duration
 
 _OBSERVED_EVENTS = frozenset({"run.attempt_failed", "job.removed"})
 
@@ -41,12 +46,26 @@ class JobStats:
     """The outcomes of one job's slots: a count of each status, the last success, and the last record.
 
     `is_failing` is whether the last run failed; None before any run has ended. Skipped and missed slots do not count.
+    `cpu` is the processor time of its commands together, in seconds; None before one has ended.
     """
 
     last: Record
     success: datetime | None
     is_failing: bool | None
     counts: Mapping[Status, int]
+    cpu: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecentRuns:
+    """A job's last record, the last line of the output that it has, and the usual duration of a success in seconds.
+
+    `usual` is the median of the last `USUAL_RUNS`, None without any.
+    """
+
+    last: Record
+    last_line: str | None
+    usual: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +124,7 @@ class RunStats:
                 self._attempts_failed += 1
             return
         slots = _slots_of(entry)
-        self._note(entry, slots)
+        self._note(entry, slots).add_cpu(entry.cpu)
         self._counts[entry.status] += slots
         if is_correction(entry):
             self._counts[Status.MISSED] = max(0, self._counts[Status.MISSED] - 1)
@@ -133,6 +152,18 @@ class RunStats:
             counters = self._jobs.get(job_id)
             return counters.last if counters else None
 
+    def recent_runs(self, job_id: str) -> RecentRuns | None:
+        """Return what is known of a job's last runs; None without any record."""
+        with self._lock:
+            counters = self._jobs.get(job_id)
+            return counters.recent_runs() if counters else None
+
+    def last_success(self, job_id: str) -> datetime | None:
+        """Return the time of a job's last success, None if none is known."""
+        with self._lock:
+            counters = self._jobs.get(job_id)
+            return counters.success if counters else None
+
     def job(self, job_id: str) -> JobStats | None:
         """Return the outcomes of one job's slots, None if no slot has a record."""
         with self._lock:
@@ -152,11 +183,12 @@ class RunStats:
             counts = {status: self._counts[status] for status in Status}
             return Totals(counts, self._attempts_failed, *histograms)
 
-    def _note(self, record: Record, slots: int) -> None:
+    def _note(self, record: Record, slots: int) -> _JobCounters:
         counters = self._jobs.get(record.job_id)
         if counters is None:
             counters = self._jobs[record.job_id] = _JobCounters(record)
         counters.note(record, slots)
+        return counters
 
 
 def is_correction(record: Record) -> bool:
@@ -177,22 +209,38 @@ def _slots_of(record: Record) -> int:
 class _JobCounters:
     """The counters of one job. There are thousands of them, so they are small."""
 
-    __slots__ = ("failures", "is_failing", "last", "missed", "skipped", "success", "successes")
+    __slots__ = (
+        "cpu",
+        "durations",
+        "failures",
+        "is_failing",
+        "last",
+        "last_line",
+        "missed",
+        "skipped",
+        "success",
+        "successes",
+    )
 
     def __init__(self, record: Record) -> None:
         self.last = record
+        self.last_line: str | None = None
+        self.durations: array[float] | None = None
         self.success: datetime | None = None
         self.is_failing: bool | None = None
+        self.cpu: float | None = None
         self.successes = self.failures = self.skipped = self.missed = 0
 
     def note(self, record: Record, slots: int) -> None:
         """Take a record as the last one, and count its slots."""
-        self.last = _small(record)
+        self.last, self.last_line = _small(record), _last_line(record.output)
         if slots and is_correction(record):
             self.missed = max(0, self.missed - 1)
         match record.status:
             case Status.SUCCESS:
                 self.success, self.is_failing = record.at, False
+                if record.duration is not None:
+                    self._add_duration(record.duration)
                 self.successes += slots
             case Status.FAILURE:
                 self.is_failing = True
@@ -202,10 +250,26 @@ class _JobCounters:
             case Status.MISSED:
                 self.missed += slots
 
+    def add_cpu(self, seconds: float | None) -> None:
+        """Add the processor time of a run, None if it is not known."""
+        if seconds is not None:
+            self.cpu = (self.cpu or 0.0) + seconds
+
+    def _add_duration(self, seconds: float) -> None:
+        if self.durations is None:
+            self.durations = array("f")
+        self.durations.append(seconds)
+        del self.durations[:-USUAL_RUNS]
+
+    def recent_runs(self) -> RecentRuns:
+        """Return the last record, its last line and the usual duration."""
+        usual = round(median(self.durations), 3) if self.durations else None
+        return RecentRuns(self.last, self.last_line, usual)
+
     def value(self) -> JobStats:
         """Return a frozen copy."""
         counts = (self.successes, self.failures, self.skipped, self.missed)
-        return JobStats(self.last, self.success, self.is_failing, dict(zip(Status, counts, strict=True)))
+        return JobStats(self.last, self.success, self.is_failing, dict(zip(Status, counts, strict=True)), self.cpu)
 
 
 class _HistogramBuilder:
@@ -229,3 +293,11 @@ class _HistogramBuilder:
 def _small(record: Record) -> Record:
     """Return a record without its output, which is long and in the log anyway."""
     return record if record.output is None else replace(record, output=None)
+
+
+def _last_line(output: str | None) -> str | None:
+    """Return the last line of an output that is not blank, cut."""
+    if not output:
+        return None
+    lines = output.rstrip().rsplit("\n", 1)
+    return lines[-1].strip()[:MAX_LAST_LINE_CHARS] or None

@@ -43,7 +43,8 @@ class JobState(StrEnum):
 class ActiveRun:
     """A run that has no record yet. `waiting_for` is a `worker`, a `retry` or its `turn`; None while it is at work.
 
-    `scheduled` is None for a manual run, `started` is None before its first attempt; `attempt` counts from 1.
+    `scheduled` is None for a manual run, `started` is None before its first attempt; `attempt` counts from 1. `pid` is
+    the main process of a command at work.
     """
 
     run_id: str
@@ -51,19 +52,21 @@ class ActiveRun:
     started: datetime | None
     attempt: int
     waiting_for: str | None = None
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobRuntime:
     """The state of a definition in the scheduler: its next slot that will run, and the runs that have no record yet.
 
-    `pauses` are those in force for it.
+    `pauses` are those in force for it, `start` is when the next slot starts: later by its jitter.
     """
 
     job: Job
     next: datetime | None
     active_runs: tuple[ActiveRun, ...] = ()
     pauses: tuple[Pause, ...] = ()
+    start: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ class JobStatus:
 
     `next` is the next slot that will run, `last` the last record, `pauses` those in force for it. A stale job stays
     active as it was before its file became bad; `problems` say what is wrong with the file.
+    `overdue_since` is set while the job is overdue (`success_within`). `failures` are those in a row up to now, by the
+    job's `alert` rule, and `failing_since` is the time of the first of them. `last_success` is the time of the last
+    success that is known, `in_force_since` when the definition came into force.
+    `start` is when the next slot starts, later by its jitter. `last_line` is the last line of output in the last
+    record, `usual` the median duration of the last successes in seconds.
     """
 
     id: str | None
@@ -96,6 +104,14 @@ class JobStatus:
     pauses: tuple[Pause, ...] = ()
     stale: bool = False
     problems: tuple[Problem, ...] = ()
+    overdue_since: datetime | None = None
+    failures: int = 0
+    failing_since: datetime | None = None
+    last_success: datetime | None = None
+    in_force_since: datetime | None = None
+    start: datetime | None = None
+    last_line: str | None = None
+    usual: float | None = None
 
     @property
     def paused(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import NO_TASK, SLOT_FIELDS, Cron, Job, Pause, Problem, Record, TaskSpec
+from jobscheduler.model import EVERY_CHANGE, NO_TASK, SLOT_FIELDS, Cron, Job, Limits, Pause, Problem, Record, TaskSpec
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobStatus, Snapshot
 from jobscheduler.util.instants import format_instant
 
@@ -17,6 +17,7 @@ MAX_LEFT_PIPES = 100  # jobs with open output pipes that are named, those with t
 
 def job_json(status: JobStatus) -> dict[str, Any]:
     """Return one job as the verbs and the socket show it; instants are UTC."""
+    slot = instant(status.next)
     return {
         "job_id": status.id,
         "state": status.state.value,
@@ -25,20 +26,43 @@ def job_json(status: JobStatus) -> dict[str, Any]:
         "timezone": status.job.schedule.timezone if status.job and isinstance(status.job.schedule, Cron) else None,
         "description": status.job.description if status.job else "",
         "tags": list(status.job.tags) if status.job else [],
-        "next": instant(status.next),
+        "next": slot,
+        "next_start": slot if status.start in {None, status.next} else instant(status.start),
         "stale": status.stale,
         "paused": status.paused,
         "pauses": [pause_json(pause) for pause in status.pauses],
+        "overdue": status.overdue_since is not None,
+        "overdue_since": instant(status.overdue_since),
+        "failures": status.failures,
+        "failing_since": instant(status.failing_since),
+        "last_success": instant(status.last_success),
+        "in_force_since": instant(status.in_force_since),
+        "usual": status.usual,
+        "last_line": status.last_line,
         "last": record_json(status.last) if status.last else None,
         "active_runs": [active_run_json(run) for run in status.active_runs],
         "problems": [problem_json(problem) for problem in status.problems],
     }
 
 
+def timetable_json(status: JobStatus) -> dict[str, Any]:
+    """Return what decides the slots of a job beside its schedule and its zone; empty for a refused file."""
+    job = status.job
+    if job is None:
+        return {}
+    return {
+        "enabled": job.enabled,
+        "jitter": job.jitter,
+        "not_before": instant(job.not_before),
+        "not_after": instant(job.not_after),
+        "at": None if isinstance(job.schedule, Cron) else instant(job.schedule.at),
+    }
+
+
 def service_json(snapshot: Snapshot) -> dict[str, Any]:
     """Return the service itself as JSON, with the number of jobs in each state."""
     service = snapshot.service
-    upcoming = min((job.next for job in snapshot.jobs if job.next), default=None)
+    upcoming = min((job.start or job.next for job in snapshot.jobs if job.next), default=None)
     return {
         "version": service.version,
         "pid": service.pid,
@@ -99,6 +123,7 @@ def active_run_json(run: ActiveRun) -> dict[str, Any]:
         "started": instant(run.started),
         "attempt": run.attempt,
         "waiting_for": run.waiting_for,
+        "pid": run.pid,
     }
 
 
@@ -145,6 +170,7 @@ def definition_json(job: Job) -> dict[str, Any]:
         "timeout": job.timeout,
         "overlap": job.overlap,
         "retry": job.retry and asdict(job.retry),
+        "limits": job.limits and limits_json(job.limits),
         "catch_up": job.catch_up,
         "jitter": job.jitter,
         "not_before": instant(job.not_before),
@@ -152,9 +178,21 @@ def definition_json(job: Job) -> dict[str, Any]:
         "task": task_json(job.task),
         "on_failure": job.on_failure and task_json(job.on_failure),
         "on_recovery": job.on_recovery and task_json(job.on_recovery),
+        "success_within": job.success_within,
+        "alert": None if job.alert == EVERY_CHANGE else _without_none(asdict(job.alert)),
     }
     left_out = SLOT_FIELDS if isinstance(job.schedule, Cron) and job.schedule.is_manual else ()
     return {key: value for key, value in fields.items() if value is not None and key not in left_out}
+
+
+def limits_json(limits: Limits) -> dict[str, Any]:
+    """Return limits as in a job file."""
+    cpu = None if limits.cpu is None else f"{limits.cpu * 100:.9g}%"
+    return _without_none({"memory": limits.memory, "cpu": cpu, "processes": limits.processes})
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def task_json(task: TaskSpec) -> dict[str, Any] | None:

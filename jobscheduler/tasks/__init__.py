@@ -7,6 +7,7 @@ A new type is one class in one file plus one line here, or a separate package wi
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -44,6 +45,7 @@ __all__ = [
     "UnkillableProcess",
     "UnknownTask",
     "UnusableTask",
+    "extra_issues",
     "search_issues",
     "task_names",
     "task_type",
@@ -54,6 +56,7 @@ TASK_TYPES: Mapping[str, str] = MappingProxyType(
     {
         "execute_command": "jobscheduler.tasks.command.task:ExecuteCommand",
         "http_request": "jobscheduler.tasks.http.task:HttpRequest",
+        "notify": "jobscheduler.tasks.notify.task:Notify",
     }
 )
 
@@ -83,6 +86,12 @@ class UnusableTask(LookupError):
 
 _loaded: dict[str, type[Task]] = {}
 _lock = threading.Lock()
+
+
+def extra_issues() -> tuple[str, ...]:
+    """Return a sentence for each library that a definition needs for its messages and that is not installed."""
+    library = sys.modules.get("jobscheduler.tasks.notify.library")  # loaded with the first such definition
+    return () if library is None else tuple(library.missing())
 
 
 def task_names() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from jobscheduler.model import Cron, Job, TaskSpec, truncate_to_ms
+from jobscheduler.model import EVERY_CHANGE, Cron, Job, TaskSpec, truncate_to_ms
 from jobscheduler.timetable.crontab import parse
 
 SCHEDULE_DIGITS = 6  # leading hexadecimal digits that depend only on the fields that decide the slots
@@ -31,7 +31,9 @@ def definition_hash(job: Job) -> str:
         repr(float(job.catch_up)),
         retry,
         task,
+        *_limits(job),
         *job.tags,  # none for most jobs, whose hash is that of versions without tags
+        *_alert_fields(job),
     )
     return _digits(schedule) + _digits("\0".join((schedule, *other_fields)))
 
@@ -68,6 +70,20 @@ def _cron_part(schedule: Cron) -> str:
 def _retry(job: Job) -> tuple[float, ...]:
     retry = job.retry
     return () if retry is None else (retry.attempts, retry.delay, retry.backoff, retry.max_delay)
+
+
+def _alert_fields(job: Job) -> tuple[str, ...]:
+    """Return the fields about overdue jobs and alerts; none for a job without, whose hash then stays what it was."""
+    if job.success_within is None and job.alert == EVERY_CHANGE:
+        return ()
+    rule = job.alert
+    return repr(job.success_within), repr((rule.after, rule.remind and float(rule.remind), rule.missed))
+
+
+def _limits(job: Job) -> tuple[str, ...]:
+    """Return the limits as text; none for a job without any, whose hash is that of versions without limits."""
+    limits = job.limits
+    return () if limits is None else (f"limits:{limits.memory}:{limits.cpu}:{limits.processes}",)
 
 
 def _task(task: TaskSpec | None) -> str:

@@ -116,22 +116,12 @@ class Timetable:
 
     def start_time(self, slot: datetime) -> datetime:
         """Return the moment at which a slot starts: itself, or up to `jitter` later but before the following slot."""
-        if self.jitter <= 0:
-            return slot
-        span, following = self.jitter, self.next(slot)
-        if following is not None:
-            span = min(span, (following - slot).total_seconds())
-        return slot + timedelta(microseconds=int(span * 1_000_000 * self._share(slot)))
+        return slot if self.jitter <= 0 else _jittered_start(self, slot)
 
     @property
     def without_jitter(self) -> Timetable:
         """The same slots, each starting at its nominal time."""
         return self if self.jitter <= 0 else replace(self, jitter=0.0, seed="")
-
-    def _share(self, slot: datetime) -> float:
-        """Return a number in [0, 1) that is always the same for job, host and slot (`hash` differs between runs)."""
-        text = f"{self.seed}\0{slot.astimezone(UTC).isoformat()}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
     def slot_started_by(self, start: datetime) -> datetime | None:
         """Return the slot that has begun to be due at `start`: the latest one at most `jitter` before it."""
@@ -149,6 +139,21 @@ class Timetable:
                 return start
         slot = self.next(after)
         return None if slot is None else self.start_time(slot)
+
+
+# Computes a start once: lists of jobs ask for it again and again until its slot is decided.
+@lru_cache(maxsize=16_384)
+def _jittered_start(timetable: Timetable, slot: datetime) -> datetime:
+    span, following = timetable.jitter, timetable.next(slot)
+    if following is not None:
+        span = min(span, (following - slot).total_seconds())
+    return slot + timedelta(microseconds=int(span * 1_000_000 * _share(timetable.seed, slot)))
+
+
+def _share(seed: str, slot: datetime) -> float:
+    """Return a number in [0, 1) that is always the same for job, host and slot (`hash` differs between runs)."""
+    text = f"{seed}\0{slot.astimezone(UTC).isoformat()}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
 
 
 def timetable_of(job: Job, host: str = "") -> Timetable:

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
+from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.timetable.timezone_help import current_name, is_prefixed, unknown_zone_help, without_prefix, zone_note
 from jobscheduler.timetable.zone_rules import ZONE_RULES, ReloadedRules, UnreadableZone, zone_data
 from jobscheduler.util.text import quote
@@ -29,14 +31,14 @@ _CHOOSE_HELP = "use `--timezone NAME`, for example `--timezone Europe/Berlin`"
 _REGIONS = ("Etc", "Africa", "America", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
 
 
-class UnknownTimezone(ValueError):
+class UnknownTimezone(ProblemError, ValueError):
     """A time zone that is not available: `message` says why, `help` what to do.
 
     `of_host` means that the name is valid and this host lacks its data. Installing the data fixes this.
     """
 
     def __init__(self, message: str, help: str, *, of_host: bool = False) -> None:  # noqa: A002 - as in Problem
-        super().__init__(message)
+        super().__init__(Problem(message, help=help))
         self.message = message
         self.help = help
         self.of_host = of_host

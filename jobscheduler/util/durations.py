@@ -1,4 +1,4 @@
-"""Durations: the one parser, and the three ways to write one.
+"""Durations: the one parser, and the ways to write one.
 
 A job file, an option and a task's field mean the same by the same text: seconds, or `90s`, `15m`, `1h30m`, `2d`.
 """
@@ -6,6 +6,7 @@ A job file, an option and a task's field mean the same by the same text: seconds
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from jobscheduler.util.text import quote
 
@@ -16,7 +17,11 @@ HELP = 'write seconds, or text such as `"90s"`, `"15m"`, `"1h30m"`, `"2d"`'
 _MAX_TEXT_CHARS = 40  # longer text is refused unread
 _UNIT_SECONDS = (86400, 3600, 60, 1)
 _FORM = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
+_FRACTION = re.compile(r"(\d+\.\d+)([dhm])", re.ASCII)  # of one unit alone: `1.5h`
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_COMPACT_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+_AGE_UNITS = ((31_557_600, "y"), (86400, "d"), (3600, "h"), (60, "m"))
+_MAX_TWO_UNITS = 100  # from this number of the larger unit on, the smaller one tells nothing
 
 
 def parse_duration(value: float | str) -> float:
@@ -27,13 +32,20 @@ def parse_duration(value: float | str) -> float:
 
     """
     if isinstance(value, str):
-        match = _FORM.fullmatch(value) if 0 < len(value) <= _MAX_TEXT_CHARS else None
-        if match is None:
-            raise ValueError(f"{quote(value, _MAX_TEXT_CHARS)} is not a duration")
-        value = sum(float(part or 0) * unit for part, unit in zip(match.groups(), _UNIT_SECONDS, strict=True))
+        value = _seconds_of(value)
     if not 0 <= value <= MAX_DURATION_S:
         raise ValueError("a duration lies between 0 and ten years (`3650d`)")
     return float(value)
+
+
+def _seconds_of(text: str) -> float:
+    """Return the seconds of a text: units from large to small, or a fraction of one unit, such as `1.5h`."""
+    is_short = 0 < len(text) <= _MAX_TEXT_CHARS
+    if is_short and (match := _FRACTION.fullmatch(text)):
+        return float(match[1]) * {"d": 86400, "h": 3600, "m": 60}[match[2]]
+    if is_short and (match := _FORM.fullmatch(text)):
+        return sum(float(part or 0) * unit for part, unit in zip(match.groups(), _UNIT_SECONDS, strict=True))
+    raise ValueError(f"{quote(text, _MAX_TEXT_CHARS)} is not a duration")
 
 
 def format_duration(seconds: float) -> str:
@@ -65,14 +77,25 @@ def format_rough_duration(seconds: float) -> str:
 
 
 def format_compact_duration(seconds: float) -> str:
-    """Write a duration without blanks, for a column: `1.2s`, `12s`, `2m05s`, `3h04m`, `2d03h`."""
-    if seconds < 60:
-        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
-    minutes, left = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{left:02}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d{hours % 24:02}h"
+    """Write a duration without blanks, for every verb: `58ms`, `1.2s`, `12s`, `2m05s`, `12m`, `3h04m`, `2d03h`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    left = round(seconds)
+    for (size, unit), (smaller, its_unit) in pairwise(_COMPACT_UNITS):
+        if left >= size:
+            number, rest = divmod(round(left / smaller), size // smaller)
+            return f"{number}{unit}{rest:02}{its_unit}" if rest and number < _MAX_TWO_UNITS else f"{number}{unit}"
+    return f"{left}s"
+
+
+def format_age(seconds: float) -> str:
+    """Write a duration in one unit, for a distance from now: `4s`, `85m`, `5h`, `6d`, `73y`."""
+    for size, unit in _AGE_UNITS:
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
 
 
 def _three_digits(number: float) -> str:

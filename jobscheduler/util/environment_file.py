@@ -14,7 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
+from pathlib import Path
 from typing import NamedTuple
+
+ENVIRONMENT_FILE = Path("/etc/default/jobscheduler")  # systemd reads it before it starts the service
 
 _BLANKS = " \t\n\r"
 _NEWLINES = "\n\r"

@@ -15,12 +15,10 @@ from typing import Any
 
 from jobscheduler.model import Problem
 from jobscheduler.util import json_text
-from jobscheduler.util.environment_file import assignments
+from jobscheduler.util.environment_file import ENVIRONMENT_FILE, assignments
 from jobscheduler.util.json_walk import iter_texts
 from jobscheduler.util.path_walk import PathWalk, absolute_path, is_public
 from jobscheduler.util.trust import TrustJudge, quoted
-
-ENVIRONMENT_FILE = Path("/etc/default/jobscheduler")  # systemd reads it before it starts the service
 
 _URL = "JOBSCHEDULER_DATABASE_URL"
 _MAX_BYTES = 1024 * 1024  # of an environment file
@@ -116,5 +114,15 @@ def _public_text(file: Path) -> str:
 def _secrets(value: Any) -> Iterator[json_text.Path]:
     for path, text in iter_texts(value):
         name = path[-1] if len(path) > 1 and isinstance(path[-1], str) else ""  # no field of a job or setting is one
-        if looks_secret(name, text):
+        if looks_secret(name, text) or ("://" in text and _is_receiver(value, path)):
             yield path
+
+
+def _is_receiver(value: Any, path: json_text.Path) -> bool:
+    """Tell whether a text is an address of a notification: who knows one can write to it."""
+    above = path[:-2] if path and isinstance(path[-1], int) else path[:-1]
+    if len(path) <= len(above) or path[len(above)] != "to":
+        return False
+    for part in above:
+        value = value[part]
+    return isinstance(value, dict) and value.get("type") == "notify"

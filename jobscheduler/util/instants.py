@@ -6,6 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache, partial
 
+from jobscheduler.util.durations import format_age
+
+_NEAR_DAYS = 7  # days on either side of today whose weekday says which one is meant
+
 utc_now: Callable[[], datetime] = partial(datetime.now, UTC)  # the host's time; called several times for each run
 
 
@@ -50,3 +54,24 @@ def format_with_zone(at: datetime, zone: tzinfo | None = None) -> str:
     local = at.astimezone(zone)
     fraction = f".{local.microsecond // 1000:03}" if local.microsecond >= 1000 else ""
     return f"{local:%a %Y-%m-%d %H:%M:%S}{fraction} {local:%Z}"
+
+
+def format_relative(at: datetime, now: datetime) -> str:
+    """Write how far an instant is from now, in one unit: `34m ago`, `in 85m`, `now`."""
+    seconds = (at - now).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    return f"in {format_age(seconds)}" if seconds > 0 else f"{format_age(-seconds)} ago"
+
+
+def format_moment(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
+    """Write the minute of an instant with as much as tells it from others: `02:30`, `Mon 08:30`, `2026-11-28 08:30`.
+
+    A sentence or a table with such instants names the zone once.
+    """
+    local, today = at.astimezone(zone), now.astimezone(zone).date()
+    time = f"{local:%H:%M}"
+    days = abs((local.date() - today).days)
+    if not days:
+        return time
+    return f"{local:%a} {time}" if days < _NEAR_DAYS else f"{local:%Y-%m-%d} {time}"

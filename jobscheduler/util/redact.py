@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
+_ADDRESS = re.compile(r"\b(?!https?://|file://)([A-Za-z][A-Za-z0-9+.-]*://)([^\s\"\\]+)")  # not that of a page or file
 _MIN_SECRET_CHARS = 4  # a shorter secret is redacted only where it is the whole value
+
+
+def mask_addresses(line: str) -> str:
+    """Return a line of a file with stars in the place of what follows the schema of an address, character by character.
+
+    Such an address of a receiver is a secret as a whole: who knows it can write to it.
+    """
+    return _ADDRESS.sub(lambda match: match[1] + "*" * len(match[2]), line)
 
 
 def redacted(value: Any, secrets: Collection[str], replacement: str) -> Any:

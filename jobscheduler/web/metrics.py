@@ -5,7 +5,7 @@ Labels by job exist only where an alert must name the job: with 10,000 jobs each
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -51,7 +51,7 @@ class ServiceCollector(Collector):
         yield _job_info(snapshot)
         yield from _pause_metrics(snapshot)
         yield from _total_metrics(self._view.results.totals())
-        yield from _per_job(self._view.results.all_jobs())
+        yield from _per_job(snapshot, self._view.results.all_jobs())
 
 
 def _service_metrics(snapshot: Snapshot, issue: str | None) -> Iterator[Metric]:
@@ -111,20 +111,32 @@ def _total_metrics(totals: Totals) -> Iterator[Metric]:
     yield _histogram("change_latency_seconds", "From the change of a file until its job is active.", totals.latency)
 
 
-def _per_job(jobs: dict[str, JobStats]) -> Iterator[Metric]:
+def _per_job(snapshot: Snapshot, results: Mapping[str, JobStats]) -> Iterator[Metric]:
+    """Yield the metrics of each active job: those of a job end with it, whatever the log says of it."""
     help_ = "A job's slots by their final status."
     slots = CounterMetricFamily("jobscheduler_job_slots", help_, labels=["job_id", "status"])
-    failing = _by_job("failing", "1 if the last run of a job failed, 0 if it succeeded.")
+    failing = _by_job("failing", "1 while a job's last counted result is a failure, else 0.")
+    overdue = _by_job("overdue", "1 while a job with `success_within` is overdue, else 0.")
+    cpu = CounterMetricFamily("jobscheduler_job_cpu_seconds", "Processor time of a job's commands.", labels=["job_id"])
     success = _by_job("last_success_timestamp_seconds", "When a run of a job last succeeded, in Unix time.")
-    for job_id, job in jobs.items():
-        for status, count in job.counts.items():
+    never = _by_job("never_succeeded_since_timestamp_seconds", "Since when a job without any success is in force.")
+    for status in snapshot.jobs:
+        job = status.job
+        if job is None:
+            continue
+        for word, count in results[job.id].counts.items() if job.id in results else ():
             if count:
-                slots.add_metric([job_id, status.value], count)
-        if job.is_failing is not None:
-            failing.add_metric([job_id], job.is_failing)
-        if job.success is not None:
-            success.add_metric([job_id], job.success.timestamp())
-    yield from (slots, failing, success)
+                slots.add_metric([job.id, word.value], count)
+        if job.id in results and (seconds := results[job.id].cpu) is not None:
+            cpu.add_metric([job.id], seconds)
+        failing.add_metric([job.id], status.failures > 0)
+        if job.success_within is not None:
+            overdue.add_metric([job.id], status.overdue_since is not None)
+        if status.last_success is not None:
+            success.add_metric([job.id], status.last_success.timestamp())
+        elif status.in_force_since is not None:
+            never.add_metric([job.id], status.in_force_since.timestamp())
+    yield from (slots, failing, overdue, success, never, cpu)
 
 
 def _by_job(name: str, help_: str) -> GaugeMetricFamily:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from jobscheduler.model import Status
-from jobscheduler.status.snapshot import Snapshot
+from jobscheduler.model import Status, StoredAttempt
+from jobscheduler.status.run_detail import RunDetail
+from jobscheduler.status.snapshot import JobStatus, Snapshot
 from jobscheduler.status.snapshot_json import schedule_text
 from jobscheduler.util.durations import format_duration
 from jobscheduler.util.instants import format_instant_s
+from jobscheduler.util.sizes import format_size
+from jobscheduler.util.terminal_text import printable_lines
 from jobscheduler.util.text import plural
 from jobscheduler.web import formatting
 from jobscheduler.web.activity import Activity, Check
@@ -33,9 +37,12 @@ HISTORY = 50  # records listed of one job
 
 MAX_OUTPUT_BYTES = 4096  # bytes of each run's output shown with its record; a link leads to all of it
 
+RUN_REFRESH = 5  # seconds until the page of a run that goes on is loaded again
+
 REFRESH = 30  # seconds until a page that updates itself is loaded again
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_RUN = re.compile(r"[0-9a-z]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,19 @@ class HistoryRow:
     is_kept: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ShownAttempt:
+    """An attempt with its whole output."""
+
+    attempt: StoredAttempt
+    is_running: bool
+
+    @property
+    def text(self) -> str:
+        """What was kept of its output."""
+        return self.attempt.kept.text.decode("utf-8", "backslashreplace")
+
+
 @cache
 def _templates() -> Environment:
     """Return the templates with what they may call; each is compiled once in a process."""
@@ -58,7 +78,12 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"human": format_duration, "visible": formatting.printable, "machine": format_instant_s}
+    made.filters |= {
+        "human": format_duration,
+        "size": format_size,
+        "visible": printable_lines,
+        "machine": format_instant_s,
+    }
     made.globals |= {"numbers": plural, "schedule_text": schedule_text, "words": WORDS}
     return made
 
@@ -127,6 +152,7 @@ class Pages:
         view = TimeAxis(snapshot.at, zone_of(snapshot))
         upcoming = self._view.upcoming([job_id], snapshot.at + WINDOW, MAX_SLOTS).get(job_id, ()) if detail else ()
         latest = records[:HISTORY]
+        outputs = self._view.outputs(job_id, _runs_of(job, latest))
         return self._render(
             "job.html",
             snapshot,
@@ -136,7 +162,8 @@ class Pages:
             detail=detail,
             definition=_indented(detail.definition) if detail else "",
             own_zone=None if detail is None else zone_or_utc(detail.timezone),
-            records=[self._shown(run) for run in latest],
+            records=[_shown(run, outputs.get(run.run_id or "")) for run in latest],
+            live={run_id: _end_of(output) for run_id, output in outputs.items()},
             is_whole=history.is_complete and len(latest) == len(records),
             latest_failure=next((run.run_id for run in latest if run.status is Status.FAILURE), None),
             result=self._view.results.job(job_id),
@@ -145,6 +172,35 @@ class Pages:
             unread=0.0 if history.since is None else view.percent(history.since),
             refresh=None,
         )
+
+    def run(self, run_id: str, check: Check = lambda: None) -> str | None:
+        """Render one run: its lines in the log, its attempts, and all that was kept of their output; None if unknown.
+
+        `check` and `Busy` are as for `index`.
+        """
+        detail = self._run(run_id, check)
+        if detail is None:
+            return None
+        return self._render(
+            "run.html",
+            self._view.snapshot(),
+            root="../",
+            run=detail,
+            records=parse_records([{**line, "status": line["word"]} for line in detail.lines if line["word"] in WORDS]),
+            attempts=[ShownAttempt(attempt, attempt.attempt == detail.running_attempt) for attempt in detail.attempts],
+            refresh=RUN_REFRESH if detail.is_active else None,
+        )
+
+    def output(self, run_id: str, check: Check = lambda: None) -> bytes | None:
+        """Return all that was kept of what a run printed, None if that is nothing. `check` and `Busy` are as before."""
+        detail = self._run(run_id, check)
+        return b"".join(attempt.kept.text for attempt in detail.attempts) if detail and detail.attempts else None
+
+    def _run(self, run_id: str, check: Check) -> RunDetail | None:
+        if not _RUN.fullmatch(run_id):
+            return None
+        with self._activity.exclusive(check):
+            return self._view.run(run_id)
 
     def not_found(self, root: str) -> str:
         """Render the page for an unknown path."""
@@ -165,13 +221,23 @@ class Pages:
             **values,
         )
 
-    def _shown(self, run: LoggedRun) -> HistoryRow:
-        """Combine a record with its output: the kept output, else what the log has of it."""
-        output = self._view.output(run.run_id) if run.run_id else None
-        if output is None:
-            return HistoryRow(run, run.output or "", is_whole=not (run.output or "").startswith("…"), is_kept=False)
-        end = output[-MAX_OUTPUT_BYTES:].decode("utf-8", "backslashreplace").rstrip("\n")
-        return HistoryRow(run, end, is_whole=len(output) <= MAX_OUTPUT_BYTES, is_kept=True)
+
+def _runs_of(job: JobStatus | None, records: Sequence[LoggedRun]) -> dict[str, datetime | None]:
+    """Return the runs of a job page and when they began: the active ones, and those with a record."""
+    active = () if job is None else job.active_runs
+    ended = ((run.run_id, run.started) for run in records if run.run_id is not None and run.started is not None)
+    return {**{run.run_id: None for run in active}, **dict(ended)}
+
+
+def _shown(run: LoggedRun, output: bytes | None) -> HistoryRow:
+    """Combine a record with its output: the kept output, else what the log has of it."""
+    if output is None:
+        return HistoryRow(run, run.output or "", is_whole=not (run.output or "").startswith("…"), is_kept=False)
+    return HistoryRow(run, _end_of(output), is_whole=len(output) <= MAX_OUTPUT_BYTES, is_kept=True)
+
+
+def _end_of(output: bytes) -> str:
+    return output[-MAX_OUTPUT_BYTES:].decode("utf-8", "backslashreplace").rstrip("\n")
 
 
 def _indented(definition: Mapping[str, Any]) -> str:

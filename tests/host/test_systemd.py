@@ -242,7 +242,7 @@ def process(self):
         raise RuntimeError("injected")
     return real(self)
 WakingScheduler._process_jobs = process
-raise SystemExit(cli.main())
+raise SystemExit(cli.main(default="serve"))
 """
 
 

@@ -118,9 +118,9 @@ def test_her_verbs_find_her_service_and_those_of_root_the_hosts(carla: Carla) ->
     assert "hers" in carla("jobscheduler list")
     assert "carla" in carla("jobscheduler run hers --wait")
     assert "SUCCESS" in carla("jobscheduler history hers")
-    assert f"log        {LOG}" in carla("jobscheduler status")
+    assert f"log        {LOG}" in carla("jobscheduler status -v")
     assert "1 file checked, no errors" in carla("jobscheduler validate")
-    assert "log        /var/log/scheduler/scheduler.log" in carla.machine("jobscheduler status")
+    assert "log        /var/log/scheduler/scheduler.log" in carla.machine("jobscheduler status -v")
     assert "may not be used" in carla("jobscheduler list --socket /run/scheduler/control.sock", status=3)
 
 

@@ -11,22 +11,24 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from email import message_from_bytes
 from email.message import Message
 from email.policy import default as policy
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobscheduler.alerts import AlertKind, build_payload
+from jobscheduler.alerts import AlertKind, ResultChange, build_payload
 from jobscheduler.alerts.alert_queues import MAX_PER_RECEIVER, MAX_WAITING, MAX_WAITING_OF_JOB
-from jobscheduler.alerts.damping import BURST_SIZE, BURST_WINDOW_S, MIN_ALERT_INTERVAL_S, ResultChange
+from jobscheduler.alerts.damping import BURST_SIZE, BURST_WINDOW_S, MIN_ALERT_INTERVAL_S
 from jobscheduler.alerts.payload import MAX_JOB_LIST_CHARS, MAX_JSON_JOBS, build_summary
 from jobscheduler.alerts.sender_pool import ALERT_TIMEOUT_S, LONG_RUN_S, MAX_THREADS, MAX_WORKERS
-from jobscheduler.model import Record, Status, TaskSpec
-from jobscheduler.runlog.last_results import MAX_SCAN_BYTES
-from jobscheduler.tasks import Alert
+from jobscheduler.jobs.parser import ParseContext, parse
+from jobscheduler.model import AlertRule, Job, Record, Status, TaskSpec
+from jobscheduler.tasks import Alert, task_type
 from tests.support.service import ROOT, Service, job, wait_until
 from tests.support.tasks import SLOT
 from tests.unit.test_http_task import Server, respond, serve
@@ -83,7 +85,7 @@ def test_the_recipe_for_mail_sends_what_cron_sent(etc: Etc, service: Service) ->
     etc.file("sendmail", FAKE, 0o755)
     etc.file("mail-alert", etc.here(block("sh")), 0o755)
     for name in ("on-failure.json", "on-recovery.json"):
-        etc.file(name, etc.here(block("json")))
+        etc.file(name, etc.here(block("json", 2)))
     service.env["JOBSCHEDULER_CONFIG"] = str(etc.file("scheduler.toml", etc.here(block("toml"))))
     works = etc.base / "works"
     command = ["/bin/sh", "-c", 'test -e "$1" || { printf %s "$2"; exit 3; }', "-", str(works), NASTY]
@@ -116,7 +118,7 @@ def test_a_mail_that_cannot_be_sent_is_logged(etc: Etc, service: Service) -> Non
     """With the message of sendmail; the pipe's status is sendmail's."""
     etc.file("sendmail", "#!/bin/sh\ncat > /dev/null; echo no such mailbox >&2; exit 67\n", 0o755)
     etc.file("mail-alert", etc.here(block("sh")), 0o755)
-    service.options = ("--on-failure", str(etc.file("on-failure.json", etc.here(block("json")))))
+    service.options = ("--on-failure", str(etc.file("on-failure.json", etc.here(block("json", 2)))))
     service.write("a.json", job("backup", command="false"))
     service.start()
     (failed,) = service.wait_for("alert.failed")
@@ -127,7 +129,7 @@ def test_a_mail_that_cannot_be_sent_is_logged(etc: Etc, service: Service) -> Non
 def test_the_recipe_for_a_webhook_posts_the_record(etc: Etc, service: Service, serve: Callable[..., Server]) -> None:
     """To a real server; the record is that of the log, and the secret stands in no line."""
     server = serve(respond(204))
-    text = block("json", 1).replace("https://hooks.example.org", server.url(""))
+    text = block("json", 3).replace("https://hooks.example.org", server.url(""))
     text = text.replace("30 2 * * *", "* * * * * *").replace("/usr/local/sbin/backup", f"test -e {etc.base / 'works'}")
     service.write("backup.json", text)
     service.options = ("--log-format", "json")
@@ -145,17 +147,47 @@ def test_the_recipe_for_a_webhook_posts_the_record(etc: Etc, service: Service, s
     assert recovered.body.decode() in lines
     assert json.loads(failed.body)["status"] == "FAILURE"
     assert "0123456789" not in "".join(lines).replace(json.loads(failed.body)["run_id"], "")
-    shown = json.loads(block("json", 2))
+    shown = json.loads(block("json", 4))
     assert shown.keys() - {"output"} == json.loads(failed.body).keys()
+
+
+def test_the_rule_that_the_page_shows_is_accepted() -> None:
+    """As a job file."""
+    found = parse(block("json").encode(), "backup.json", ParseContext(ZoneInfo("UTC"), task_type))
+    assert isinstance(found, Job)
+    assert (found.success_within, found.alert) == (93600, AlertRule(2, 86400, missed=True))
+
+
+def test_the_recipe_for_messages_writes_to_every_receiver(
+    etc: Etc, service: Service, serve: Callable[..., Server]
+) -> None:
+    """As in the page, with receivers of the test's own; no line of the log has an address."""
+    pytest.importorskip("apprise", reason="the extra `notify` is not installed")
+    server = serve(respond(200))
+    etc.file("receivers", f"json{server.url('').removeprefix('http')}/t0ken-1\n", 0o600)
+    path = etc.file("on-failure.json", etc.here(block("json", 1)))
+    service.options = ("--on-failure", str(path))
+    service.write("a.json", job("backup", "@yearly", command="echo no space left; exit 1"))
+    service.start()
+    run = [sys.executable, str(ROOT / "main.py"), "run", "backup", "--wait", "--socket", str(service.socket)]
+    subprocess.run(run, check=False, capture_output=True)
+    (sent,) = service.wait_for("alert.sent")
+    service.stop(signal.SIGTERM)
+
+    (asked,) = server.asked
+    message = json.loads(asked.body)
+    assert message["title"] == f"backup failed ({os.uname().nodename})"
+    assert "exit code 1" in message["message"]
+    assert "no space left" in message["message"]
+    assert (sent["receivers"], sent["http_status"]) == ("1", "200")
+    assert "t0ken" not in service.log.read_text()
 
 
 def test_the_page_lists_every_variable_and_every_bound() -> None:
     """By name and number."""
     listed = set(re.findall(r"^\| `(JOB_\w+)` \|", PAGE, re.MULTILINE))
-    assert (
-        listed
-        == build_payload(AlertKind.FAILURE, Record(SLOT, Status.FAILURE, "a"), description="", host="").variables.keys()
-    )
+    change = ResultChange(TaskSpec("x", "{}"), AlertKind.FAILURE, Record(SLOT, Status.FAILURE, "a"))
+    assert listed == build_payload(change, host="").variables.keys()
     assert f"after {ALERT_TIMEOUT_S:g} seconds" in PAGE
     assert f"{MAX_WAITING:,} may wait" in PAGE
     assert (MAX_WORKERS, MAX_PER_RECEIVER, LONG_RUN_S, MAX_THREADS, MAX_WAITING_OF_JOB) == (8, 4, 5.0, 64, 2)
@@ -166,18 +198,20 @@ def test_the_page_lists_every_variable_and_every_bound() -> None:
         500,
         32 * 1024,
     )
-    assert MAX_SCAN_BYTES == 64 * 1024 * 1024
 
 
 @pytest.mark.parametrize(
     "alert",
     [
         build_payload(
-            AlertKind.FAILURE,
-            Record(SLOT, Status.FAILURE, "a", output=HOSTILE),
-            description="x" * 5000,
+            ResultChange(
+                TaskSpec.from_params("x", {}),
+                AlertKind.FAILURE,
+                Record(SLOT, Status.FAILURE, "a", output=HOSTILE),
+                description="x" * 5000,
+                changes=7,
+            ),
             host="h",
-            changes=7,
         ),
         build_summary(
             [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from datetime import datetime
 from itertools import pairwise
 
 import pytest
@@ -56,6 +58,57 @@ def test_what_is_known_survives_a_restart(host: Host, form: str) -> None:
     assert [on for on, _ in host.answer()] == ["failure", "recovery"]
 
 
+def test_a_count_of_failures_survives_a_crash_and_an_orderly_restart(host: Host) -> None:
+    """Three in a row are one alert, however often the service begins anew between them."""
+    service = host.service
+    service.write("a.json", job("a", DAY, f"test -e {host.works}", alert={"after": 3}, on_failure=host.note()))
+    for stop in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+        service.start()
+        assert run_verb(service, "run", "a", "--wait").returncode == 1
+        told = len(service.words("FAILURE")) >= 3
+        if told:
+            service.wait_for("alert.sent", 1)
+        assert len(host.answer()) == told
+        service.stop(stop)
+
+    assert len(host.answer()) == 1
+
+
+def test_an_overdue_job_is_told_once_across_restarts_and_so_is_its_recovery(host: Host) -> None:
+    """A job that never ran; a crash and a restart repeat neither the warning nor the alert."""
+    service = host.service
+    definition = job(
+        "a", DAY, f"test -e {host.works}", success_within=2, on_failure=host.note(), on_recovery=host.note()
+    )
+    service.write("a.json", definition)
+    service.start()
+    (overdue,) = service.wait_for("job.overdue")
+    service.wait_for("alert.sent", on="overdue")
+    (shown,) = json.loads(run_verb(service, "list", "--json").stdout.join("[]"))
+    for stop in (signal.SIGKILL, signal.SIGTERM):
+        service.stop(stop)
+        service.start()
+    (again,) = json.loads(run_verb(service, "list", "--json").stdout.join("[]"))
+    host.works.touch()
+    for _ in range(2):
+        assert run_verb(service, "run", "a", "--wait").returncode == 0
+    service.wait_for("alert.sent", on="recovery")
+    (after,) = json.loads(run_verb(service, "list", "--json").stdout.join("[]"))
+    service.stop()
+
+    assert (overdue["level"], overdue["job_id"], overdue["success_within"]) == ("WARNING", "a", "2.000")
+    assert [one["overdue"] for one in (shown, again, after)] == [True, True, False]
+    assert abs(parse(again["overdue_since"]) - parse(shown["overdue_since"])) < 2
+    assert after["last_success"] is not None
+    assert [on for on, *_ in host.answer()] == ["overdue", "recovery"]
+    assert len(service.words("job.overdue")) == 1
+
+
+def parse(instant: str) -> float:
+    """Return an instant in Unix time."""
+    return datetime.fromisoformat(instant).timestamp()
+
+
 def test_only_the_end_of_a_run_counts_and_attempts_do_not(host: Host) -> None:
     """A run that succeeds at its second attempt is a success."""
     retry = {"attempts": 2, "delay": 0}
@@ -102,8 +155,10 @@ def test_the_alert_outlives_the_next_run_and_a_replaced_one(host: Host) -> None:
     """Its processes carry a mark of their own, so what ends a run does not end the alert about it."""
     service = host.service
     alert = {"type": "execute_command", "command": f"sleep 1.5; echo done >> {host.notes}"}
-    service.write("a.json", job("a", command="sleep 30", overlap="replace", on_failure=alert))
+    first = f"mkdir {host.base}/first 2>/dev/null && exit 1; sleep 30"
+    service.write("a.json", job("a", command=first, overlap="replace", on_failure=alert))
     service.start()
+    service.wait_for("FAILURE", 1, reason="exit")
     service.wait_for("FAILURE", 2, reason="replaced")
     service.wait_for("alert.sent")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -73,6 +74,11 @@ def ask(
     )
 
 
+def without_distances(text: str) -> str:
+    """The text without how far its instants are from now, which depends on when the test runs."""
+    return re.sub(r" \((in \d+[smhdy]|\d+[smhdy] ago)\)", "", text)
+
+
 def test_a_slot_is_explained_by_its_record(tmp_path: Path) -> None:
     """Found in either format; the time is one of the job's zone."""
     failed = record(1, Status.FAILURE, reason="exit", details=(("exit_code", 7),), output="no space\n\x1b[2Jleft\n")
@@ -81,11 +87,12 @@ def test_a_slot_is_explained_by_its_record(tmp_path: Path) -> None:
     done = ask(tmp_path, "report", "--at", "2026-03-02 13:00", service=service)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == (
+    assert without_distances(done.stdout) == (
         "`report` ran and failed: the command failed (exit code 7)\n"
         "  the end of its output:\n"
         "    no space\n"
         "    \\x1b[2Jleft\n"
+        "  what can be done: `jobscheduler run report --wait` or `jobscheduler history report -n 10`\n"
     )
 
 
@@ -98,7 +105,7 @@ def test_the_answer_is_an_object_for_machines(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert (answer["job_id"], answer["at"], answer["answer"]) == ("report", "2026-03-02T12:00:00Z", "skipped")
     assert answer["record"]["scheduled"] == "2026-03-02T12:00:00Z"
-    assert answer["sentences"][0] == "`report` was skipped: its last run was still in progress"
+    assert without_distances(answer["sentences"][0]) == "`report` was skipped: its last run was still in progress"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +180,7 @@ def test_without_a_time_it_tells_the_next_slots_and_the_last_record(tmp_path: Pa
     done = ask(tmp_path, "report", service=service)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == (
+    assert without_distances(done.stdout) == (
         "`report` is due next at Tue 2126-01-01 12:00:00 UTC\n"
         "  it is due: At 12:00 every day (UTC)\n"
         "  its file has a problem, so its last good version is active\n"
@@ -226,8 +233,8 @@ def test_an_unknown_job_gets_a_suggested_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("at", "said"),
     [
-        ("tomorrow", "`tomorrow` is not an ISO 8601 date and time"),
-        ("2026-03-02", "has no time of day"),
+        ("next week", "`next week` is not a time"),
+        ("2026-03-32", "`2026-03-32` names a date that does not exist"),
         ("2026-3-2 1:00", "is not an ISO 8601 date and time"),
     ],
 )
@@ -254,7 +261,7 @@ def test_without_a_service_a_record_is_answer_enough(tmp_path: Path) -> None:
     done = offline(tmp_path, "report", "--at", "2026-03-01T12:00:00Z")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("`report` ran and succeeded\n")
+    assert without_distances(done.stdout).startswith("`report` ran and succeeded\n")
     assert "the service was not asked" in done.stdout
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -97,13 +98,71 @@ def found(log: Path, *arguments: str) -> list[str]:
 def test_the_records_are_shown_as_a_table_in_local_time(log: Path) -> None:
     """The oldest first, as in the log; the zone is in the title, and what a job printed cannot disturb the terminal."""
     assert shown(log, TZ="Europe/Berlin") == [
-        "TIME (Europe/Berlin)  JOB          STATUS   SLOT           TOOK  DETAILS",
-        "2026-11-22 13:00:01   report-001   SUCCESS  13:00:00     1.50 s",
-        "2026-11-22 13:01:01   cleanup-xyz  FAILURE  13:01:00     1.50 s  exit, exit code 1, no\\x1b[2J such file",
-        "2026-11-22 13:05:00   report-001   SKIPPED  13:05:00             overlap",
-        "2026-11-22 14:10:00   report-001   MISSED   13:10:00             down, 59 slots until 2026-11-22 14:08:00",
-        "2026-11-22 14:20:00   report-001   SUCCESS  by hand   2 min 5 s  by=0",
+        "TIME (Europe/Berlin)  JOB          STATUS   SLOT       TOOK  RUN  DETAILS",
+        "2026-11-22 13:00:01   report-001   SUCCESS  13:00:00   1.5s  r0",
+        "2026-11-22 13:01:01   cleanup-xyz  FAILURE  13:01:00   1.5s  r1   no\\x1b[2J such file",
+        "2026-11-22 13:05:00   report-001   SKIPPED  13:05:00              overlap",
+        "2026-11-22 14:10:00   report-001   MISSED   13:10:00              down, 59 slots until 2026-11-22 14:08:00",
+        "2026-11-22 14:20:00   report-001   SUCCESS  by hand   2m05s  abc  by=0",
     ]
+
+
+def test_records_of_several_jobs_are_found_by_pattern(log: Path) -> None:
+    """Any of the patterns or ids; the last two of these."""
+    assert [line.split()[2] for line in shown(log, "clean*", "report-001", "-n", "2")[1:]] == ["report-001"] * 2
+    assert [line.split()[2] for line in shown(log, "clean*")[1:]] == ["cleanup-xyz"]
+
+
+def test_the_records_of_each_job_are_summed_up(log: Path) -> None:
+    """All of the time that is asked for, as a table and as objects with numbers."""
+    assert shown(log, "--stats") == [
+        "JOB          RUNS    OK   P50    P95  LONGEST  CPU  MEMORY  SKIPPED  MISSED",
+        "cleanup-xyz     1    0%  1.5s   1.5s     1.5s    -       -        0       0",
+        "report-001      2  100%  1.5s  2m05s    2m05s    -       -        1      59",
+    ]
+    assert json.loads(shown(log, "--stats", "--json", "report-001")[0]) == {
+        "job_id": "report-001",
+        "runs": 2,
+        "successes": 2,
+        "failures": 0,
+        "skipped": 1,
+        "missed": 59,
+        "success_rate": 1.0,
+        "p50": 1.5,
+        "p95": 125.0,
+        "longest": 125.0,
+        "cpu": None,
+        "max_rss": None,
+    }
+
+
+def test_a_check_can_fail_when_there_is_no_record(log: Path) -> None:
+    """Such as a nightly one that asks for last night's success."""
+    done = run("history", "report-001", "--status", "failure", "--fail-if-none", "--log-file", str(log))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("no such records; ")
+    assert run("history", "report-001", "--fail-if-none", "--log-file", str(log)).returncode == 0
+
+
+def test_a_tag_needs_the_service(log: Path, tmp_path: Path) -> None:
+    """The log does not know it."""
+    done = run("history", "tag:shop", "--log-file", str(log), "--socket", str(tmp_path / "none"))
+    assert done.returncode == 3
+
+
+def test_following_goes_on_with_new_lines(log: Path) -> None:
+    """Each is printed when it comes, once; Ctrl-C ends it."""
+    command = [sys.executable, str(ROOT / "main.py"), "history", "-f", "-n", "1", "--json", "--log-file", str(log)]
+    with subprocess.Popen(
+        ["env", "--default-signal=INT", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as following:
+        assert following.stdout is not None
+        assert json.loads(following.stdout.readline())["run_id"] == "abc"
+        with log.open("a") as file:
+            file.write(format_text(begun(90)) + "\n" + format_text(record(90)) + "\n")
+        assert json.loads(following.stdout.readline())["run_id"] == "r90"
+        following.send_signal(signal.SIGINT)
+        assert following.wait(20) == 130
 
 
 def test_the_skipped_slots_of_an_outage_are_summed_up_as_missed_ones_are(tmp_path: Path) -> None:
@@ -224,11 +283,11 @@ def test_an_unknown_job_gets_the_id_that_may_be_meant(log: Path) -> None:
     ("arguments", "status", "said"),
     [
         (("--log-file", "/nowhere/x.log"), 1, "there is no log `/nowhere/x.log`"),
-        (("--since", "yesterday"), 2, "`yesterday` is not an ISO 8601 date and time"),
+        (("--since", "last week"), 2, "`last week` is not a time"),
         (("--since", "1h", "--until", "2h"), 2, "`--until` is before `--since`"),
         (("--all",), 2, "`--all` is for one job"),
-        (("--status", "failed"), 2, "`failed` is not a list of statuses, which are success, failure, skipped, missed"),
-        (("-n", "-1"), 2, "a whole number, 0 or more, is expected"),
+        (("--status", "failed"), 2, "did you mean `failure`? there are success, failure, skipped, missed"),
+        (("-n", "-1"), 2, "`-n` takes a whole number 0 or more, not `-1`"),
         (("--log-backups", "x"), 2, "--log-backups: `x`"),
     ],
 )
@@ -244,9 +303,9 @@ def test_a_question_without_an_answer_is_reported(
 
 def test_what_a_bound_takes_is_named(log: Path) -> None:
     """All of it, and whose zone counts; what is nearly a time is mended instead."""
-    said = run("history", "--since", "yesterday", "--log-file", str(log)).stderr
-    assert "a time like `2026-12-01T10:00` (of this host's zone" in said
-    assert "a date like `2026-12-01`, or how long ago, like `2h`" in said
+    said = run("history", "--since", "last week", "--log-file", str(log)).stderr
+    assert "a time like `14:30` or `2026-12-01T10:00` (of " in said
+    assert "a day like `2026-12-01`, `yesterday`, `today` or `tomorrow`, or how long ago, like `2h`" in said
 
     assert "help: write `2026-03-02T00:00`" in run("history", "--until", "2026-3-2", "--log-file", str(log)).stderr
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from jobscheduler import cli
+from jobscheduler.cli import run_verb
 
 
 def test_a_refusal_of_the_host_names_the_path(
@@ -19,8 +20,8 @@ def test_a_refusal_of_the_host_names_the_path(
     def refuse(_arguments: object) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/var/log/x.log")
 
-    monkeypatch.setattr(cli, "_silence", lambda: None)
-    monkeypatch.setattr(cli, "_parser", lambda _: SimpleNamespace(parse_args=lambda _: SimpleNamespace(verb="list")))
-    monkeypatch.setattr(cli, "_module", lambda _: SimpleNamespace(run=refuse))
+    monkeypatch.setattr(run_verb, "discard_output", lambda: None)
+    module = SimpleNamespace(run=refuse, EXAMPLES="", add_arguments=lambda _: None)
+    monkeypatch.setattr(run_verb, "_module", lambda _: module)
     assert cli.main(["list"]) == 1
-    assert capfd.readouterr().err == "jobscheduler: /var/log/x.log: Permission denied\n"
+    assert capfd.readouterr().err == "error: /var/log/x.log: Permission denied\n"

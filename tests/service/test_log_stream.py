@@ -79,7 +79,7 @@ def test_verbs_say_that_there_is_no_file(service: Streaming) -> None:
     assert explained.returncode == 0
     assert "ran and succeeded" in explained.stdout
     assert "there is no file that says what ran before" in explained.stdout
-    assert "log        standard output" in verb(service, "status").stdout
+    assert "log        standard output" in verb(service, "status", "-v").stdout
     assert "until this process ends" in verb(service, "status").stdout
     settings = json.loads(verb(service, "config", "--json").stdout)["settings"]
     assert settings["log-file"]["value"] == "-"

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import pwd
+import re
 import signal
 import subprocess
 import sys
@@ -16,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.cli.run import _show
+from jobscheduler.cli.output_display import TextDisplay
 from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 EVERY_VERB = {
+    "agenda": [],
     "list": [],
     "run": ["daily"],
     "pause": ["daily"],
@@ -106,6 +108,18 @@ def test_list_shows_every_state(service: Service) -> None:
     assert reply["broken.json"]["problems"][0]["line"] == 1
     assert reply["daily"]["next"].endswith("T01:00:00Z")
     assert reply["off"]["next"] is None
+    assert {name: one["status"] for name, one in reply.items()} == {
+        "daily": "ok",
+        "fails": "ok",
+        "off": "disabled",
+        "past": "expired",
+        "once": "done",
+        "held": "running",
+        "busy": "running",
+        "retry": "waiting",
+        "rotten": "stale",
+        "broken.json": "refused",
+    }
 
 
 def test_list_is_a_table_that_fits(service: Service) -> None:
@@ -113,11 +127,12 @@ def test_list_is_a_table_that_fits(service: Service) -> None:
     done = ask(service, "list")
     lines = done.stdout.splitlines()
 
-    assert (done.returncode, lines[0].split()) == (0, ["JOB", "STATE", "NEXT", "LAST", "AT", "TOOK"])
-    assert max(map(len, on_a_terminal(service, "list", COLUMNS="60", NO_COLOR="1").splitlines()[:-1])) == 60
+    assert (done.returncode, lines[0].split()) == (0, ["JOB", "STATUS", "LAST", "TOOK", "USUAL", "NEXT"])
+    assert max(map(len, on_a_terminal(service, "list", COLUMNS="40", NO_COLOR="1").splitlines()[:-1])) <= 40
+    assert [line.split()[0] for line in lines[1:5]] == ["broken.json", "rotten", "busy", "held"]
     assert len(lines) == 11
     assert "\x1b" not in done.stdout
-    assert done.stderr == "2 files with problems: `jobscheduler status` shows them\n"
+    assert done.stderr == "9 jobs: 2 running, 1 waiting, 2 files with problems\n"
 
 
 def test_list_filters_by_pattern_and_state(service: Service) -> None:
@@ -126,16 +141,33 @@ def test_list_filters_by_pattern_and_state(service: Service) -> None:
     assert {one["job_id"] for one in answer(service, "list", "--state", "running,STALE")} == {"held", "busy", "rotten"}
     nothing = ask(service, "list", "nope")
     assert (nothing.returncode, nothing.stdout) == (1, "")
-    assert "no job matches `nope`" in nothing.stderr
+    assert "there is no job `nope`" in nothing.stderr
     some = ask(service, "list", "once", "nope", "--json")
     assert (some.returncode, json.loads(some.stdout)["job_id"]) == (1, "once")
-    assert "no job matches `nope`" in some.stderr
-    assert "help: did you mean `daily`, `rotten`?" in ask(service, "list", "dialy", "x*", "roten").stderr
+    assert "there is no job `nope`" in some.stderr
+    unknown = ask(service, "list", "dialy", "x*", "roten", "--tag", "shop").stderr
+    assert "help: did you mean `daily`?" in unknown
+    assert "no job matches `x*`" in unknown
+    assert "help: did you mean `rotten`?" in unknown
+    assert "no job has the tag `shop`" in unknown
     other = ask(service, "list", "daily", "--state", "refused")
     assert "no job that matches `daily` is in such a state" in other.stderr
     assert "help: `jobscheduler list` shows all jobs" in other.stderr
-    wrong = ask(service, "list", "--state", "rnning")
-    assert (wrong.returncode, "no such state: `rnning`; there are refused, running," in wrong.stderr) == (2, True)
+    plain = ask(service, "list", "once", "--plain").stdout.rstrip("\n").split("\t")
+    assert (plain[:3], len(plain)) == (["once", "done", "SUCCESS"], 7)
+
+
+def test_slots_are_shown_of_jobs_by_id_and_tag(service: Service) -> None:
+    """Of those in force; of the jobs directory when no service answers."""
+    shown = ask(service, "next", "daily", "-n", "1")
+    assert (shown.returncode, shown.stdout.splitlines()[0]) == (0, "daily: 0 1 * * * (UTC)")
+    assert ask(service, "next", "dialy").stderr.startswith(
+        "error: there is no job `dialy`\n help: did you mean `daily`?"
+    )
+    unasked = ask(service, "next", "once", "--jobs-dir", str(service.jobs), "--socket", "/nonexistent")
+    assert unasked.stdout.startswith("once: ")
+    agenda = answer(service, "agenda", "daily", "off", "--to", "24h")
+    assert [(one["job_id"], one["start"][11:]) for one in agenda] == [("daily", "01:00:00Z")]
 
 
 def on_a_terminal(service: Service, *words: str, **env: str) -> str:
@@ -180,7 +212,7 @@ def test_run_wait_gives_output_and_exit_status(service: Service) -> None:
     good, bad = ask(service, "run", "daily", "--wait"), ask(service, "run", "fails", "--wait")
 
     assert (good.returncode, sorted(good.stdout.splitlines())) == (0, ["done", "oops"])
-    assert good.stderr.startswith("SUCCESS after 0.")
+    assert re.match(r"SUCCESS after (\d+ms|\d\.\ds) exit_code=0\n", good.stderr)
     assert (bad.returncode, bad.stdout) == (1, "why\n")
     assert "reason=exit exit_code=3" in bad.stderr
     (reply,) = answer(service, "run", "fails", "--wait")
@@ -188,7 +220,7 @@ def test_run_wait_gives_output_and_exit_status(service: Service) -> None:
 
 
 def test_what_a_job_prints_cannot_command_the_terminal(service: Service) -> None:
-    """Neither by its output nor by the words of its error; lines and tabs stay, and a pipe gets the bytes."""
+    """Neither by its output nor by the words of its error; lines and tabs stay. With `--raw` a pipe gets the bytes."""
     script = r"printf 'a\tb\n\033]0;pwn\007\033[2J\302\233\342\200\256\n'; exit 126"
     service.write("hostile.json", job("hostile", "@yearly", script))
     service.wait_for("job.added", job_id="hostile")
@@ -196,12 +228,14 @@ def test_what_a_job_prints_cannot_command_the_terminal(service: Service) -> None
 
     assert not set(shown) & {"\x1b", "\x07", "\x9b", "\u202e"}
     assert "a\tb\r\n\\x1b]0;pwn\\x07\\x1b[2J\\x9b\\u202e\r\n" in shown
-    assert "\x1b]0;pwn\x07" in ask(service, "run", "hostile", "--wait").stdout
+    assert r"\x1b]0;pwn\x07" in ask(service, "run", "hostile", "--wait").stdout
+    assert "\x1b]0;pwn\x07" in ask(service, "run", "hostile", "--wait", "--raw").stdout
 
 
 def test_the_words_of_an_error_are_spelled_out_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
     """Also where standard error is a file that is read on a terminal later."""
-    _show({"output": None, "record": {"status": "FAILURE", "duration": 1.0, "error": "\x1b]0;owned\x07\nSUCCESS"}})
+    record = {"status": "FAILURE", "duration": 1.0, "error": "\x1b]0;owned\x07\nSUCCESS"}
+    TextDisplay(raw=False, headings=False).finish(record)
 
     assert capsys.readouterr().err == "FAILURE after 1.0s error=\\x1b]0;owned\\x07\\nSUCCESS\n"
 
@@ -251,8 +285,12 @@ def test_pause_and_resume(service: Service) -> None:
     (listed,) = answer(service, "list", "tick")
     assert (listed["state"], listed["next"], listed["tags"]) == ("paused", None, ["fast"])
     assert service.words("job.paused")[0]["by"] == str(os.getuid())
-    assert f"paused     `tag:fast` until it is resumed by {USER}: a test" in ask(service, "status").stdout
+    assert f"  tag:fast  until it is resumed by {USER}: a test" in ask(service, "status").stdout
     assert f"with `tag:fast` until it is resumed, by {USER}: a test" in ask(service, "explain", "tick").stdout
+    slot = service.words("SKIPPED", job_id="tick", reason="paused")[0]["scheduled"]
+    told = ask(service, "explain", "tick", "--at", slot).stdout
+    assert "was skipped: the job was paused" in told
+    assert f", with `tag:fast` by {USER}: a test" in told
 
     ran = len(service.words("SUCCESS", job_id="tick"))
     resumed = ask(service, "resume", "t?ck")
@@ -290,7 +328,7 @@ def test_a_pause_has_an_end_and_several_jobs(service: Service) -> None:
     (resumed,) = answer(service, "resume", "daily")
     assert [one["jobs"] for one in resumed["ended"]] == ["daily"]
     assert [(one["jobs"], one["except"]) for one in resumed["exempt"]] == [("*", ["daily"])]
-    assert "all jobs except `daily` until 2190-01-01" in ask(service, "status").stdout
+    assert "all jobs except `daily`  until 2190-01-01" in ask(service, "status").stdout
     assert len(answer(service, "resume", "--all")[0]["ended"]) == 2
 
 
@@ -300,9 +338,10 @@ def test_a_pause_has_an_end_and_several_jobs(service: Service) -> None:
         (["pause"], 2, "name jobs, or `--all`"),
         (["pause", "--all", "daily"], 2, "name jobs, or `--all`, not both"),
         (["pause", "daily", "--for", "soon"], 2, "`soon` is not a duration"),
-        (["pause", "daily", "--for", "1h", "--until", "06:00"], 2, "not allowed with"),
+        (["pause", "daily", "--for", "1h", "--until", "06:00"], 2, "exclude each other"),
         (["pause", "daily", "--until", "2020-01-01T00:00Z"], 1, "a pause ends in the future"),
         (["pause", "daily", "--reason", "x" * 201], 1, "the reason of a pause has at most 200 characters"),
+        (["pause", "daily", "--reason", "two\nlines"], 1, "the reason of a pause is one line of text"),
         (["pause", "daily", "bill-*"], 1, "no job matches `bill-*`"),
         (["pause", "tag:nope"], 1, "no job has the tag `nope`"),
         (["resume", "dai*", "nope"], 1, "there is no job `nope`"),
@@ -335,10 +374,9 @@ def test_status_is_a_check_of_health(service: Service) -> None:
     done = ask(service, "status")
 
     assert done.returncode == 1
-    assert "1 refused" in done.stdout
-    assert "2 running" in done.stdout
-    assert "broken.json:3:3: unknown field `shedule`" in done.stdout
-    assert "help: did you mean `schedule`?" in done.stdout
+    assert ": the service is well, " in done.stdout
+    assert "broken.json:3:3  unknown field `shedule` - did you mean `schedule`?" in done.stdout
+    assert re.search(r"^running +\d  (busy|held) ", done.stdout, re.MULTILINE)
     assert f"log        {service.log}\n" in done.stdout
     (reply,) = answer(service, "status")
     assert (reply["pid"], reply["issues"], reply["late_part"]) == (service.process.pid, [], None)
@@ -384,13 +422,14 @@ def test_a_healthy_service_says_so(tmp_path: Path) -> None:
     made.write("x.json", job("x", "@yearly", "true"))
     made.start()
     done = ask(made, "status")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+    assert "the service is well, 1 job, " in done.stdout
     made.jobs.rename(tmp_path / "elsewhere")
     made.wait_for("directory.lost")
     done = ask(made, "status")
     assert done.returncode == 1
     why = f"the jobs directory `{made.jobs}` does not exist: the last known jobs stay active"
-    assert f"wrong      {why} (help: make it: `mkdir -p {made.jobs}`)" in done.stdout
+    assert f"service     1  {why} (help: make it: `mkdir -p {made.jobs}`)" in done.stdout
     assert made.stop() == 0
 
 

@@ -353,7 +353,7 @@ if __name__ == "__main__":
     _control_socket.detach()
     _become(_request)
     exec(_request["code"], {})
-    _status = cli.main()
+    _status = cli.main(default="serve")
     threading._shutdown()
     atexit._run_exitfuncs()
     with suppress(OSError, ValueError):  # then the interpreter has to say so

@@ -43,7 +43,7 @@ class PausedTimes:
 
     def resume(self, text: str, jobs: Iterable[str], wall: datetime) -> None:
         for one in self.pauses:
-            if one.is_resumed:
+            if one.is_resumed or wall >= one.until:
                 continue
             if text in {"*", one.text} or ("*" not in one.text and fnmatchcase(one.text, text)):
                 one.is_resumed, one.until = True, min(one.until, wall)

@@ -122,7 +122,7 @@ class Service:
         """Write the code and the program into a file, for an interpreter that has to be started anew."""
         script = self.jobs.parent / "patched.py"
         head = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        tail = "\nfrom jobscheduler import cli\nraise SystemExit(cli.main())\n"
+        tail = "\nfrom jobscheduler import cli\nraise SystemExit(cli.main(default='serve'))\n"
         script.write_text(head + self.code + tail, "utf-8")
         return str(script)
 

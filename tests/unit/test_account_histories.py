@@ -220,7 +220,7 @@ class Host:
         self.paused.pause(text, until)
         for job_id in EVERY:  # what waits is skipped before the model can tell that it surely is
             self._tell(TOLD, job_id=job_id, **self._told_before(job_id))
-        self.service.pause(selectors([text]), until)
+        self.service.pauses.pause(selectors([text]), until)
         self.paused.told.clear()
         self._tell_pauses()
         self._wait_until_at_rest()
@@ -236,7 +236,7 @@ class Host:
             return
         self.paused.resume(text, self.jobs, self.wall)
         self._tell_pauses()
-        self.service.resume(selectors([text]), dict.fromkeys(self.jobs, ()))
+        self.service.pauses.resume(selectors([text]), dict.fromkeys(self.jobs, ()))
 
     def _written(self, job_id: str) -> datetime:
         return self.wall if self.is_touched else max(self.written, self.put.get(job_id, self.written))

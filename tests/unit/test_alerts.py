@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,14 +18,15 @@ from jobscheduler.alerts import (
     AlertSenderPool,
     DefaultAlerts,
     PendingAlert,
-    build_payload,
-    due_alert,
+    ResultChange,
     sender_pool,
 )
+from jobscheduler.alerts import build_payload as build_payload_of
 from jobscheduler.alerts.alert_queues import MAX_NAMED_JOBS, MAX_PER_RECEIVER
 from jobscheduler.alerts.damping import BURST_SIZE, MIN_ALERT_INTERVAL_S
-from jobscheduler.model import NO_TASK, Cron, Event, Job, LogEntry, Record, Status, TaskSpec
-from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
+from jobscheduler.model import NO_TASK, AlertRule, Cron, Event, Job, Level, LogEntry, Record, Status, TaskSpec
+from jobscheduler.status.standings import Standings
+from jobscheduler.tasks import Alert, Context, Outcome, Task, TaskFailed
 from tests.support.service import wait_until
 from tests.support.tasks import as_root
 
@@ -38,26 +39,9 @@ def record(job_id: str = "a", status: Status = F, **fields: Any) -> Record:
     return Record(AT, status, job_id, **given)
 
 
-# --- when one is due -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("former", "now", "told"),
-    [
-        (None, F, AlertKind.FAILURE),
-        (None, S, None),
-        (S, F, AlertKind.FAILURE),
-        (S, S, None),
-        (F, F, None),
-        (F, S, AlertKind.RECOVERY),
-        *((former, now, None) for former in (None, S, F) for now in (K, M)),
-    ],
-)
-def test_an_alert_is_due_only_when_the_result_changes(
-    former: Status | None, now: Status, told: AlertKind | None
-) -> None:
-    """A first failure is a change, and so is the success after it; a slot that did not run has no result."""
-    assert due_alert(former, now) is told
+def build_payload(on: AlertKind, one: Record, *, description: str, host: str) -> Alert:
+    """Return the payload of an alert about a record."""
+    return build_payload_of(ResultChange(TaskSpec.from_params("note", {}), on, one, description), host=host)
 
 
 # --- what it is told -------------------------------------------------------------------------------------
@@ -89,18 +73,21 @@ def test_an_alert_gets_the_record_in_variables() -> None:
         "JOB_DURATION": "1.200",
         "JOB_ERROR": "no luck",
         "JOB_EXIT_CODE": "3",
+        "JOB_FAILURES": "0",
         "JOB_HOST": "db1",
+        "JOB_LAST_SUCCESS": "",
         "JOB_OUTPUT": "first\nlast",
         "JOB_REASON": "exit",
         "JOB_RECORD": alert.text,
         "JOB_RECORD_RUN_ID": "5f3c2a9d",
+        "JOB_SINCE": "",
         "JOB_STARTED": "2026-11-22T01:00:01.500Z",
         "JOB_STATUS": "FAILURE",
     }
     bare = build_payload(AlertKind.RECOVERY, Record(AT, S, "a"), description="", host="")
     empty = {name for name, value in bare.variables.items() if not value}
     assert bare.variables.keys() == alert.variables.keys()
-    assert bare.variables.keys() - empty == {"JOB_ALERT", "JOB_CHANGES", "JOB_STATUS", "JOB_RECORD"}
+    assert bare.variables.keys() - empty == {*("JOB_ALERT", "JOB_CHANGES", "JOB_FAILURES", "JOB_STATUS", "JOB_RECORD")}
 
 
 def test_no_variable_but_the_output_can_begin_another_line() -> None:
@@ -194,39 +181,38 @@ def job(job_id: str = "a", **fields: Any) -> Job:
 class Room:
     """A dispatcher and a sender with fakes around them."""
 
-    def __init__(self, *jobs: Job, former: Mapping[str, Status] | None = None, **sender: Any) -> None:
+    def __init__(self, *jobs: Job, **sender: Any) -> None:
         self.entries: list[LogEntry] = []
-        self.asked: list[datetime] = []
         self.jobs = {one.id: one for one in jobs}
-        self.former = former or {}
+        self.last_records: dict[str, Record] = {}
+        self.uptime = 1000.0
+        self.standings = Standings(lambda: self.uptime)
         self.sender = AlertSenderPool(self.entries.append, **sender)
-        self.previous_results: Callable[[datetime], Mapping[str, Status]] = self._before
         self.find_job: Callable[[str], Job | None] = self.jobs.get
         self.alerts = AlertDispatcher(
-            self.entries.append,
-            self._read_previous,
+            self.write,
+            self.standings,
             DefaultAlerts(),
             self._find_job,
+            last_record=self._last_record,
             host="h",
             sender=self.sender,
         )
 
-    def _read_previous(self, at: datetime) -> Mapping[str, Status]:
-        return self.previous_results(at)
+    def _last_record(self, job_id: str, statuses: Collection[Status]) -> Record | None:
+        found = self.last_records.get(job_id)
+        return found if found is not None and found.status in statuses else None
 
     def _find_job(self, job_id: str) -> Job | None:
         return self.find_job(job_id)
-
-    def _before(self, at: datetime) -> Mapping[str, Status]:
-        self.asked.append(at)
-        return self.former
 
     def start(self) -> Room:
         self.alerts.start()
         return self
 
-    def write(self, *records: Record) -> None:
-        for one in records:
+    def write(self, *entries: LogEntry) -> None:
+        for one in entries:
+            self.standings.observe(one)
             self.entries.append(one)
             self.alerts.observe(one)
 
@@ -277,62 +263,9 @@ def test_the_default_alert_is_for_jobs_without_their_own(
     assert who == told
 
 
-@pytest.mark.parametrize(
-    ("former", "told"), [({}, ["failure"]), ({"a": S}, ["failure"]), ({"a": F}, []), ({"b": F}, ["failure"])]
-)
-def test_results_before_the_start_are_read_when_they_are_needed(
-    given: Given, former: Mapping[str, Status], told: list[str]
-) -> None:
-    """Once, at the first result of a job with an alert; as of the start, not of the reading."""
-    before = datetime.now(UTC)
-    room = Room(job(on_failure=NOTE), job("b"), job("c", on_failure=NOTE), former=former)
-    after = datetime.now(UTC)
-    room.start()
-    room.ends("b", S, F, S)
-    room.ends("unknown", F)
-    wait_until(room.alerts._records.empty)
-    assert room.asked == []
-    room.ends("a", F)
-    room.ends("c", F)
-    room.stop()
-
-    assert [on for job_id, on in given.told if job_id == "a"] == told
-    assert len(room.asked) == 1
-    assert before <= room.asked[0] <= after
-
-
-def test_results_since_the_start_outrank_those_of_the_log(given: Given) -> None:
-    """Also of a job that had no alert then."""
-    room = Room(job(), job("b", on_failure=NOTE), former={"a": F}).start()
-    room.ends("a", S)
-    room.ends("b", S)
-    wait_until(lambda: room.asked)
-    room.jobs["a"] = job(on_failure=NOTE, on_recovery=NOTE)
-    room.ends("a", F)
-    room.stop()
-
-    assert given.told == [("a", "failure")]
-
-
-def test_a_log_that_cannot_be_read_is_logged_and_counts_as_unknown(given: Given) -> None:
-    """An alert too many is better than none."""
-    room = Room(job(on_failure=NOTE))
-
-    def broken(_: datetime) -> Mapping[str, Status]:
-        raise OSError(13, "Permission denied")
-
-    room.previous_results = broken
-    room.start()
-    room.ends("a", F)
-    room.stop()
-
-    assert given.told == [("a", "failure")]
-    assert "Permission denied" in room.events("alert.trouble")[0]["problem"]
-
-
 def test_records_from_before_the_files_were_read_wait(given: Given) -> None:
     """A run that a crash interrupted gets its record before any job is known."""
-    room = Room(job(on_failure=NOTE), former={"a": S})
+    room = Room(job(on_failure=NOTE))
     room.ends("a", F)
     assert given.told == []
     room.start()
@@ -380,6 +313,119 @@ def test_a_crashing_alert_is_logged_with_its_traceback_and_the_next_is_sent(give
     assert [one["error"] for one in room.events("alert.failed")] == ["ZeroDivisionError: division by zero"] * 2
 
 
+# --- rules of a job --------------------------------------------------------------------------------------
+
+
+def told_by(given: Given, *statuses: Status | tuple[Status, str], **fields: Any) -> list[str]:
+    """Return the alerts of a job with these records, each with a reason if it has one."""
+    room = Room(job(on_failure=NOTE, on_recovery=NOTE, **fields)).start()
+    for one in statuses:
+        status, reason = one if isinstance(one, tuple) else (one, "exit" if one is F else None)
+        room.write(record("a", status, reason=reason))
+    room.stop()
+    return [on for _, on in given.told]
+
+
+@pytest.mark.parametrize(
+    ("rule", "statuses", "told"),
+    [
+        (AlertRule(), [F, F, S], ["failure", "recovery"]),
+        (AlertRule(3), [F, F, S, F, F], []),
+        (AlertRule(3), [F, F, F, F, S], ["failure", "recovery"]),
+        (AlertRule(2), [F, K, M, F], ["failure"]),
+        (AlertRule(2), [F, S, F, S], []),
+        (AlertRule(), [M, M], []),
+        (AlertRule(missed=True), [M, M, S], ["failure", "recovery"]),
+        (AlertRule(3, missed=True), [F, M, F], ["failure"]),
+        (AlertRule(), [(F, "shutdown"), (F, "stopped"), (F, "replaced")], []),
+        (AlertRule(2), [F, (F, "stopped"), (K, "overlap"), F], ["failure"]),
+        (AlertRule(missed=True), [(M, "deleted"), (M, "disabled"), (M, "shutdown")], []),
+        (AlertRule(missed=True), [(M, "down")], ["failure"]),
+        (AlertRule(), [(F, "interrupted")], ["failure"]),
+    ],
+)
+def test_the_rule_of_a_job_says_which_failures_are_told(
+    given: Given, rule: AlertRule, statuses: list[Status | tuple[Status, str]], told: list[str]
+) -> None:
+    """After so many in a row, with missed slots or without; what a person or a stop has ended changes nothing."""
+    assert told_by(given, *statuses, alert=rule) == told
+
+
+def test_an_alert_says_how_many_failures_there_were_and_since_when(given: Given) -> None:
+    """As of the record that it is about, whatever has followed."""
+    room = Room(job(on_failure=NOTE, alert=AlertRule(2))).start()
+    room.write(record("a", S), record("a", F), record("a", F), record("a", F))
+    room.stop()
+
+    (alert,) = [one.alert for one in given.contexts if one.alert]
+    assert alert.variables["JOB_FAILURES"] == "2"
+    assert alert.variables["JOB_SINCE"] == alert.variables["JOB_LAST_SUCCESS"] == "2026-11-22T01:00:01.500Z"
+
+
+def test_a_failure_that_goes_on_is_told_again(given: Given) -> None:
+    """Each time that `remind` has passed since the last alert, until the next success; not while the job is held."""
+    room = Room(job(on_failure=NOTE, on_recovery=NOTE, alert=AlertRule(remind=3600.0))).start()
+    last = room.last_records["a"] = record("a", F, run_id="0123")
+    room.write(last)
+    for hours, count in ((0.9, 1), (1.0, 2), (1.5, 2), (2.0, 3)):
+        room.uptime = 1000.0 + 3600 * hours
+        room.alerts.check_reminders(room.uptime)
+        wait_until(lambda: len(room.events("alert.sent")) == count)  # noqa: B023 - is called at once
+    room.ends("a", S)
+    room.uptime += 7200
+    room.alerts.check_reminders(room.uptime)
+    room.stop()
+
+    assert [on for _, on in given.told] == ["failure", "reminder", "reminder", "recovery"]
+    reminder = given.contexts[1].alert
+    assert reminder is not None
+    assert (reminder.variables["JOB_STATUS"], reminder.record.run_id) == ("FAILURE", "0123")
+    assert json.loads(reminder.text)["alert"] == "reminder"
+
+
+def test_reminders_of_many_jobs_are_one_summary(given: Given) -> None:
+    """A thousand jobs that began to fail together are due for a reminder together."""
+    names = [f"j{number}" for number in range(BURST_SIZE + 5)]
+    room = Room(*(job(name, on_failure=NOTE, alert=AlertRule(remind=3600.0)) for name in names)).start()
+    for name in names:
+        room.ends(name, F)
+    wait_until(lambda: len(given.told) == BURST_SIZE)
+    room.uptime += 3600
+    room.alerts.check_reminders(room.uptime)
+    room.stop()
+
+    assert [on for _, on in given.told].count("summary") == 1
+
+
+# --- overdue ---------------------------------------------------------------------------------------------
+
+
+def overdue(job_id: str = "a") -> Event:
+    return Event.of(AT, Level.WARNING, "job.overdue", job_id=job_id, since=AT)
+
+
+@pytest.mark.parametrize("ran", [True, False], ids=["with a record", "without any"])
+def test_an_overdue_job_is_told_with_its_last_record(given: Given, *, ran: bool) -> None:
+    """And the next success is the recovery, told once."""
+    room = Room(job(on_failure=NOTE, on_recovery=NOTE, success_within=60.0))
+    room.standings.define(room.jobs["a"], AT, AT)
+    room.start()
+    if ran:
+        room.last_records["a"] = record("a", S, run_id="0123")
+    room.uptime += 61
+    assert [one.job_id for one in room.standings.check(AT + timedelta(seconds=61), lambda _: False)] == ["a"]
+    room.write(overdue())
+    room.ends("a", S, S)
+    room.stop()
+
+    assert [on for _, on in given.told] == ["overdue", "recovery"]
+    alert = given.contexts[0].alert
+    assert alert is not None
+    assert (alert.variables["JOB_STATUS"], alert.variables["JOB_RECORD_RUN_ID"]) == ("OVERDUE", "0123" if ran else "")
+    assert alert.variables["JOB_SINCE"] == "2026-11-22T01:01:01.500Z"
+    assert json.loads(alert.text)["overdue_since"] == "2026-11-22T01:01:01.500Z"
+
+
 # --- the threads -----------------------------------------------------------------------------------------
 
 
@@ -418,7 +464,7 @@ def test_a_burst_makes_few_threads_and_no_record_waits(given: Given) -> None:
     for number in range(1000):
         room.ends(f"j{number}", F)
     took = time.monotonic() - began
-    wait_until(lambda: len(gate.inside) == MAX_PER_RECEIVER and room.alerts._records.empty())
+    wait_until(lambda: len(gate.inside) == MAX_PER_RECEIVER and room.alerts._news.empty())
 
     assert took < 1
     assert threading.active_count() - before <= MAX_PER_RECEIVER + 1  # and the timer's
@@ -582,7 +628,7 @@ def test_threads_end_when_no_alert_is_left(given: Given, monkeypatch: pytest.Mon
 
 
 def test_an_error_of_ours_does_not_end_the_dispatcher(given: Given) -> None:
-    """It is logged, and the next record is handled."""
+    """It is logged, and the next change is told."""
     room = Room(job(on_failure=NOTE))
     find, faults = room.jobs.get, [KeyError("boom")]
 
@@ -593,7 +639,7 @@ def test_an_error_of_ours_does_not_end_the_dispatcher(given: Given) -> None:
 
     room.find_job = faulty
     room.start()
-    room.ends("a", F, F)
+    room.ends("a", F, S, F)
     room.stop()
 
     assert given.told == [("a", "failure")]
@@ -657,7 +703,7 @@ def test_alerts_held_back_or_queued_at_a_stop_are_sent_or_named(given: Given) ->
     """No alert is lost without a line in the log."""
     room = Room(job(on_failure=NOTE, on_recovery=NOTE)).start()
     room.ends("a", F, S, F, S, F)
-    wait_until(lambda: len(given.told) == 2 and room.alerts._records.empty() and room.alerts._damper.waiting())
+    wait_until(lambda: len(given.told) == 2 and room.alerts._news.empty() and room.alerts._damper.waiting())
     assert room.alerts.waiting() == ("a",)
     room.stop()
 
@@ -674,7 +720,7 @@ def test_an_alert_held_back_is_sent_by_time_alone(given: Given) -> None:
     room.ends("a", F, S, F)
     wait_until(lambda: len(given.told) == 2 and room.alerts._damper.waiting())
     now[0] += MIN_ALERT_INTERVAL_S
-    room.alerts._records.put(record("other", S))
+    room.alerts._put("other", AlertKind.RECOVERY)
     wait_until(lambda: len(given.told) == 3)
     room.stop()
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from jobscheduler.alerts import AlertKind
-from jobscheduler.alerts.damping import BURST_SIZE, BURST_WINDOW_S, MIN_ALERT_INTERVAL_S, Damper, ResultChange
+from jobscheduler.alerts import AlertKind, ResultChange
+from jobscheduler.alerts.damping import BURST_SIZE, BURST_WINDOW_S, MIN_ALERT_INTERVAL_S, Damper
 from jobscheduler.alerts.payload import MAX_JOB_LIST_CHARS, MAX_JSON_JOBS, build_summary
 from jobscheduler.model import Record, Status, TaskSpec
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from jobscheduler.alerts import AlertKind, build_payload
+from jobscheduler.alerts import AlertKind, ResultChange, build_payload
 from jobscheduler.alerts.alert_queues import MAX_NAMED_JOBS, MAX_PER_RECEIVER, AlertQueues
 from jobscheduler.alerts.pending_alert import PendingAlert
 from jobscheduler.model import Record, Status, TaskSpec
@@ -17,7 +17,7 @@ def alert(job_id: str, url: str = "http://a/") -> PendingAlert:
     """Return an alert about a failure of this job, to a receiver of its own unless `url` says otherwise."""
     record = Record(AT, Status.FAILURE, job_id)
     task = TaskSpec("http_request", json.dumps({"url": url}))
-    return PendingAlert(task, build_payload(AlertKind.FAILURE, record, description="", host="h"))
+    return PendingAlert(task, build_payload(ResultChange(task, AlertKind.FAILURE, record), host="h"))
 
 
 def test_alerts_of_a_job_are_taken_one_after_the_other() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.model import Cron, Job, Once, TaskSpec
+from jobscheduler.model import AlertRule, Cron, Job, Once, TaskSpec
 from jobscheduler.timetable.definition_hash import definition_hash, has_same_slots
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.properties import examples
@@ -64,6 +64,17 @@ def test_an_instant_counts_as_the_log_tells_it() -> None:
     one = Job("x", Once(NEW_YEAR), TaskSpec("none", "{}"))
     assert definition_hash(one) == definition_hash(replace(one, schedule=Once(NEW_YEAR + timedelta(microseconds=999))))
     assert definition_hash(one) != definition_hash(replace(one, schedule=Once(NEW_YEAR + timedelta(milliseconds=1))))
+
+
+def test_fields_about_alerts_change_the_hash_but_no_slot() -> None:
+    """A job without them keeps the hash that it had before there were such fields."""
+    plain = job("@daily")
+    ruled = [replace(plain, success_within=60.0), *(replace(plain, alert=AlertRule(after)) for after in (2, 3))]
+    digits = {definition_hash(one) for one in (plain, *ruled)}
+
+    assert len(digits) == 4
+    assert all(has_same_slots(definition_hash(plain), one) for one in digits)
+    assert definition_hash(plain) == "61848e119b3c"
 
 
 def test_what_changes_slots_changes_the_hash() -> None:

@@ -81,8 +81,8 @@ PAUSED = RuntimeState("paused", (Pause("1", Selector("report"), SLOT),))
         (facts(record("SKIPPED", reason="paused")), "skipped", "was skipped: the job was paused"),
         (facts(record("MISSED", reason="asleep")), "missed", "was missed: the host was asleep"),
         (facts(record("MISSED", reason="down")), "missed", "was missed: the service was not running"),
-        (facts(record("MISSED", SLOT + HOUR, reason="down")), "missed", "was 60 min old"),
-        (facts(record("MISSED", SLOT + HOUR, reason="down")), "missed", "`catch_up` allows 60 s"),
+        (facts(record("MISSED", SLOT + HOUR, reason="down")), "missed", "was 1h old"),
+        (facts(record("MISSED", SLOT + HOUR, reason="down")), "missed", "`catch_up` allows 1m"),
         (
             facts(record("MISSED", SLOT + HOUR, reason="down"), job=replace(JOB, catch_up=0)),
             "missed",
@@ -228,6 +228,21 @@ def test_a_time_between_the_slots_of_a_missed_group_was_not_missed() -> None:
     assert then(facts(missed, at=SLOT + HOUR), SLOT + HOUR).code == "not_due"
 
 
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ({"by": "anna", "reason": "a migration"}, "it was paused at Sun 2026-11-22 01:00:00 CET by anna: a migration"),
+        ({"jobs": "*"}, "it was paused at Sun 2026-11-22 01:00:00 CET, with all jobs"),
+        ({"jobs": "tag:shop", "by": "7"}, "it was paused at Sun 2026-11-22 01:00:00 CET, with `tag:shop` by 7"),
+    ],
+)
+def test_a_slot_that_a_pause_skipped_is_explained_by_its_begin(pairs: dict[str, str], said: str) -> None:
+    """Who paused what, when and why."""
+    known = facts(record("SKIPPED", reason="paused"))
+    known = replace(known, evidence=replace(known.evidence, paused=line("job.paused", **pairs)))
+    assert then(known).sentences[-1] == said
+
+
 def test_the_record_of_a_slot_counts_more_than_one_of_a_group_around_it() -> None:
     """Whichever is newer."""
     missed = line("MISSED", NOW, scheduled=text(SLOT - 48 * HOUR), last=text(SLOT + 24 * HOUR), reason="down")
@@ -240,7 +255,7 @@ def test_the_record_of_a_slot_counts_more_than_one_of_a_group_around_it() -> Non
     ("known", "word", "said"),
     [
         (facts(), "due", "`report` is due at Mon 2026-11-23 01:00:00 CET"),
-        (facts(job=replace(JOB, jitter=300)), "due", "it starts up to 5 min later"),
+        (facts(job=replace(JOB, jitter=300)), "due", "it starts up to 5m later"),
         (facts(job=replace(JOB, enabled=False)), "disabled", "which will not run: the job is disabled"),
         (
             facts(live=RuntimeState("paused", (Pause("1", Selector("*"), SLOT, None, "a migration", "anna"),))),
@@ -390,7 +405,7 @@ def test_a_one_time_job_whose_file_came_too_late_is_expired() -> None:
     answer = then(facts(expired, job=replace(JOB, schedule=Once(SLOT)), written=SLOT + HOUR))
 
     assert answer.code == "expired"
-    assert "`catch_up` allows 60 s" in answer.sentences[0]
+    assert "`catch_up` allows 1m" in answer.sentences[0]
 
 
 def test_evidence_counts_also_for_times_before_the_beginning_of_the_log() -> None:
@@ -441,3 +456,25 @@ def test_a_zone_with_a_surprising_sign_is_explained() -> None:
 
     assert note in told(turned)
     assert not any("reversed" in sentence for sentence in told(JOB))
+
+
+def test_the_next_start_is_that_with_jitter_and_says_how_far_it_is() -> None:
+    """The slot is named beside it, and may have passed."""
+    live = RuntimeState("scheduled", next=((NOW - HOUR, NOW + HOUR),))
+    answer = explain(Question("report", NOW), facts(job=replace(JOB, jitter=10800), live=live))
+    assert answer.sentences[0] == (
+        "`report` starts next at Sun 2026-11-22 14:00:00 CET (in 60m), for its slot of Sun 2026-11-22 12:00:00 CET"
+    )
+
+
+def test_a_failing_and_overdue_job_says_since_when() -> None:
+    """And how often in a row."""
+    live = RuntimeState("scheduled", failures=4, failing_since=SLOT, overdue_since=SLOT + HOUR)
+    sentences = explain(Question("report", NOW), facts(live=live)).sentences
+    assert "it has been failing since Sun 2026-11-22 01:00:00 CET, 4 times in a row" in sentences
+    assert "it has been overdue since Sun 2026-11-22 02:00:00 CET (`success_within`)" in sentences
+
+
+def test_a_record_says_how_long_ago_it_was() -> None:
+    """As people ask for it."""
+    assert then(facts(record("SUCCESS"))).sentences[0].endswith("(12h ago)")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobscheduler.model import Event, Level, Record, Status
-from jobscheduler.status.run_stats import RunStats
+from jobscheduler.status.run_stats import RecentRuns, RunStats
 
 SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
@@ -123,6 +124,20 @@ def test_records_before_this_start_are_restored_and_not_counted() -> None:
     assert sum(found.totals().duration.counts) == 0
 
 
+def test_the_end_of_a_failed_output_and_the_usual_duration_are_known() -> None:
+    """The last line that is not blank, cut; the median of the last twenty successes, skipped and failed runs aside."""
+    found = RunStats()
+    assert found.recent_runs("a") is None
+    for seconds in (900.0, *(float(number) for number in range(20))):
+        found.observe(replace(record(), duration=seconds))
+    found.observe(replace(record(Status.FAILURE), duration=500.0, output="one\n" + "y" * 300 + "\n \n"))
+    recent = found.recent_runs("a")
+    assert recent
+    assert (recent.usual, recent.last_line) == (9.5, "y" * 120)
+    found.observe(record(Status.SKIPPED))
+    assert found.recent_runs("a") == RecentRuns(record(Status.SKIPPED), None, 9.5)
+
+
 def test_no_entry_makes_it_raise() -> None:
     """It is called under the scheduler's lock."""
     results = RunStats()
@@ -132,7 +147,7 @@ def test_no_entry_makes_it_raise() -> None:
     assert results.last_record("b")
 
 
-def test_a_job_takes_less_than_600_bytes() -> None:
+def test_a_job_takes_less_than_850_bytes() -> None:
     """Ten thousand of them are nothing; measured on records as the runner makes them."""
     ids = [f"job-{number}" for number in range(10_000)]
     results = RunStats()
@@ -151,4 +166,4 @@ def test_a_job_takes_less_than_600_bytes() -> None:
         size = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert size / len(ids) < 600
+    assert size / len(ids) < 850

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Checkpoint, Event, InFlightRun, Level, LogEntry, Record, RecoveredState, Status
+from jobscheduler.model.standing import LoggedResult
 from jobscheduler.runlog import LogFile, LogWriter, format_text, recover, to_events
 from jobscheduler.runlog.parse import parse_line, to_json_object
 from jobscheduler.scheduler.records import interrupted_record, pending_event
@@ -86,6 +87,7 @@ def test_lines_after_the_last_checkpoint_are_applied(tmp_path: Path, form: str) 
         in_flight=(InFlightRun("x", "b", at(2), at(2)), InFlightRun("x", "by-hand", None, at(8))),
         recorded={"x": ((at(1), at(1)), (at(1), at(1)), (at(2), at(2)), (at(3), at(3)), (at(4), at(6)))},
         checkpoint_written_at=at(0),
+        results=(LoggedResult("x", "SUCCESS", at(2)), LoggedResult("x", "MISSED", at(7), "down")),
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from jobscheduler.config.options import OPTIONS
 from jobscheduler.model import Event, Level, Record, Status
-from jobscheduler.runlog import LogStream, LogWriter, last_results, recover
+from jobscheduler.runlog import LogStream, LogWriter, recover
 from jobscheduler.runlog.filter import LogFilter
 from jobscheduler.runlog.format import encode_line, format_json, format_text
 from jobscheduler.runlog.query import iter_newest_first, iter_oldest_first
@@ -97,7 +97,6 @@ def test_no_reader_of_the_log_reads_a_file_of_that_name(tmp_path: Path, monkeypa
     for name in ("-", "-.1"):
         Path(name).write_bytes(encode_line(record(1), format_text))
     assert recover(STANDARD_OUTPUT, 3) is None
-    assert last_results(STANDARD_OUTPUT, 3, SLOT + timedelta(days=1)) == {}
     assert [*iter_newest_first(STANDARD_OUTPUT, 3), *iter_oldest_first(STANDARD_OUTPUT, 3)] == []
 
 

@@ -81,12 +81,12 @@ class World:
     def pause(self, *texts: str, seconds: float | None = None, **about: str) -> list[Pause]:
         """Pause what these select, until so many seconds after noon; return the pauses that are new."""
         until = None if seconds is None else NOON + timedelta(seconds=seconds)
-        return self.scheduler.pause(selectors(texts), until, **about)
+        return self.scheduler.pauses.pause(selectors(texts), until, **about)
 
     def resume(self, *texts: str) -> list[Resumed]:
         """Resume what these select; return what has changed."""
         entries = self.scheduler._engine.registry.jobs.values()
-        return self.scheduler.resume(selectors(texts), {one.job.id: one.job.tags for one in entries})
+        return self.scheduler.pauses.resume(selectors(texts), {one.job.id: one.job.tags for one in entries})
 
     def events(self, name: str) -> list[dict[str, object]]:
         """Return the pairs of the events of this name."""

@@ -84,7 +84,7 @@ def test_the_end_of_a_pause_is_told_without_a_slot(world: World) -> None:
         world.now = NOON + timedelta(seconds=seconds)
         world.scheduler.check_clock()
     assert [one["jobs"] for one in world.events("job.resumed")] == ["tag:none"]
-    assert world.scheduler.pauses() == ()
+    assert world.scheduler.pauses.in_force() == ()
 
 
 def test_a_pattern_a_tag_and_all_cover_jobs_that_come_later(world: World) -> None:
@@ -134,7 +134,7 @@ def test_a_further_pause_of_the_same_jobs_counts_if_it_lasts_longer(world: World
     (endless,) = world.pause("x", reason="four")
     assert world.pause("x", seconds=300) == []
     assert first.id == longer.id == endless.id
-    (left,) = world.scheduler.pauses()
+    (left,) = world.scheduler.pauses.in_force()
     assert (left.since, left.until, left.reason, left.by) == (first.since, None, "four", "")
 
 
@@ -158,6 +158,14 @@ def test_a_resume_exempts_a_job_from_everything_that_pauses_it(world: World) -> 
         {"job_id": "a", "jobs": "tag:t", "except": "a"},
         {"job_id": "a", "jobs": "*", "except": "a"},
     ]
+
+
+def test_a_resume_changes_nothing_about_a_pause_whose_time_is_over(world: World) -> None:
+    """The log has told of its end already."""
+    world.put(job())
+    world.pause("x", seconds=60)
+    world.now = NOON + timedelta(seconds=70)
+    assert world.resume("x") == world.resume("*") == []
 
 
 def test_a_new_pause_covers_what_was_exempt_from_a_former_one(world: World) -> None:
@@ -194,7 +202,7 @@ def test_what_is_resumed_is_over_or_goes_on_without_it(
     world.put(job(tags=("t",)))
     world.pause(paused)
     world.resume(resumed)
-    assert (world.scheduler.pauses() == ()) == ended
+    assert (world.scheduler.pauses.in_force() == ()) == ended
     world.due("x", 60)
     world.wait_for_records(1)
     assert world.records()[0][1] == ("SUCCESS" if runs else "SKIPPED")
@@ -302,9 +310,9 @@ def test_a_pause_that_only_a_wrong_clock_ended_is_in_force_again(world: World) -
     world.put(job(schedule=Cron("*/10 * * * *", "UTC")))
     world.pause("x", seconds=3600)
     set_clock(world, 86_400)
-    assert world.scheduler.pauses() == ()
+    assert world.scheduler.pauses.in_force() == ()
     set_clock(world, 30)
-    assert len(world.scheduler.pauses()) == 1
+    assert len(world.scheduler.pauses.in_force()) == 1
     world.due("x", 600)
     world.due("x", 3600)
     world.wait_for_records(3)
@@ -358,8 +366,8 @@ def test_the_next_slot_of_a_paused_job_is_the_first_that_will_run(world: World) 
     assert world.scheduler.upcoming("x", 1)[0][0] == NOON + timedelta(seconds=180)
     assert world.scheduler.upcoming("endless", 1) == []
     assert world.scheduler.upcoming("endless", 1, with_paused=True)[0][0] == NOON + timedelta(seconds=60)
-    assert world.scheduler.pauses_of(job("x"))
-    assert not world.scheduler.pauses_of(job("y"))
+    assert world.scheduler.pauses.of(job("x"))
+    assert not world.scheduler.pauses.of(job("y"))
 
 
 def test_there_is_a_limit_of_pauses(world: World) -> None:
@@ -367,7 +375,7 @@ def test_there_is_a_limit_of_pauses(world: World) -> None:
     world.pause(*(f"job-{number}" for number in range(MAX_PAUSES)))
     with pytest.raises(TooManyPauses):
         world.pause("one-more")
-    assert len(world.scheduler.pauses()) == MAX_PAUSES
+    assert len(world.scheduler.pauses.in_force()) == MAX_PAUSES
     world.resume("*")
     world.scheduler.write_checkpoint()
     assert world.pause("*")
@@ -435,12 +443,12 @@ def test_a_pause_survives_a_restart(tmp_path: Path, form: str, end: str) -> None
     first.pause("tag:t", "[a,b]*")
     first.resume("c")
     first.resume("tag:t")
-    expected = first.scheduler.pauses()
+    expected = first.scheduler.pauses.in_force()
     assert len(expected) == 2
     for seconds in (60, 120):
         getattr(first, end)()
         first = LoggedWorld(tmp_path, seconds, form).start(job("a"), job("b", tags=("t",)), job("c"))
-        assert first.scheduler.pauses() == expected
+        assert first.scheduler.pauses.in_force() == expected
         assert first.events("job.paused") == first.events("job.resumed") == []
     first.crash()
 

@@ -38,7 +38,7 @@ GREET = CHAPTER.split("```python\n")[1].split("```")[0]
 
 def test_the_names_can_be_listed():
     """Sorted, without importing anything."""
-    assert task_names() == ("execute_command", "http_request")
+    assert task_names() == ("execute_command", "http_request", "notify")
 
 
 def test_the_table_cannot_be_changed():
@@ -48,14 +48,15 @@ def test_the_table_cannot_be_changed():
 
 
 def test_nothing_is_imported_that_is_not_used():
-    """Asking for the names imports no task type, and http_request no HTTP client."""
+    """Asking for the names imports no task type, http_request no HTTP client, and notify no Apprise."""
     code = (
         "import sys; from jobscheduler.tasks import *; task_names();"
         "print('jobscheduler.tasks.command.task' in sys.modules);"
-        "task_type('http_request').schema; print('urllib3' in sys.modules)"
+        "task_type('http_request').schema; print('urllib3' in sys.modules);"
+        "task_type('notify').schema; print('apprise' in sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.split() == ["False", "False"]
+    assert shown.split() == ["False", "False", "False"]
 
 
 def test_an_unknown_type_is_answered_with_the_known_ones():
@@ -65,7 +66,7 @@ def test_an_unknown_type_is_answered_with_the_known_ones():
     assert caught.value.nearest == "execute_command"
     assert str(caught.value) == (
         "unknown task type `execute_comand`; did you mean `execute_command`? "
-        "(known types: `execute_command`, `http_request`)"
+        "(known types: `execute_command`, `http_request`, `notify`)"
     )
 
 
@@ -101,7 +102,7 @@ def test_a_broken_plug_in_is_a_problem_and_stops_nothing(plug_in, text, where, w
     with pytest.raises(UnusableTask) as caught:
         task_type("broken")
     assert words in str(caught.value)
-    assert task_names() == ("broken", "execute_command", "http_request")
+    assert task_names() == ("broken", "execute_command", "http_request", "notify")
     assert run_once(job("broken"), SLOT, id, id).reason == "start"
 
 
@@ -118,4 +119,4 @@ def test_unreadable_metadata_of_a_package_stops_nothing(monkeypatch):
         raise ValueError("broken metadata")
 
     monkeypatch.setattr(tasks, "entry_points", broken)
-    assert task_names() == ("execute_command", "http_request")
+    assert task_names() == ("execute_command", "http_request", "notify")

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.job_files import need
 from tests.support.service import ROOT
-from tests.support.web_view import PAUSE, FakeServiceView, a_day, local, many
+from tests.support.web_view import PAUSE, SERVICE, FakeServiceView, a_day, local, many
 from tests.unit.test_web_app import get
 
 RULES = ROOT / "docs/prometheus-rules.yml"
@@ -93,7 +93,27 @@ def test_a_job_has_whether_it_fails_and_when_it_last_succeeded() -> None:
     assert found["jobscheduler_job_failing", "backup-database"] == 1
     assert found["jobscheduler_job_failing", "reindex"] == 0
     assert found["jobscheduler_job_last_success_timestamp_seconds", "reindex"] == ended
-    assert ("jobscheduler_job_failing", "rotate-keys") not in found
+    assert ("jobscheduler_job_never_succeeded_since_timestamp_seconds", "reindex") not in found
+
+
+def test_a_job_that_never_succeeded_has_metrics_too() -> None:
+    """Or no alert could ever fire for it: whether it fails, whether it is overdue, and since when it is in force."""
+    found = metrics(a_day())
+    assert found["jobscheduler_job_failing", "rotate-keys"] == 0
+    assert (
+        found["jobscheduler_job_never_succeeded_since_timestamp_seconds", "rotate-keys"] == SERVICE.started.timestamp()
+    )
+    assert ("jobscheduler_job_last_success_timestamp_seconds", "rotate-keys") not in found
+    assert (found["jobscheduler_job_overdue", "certificates"], found["jobscheduler_job_overdue", "reindex"]) == (1, 0)
+    assert ("jobscheduler_job_overdue", "rotate-keys") not in found
+
+
+def test_the_metrics_of_a_job_end_with_it() -> None:
+    """Although its records are still known, from this start or from the log."""
+    view = a_day()
+    view.jobs = [one for one in view.jobs if one.id != "backup-database"]
+    assert view.results.last_record("backup-database") is not None
+    assert not [key for key in metrics(view) if "backup-database" in key]
 
 
 def test_the_tags_of_every_job_are_there_to_join_with() -> None:

@@ -1,0 +1,156 @@
+"""Read the arguments of a verb, and report wrong usage as a problem: what, help with the nearest word, usage."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NoReturn
+
+from jobscheduler.cli.problems import ArgumentProblem
+from jobscheduler.model import Problem
+from jobscheduler.util.text import nearest, quote
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_OPTION_IN_USAGE = re.compile(r"\s*\[-(?:[^\[\]]|\[[^\[\]]*\])*\]")
+_OF_ARGUMENT = re.compile(r"argument ([^:]+): (.*)", re.DOTALL)
+_LONG = 2  # hyphens before a long option
+
+
+class UsageError(ArgumentProblem):
+    """The command line is wrong; `usage` is the usage line of the verb."""
+
+    def __init__(self, problem: Problem, usage: str) -> None:
+        super().__init__(problem)
+        self.usage = usage
+
+
+class VerbParser(argparse.ArgumentParser):
+    """An argument parser that raises `UsageError` where argparse prints its own words and ends the process."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*arguments, **{**options, "allow_abbrev": False})
+
+    @property
+    def usage_line(self) -> str:
+        """The usage without the list of options."""
+        text = " ".join(_COLOUR.sub("", self.format_usage()).split())
+        head, _, rest = _OPTION_IN_USAGE.sub("", text).partition(self.prog)
+        return f"{head}{self.prog} [OPTIONS]{rest}"
+
+    def parse_words(self, words: list[str]) -> argparse.Namespace:
+        """Return the arguments.
+
+        Raises:
+            UsageError: they are wrong.
+
+        """
+        try:
+            arguments, unknown = self.parse_known_args(words)
+        except UsageError:
+            raise
+        except ArgumentProblem as value:
+            raise UsageError(value.problem, self.usage_line) from None
+        if unknown:
+            self._refuse_unknown(unknown[0])
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        """Raise an error in place of a message of argparse.
+
+        Raises:
+            UsageError: always.
+
+        """
+        raise UsageError(_problem_of(message, self.prog), self.usage_line)
+
+    def _refuse_unknown(self, word: str) -> NoReturn:
+        name = word.partition("=")[0]
+        if not word.startswith("-") or word == "-":
+            problem = Problem(f"{quote(word)} is one argument too many")
+        else:
+            near = nearest_option(name, self._option_strings())
+            help_ = f"did you mean `{near}`?" if near else f"`{self.prog} --help` lists the options"
+            problem = Problem(f"`{self.prog}` has no option {quote(name)}", help=help_)
+        raise UsageError(problem, self.usage_line)
+
+    def _option_strings(self) -> Collection[str]:
+        return self._option_string_actions.keys()
+
+
+def nearest_option(name: str, known: Iterable[str]) -> str | None:
+    """Return the option that is most like a misspelt one: also one that begins so, or that has the letter."""
+    options = [option for option in known if option.startswith("--")]
+    begun = [option for option in options if option.startswith(name)] if len(name) > _LONG else []
+    if begun:
+        return min(begun, key=len)
+    return nearest(name, options) if name.startswith("--") else None
+
+
+def _problem_of(message: str, prog: str) -> Problem:
+    """Put a message of argparse into our words."""
+    match = _OF_ARGUMENT.fullmatch(message)
+    if match is None:
+        missing = message.removeprefix("the following arguments are required: ")
+        if missing != message:
+            names = " and ".join(missing.split(", "))
+            return Problem(f"`{prog}` needs {names}", help=f"`{prog} --help` has examples")
+        return Problem(message)
+    argument, text = match[1].split("/")[-1], match[2]
+    if text.startswith("expected"):
+        return Problem(f"`{argument}` needs a value", help=f"`{prog} --help` says which")
+    if text.startswith("ignored explicit argument"):
+        return Problem(f"`{argument}` takes no value")
+    if text.startswith("not allowed with argument"):
+        other = text.removeprefix("not allowed with argument ").split("/")[-1]
+        return Problem(f"`{argument}` and `{other}` exclude each other", help="leave out one of the two")
+    if text.startswith("invalid choice"):
+        return _unknown_choice(argument, text)
+    return Problem(f"`{argument}`: {text}")
+
+
+def _unknown_choice(argument: str, text: str) -> Problem:
+    word, known = re.findall(r"choice: '(.*?)' \(choose from (.*)\)", text)[0]
+    choices = [choice.strip("'") for choice in known.split(", ")]
+    near = nearest(word, choices)
+    help_ = f"did you mean `{near}`?" if near else f"there are {', '.join(choices)}"
+    return Problem(f"there is no {argument.lower()} {quote(word)}", help=help_)
+
+
+def one_of(noun: str, known: Iterable[str]) -> Callable[[str], str]:
+    """Return a reader of a word that is one of a few, in any case; it raises ArgumentProblem."""
+    by_lower = {word.lower(): word for word in known}
+    return lambda text: _known_word(text.strip().lower(), noun, by_lower)
+
+
+def some_of(noun: str, known: Iterable[str]) -> Callable[[str], frozenset[str]]:
+    """Return a reader of words with commas between them, each one of a few, in any case; it raises ArgumentProblem."""
+    by_lower = {word.lower(): word for word in known}
+    return lambda text: frozenset(_known_word(word.strip().lower(), noun, by_lower) for word in text.split(","))
+
+
+def _known_word(word: str, noun: str, by_lower: Mapping[str, str]) -> str:
+    if word in by_lower:
+        return by_lower[word]
+    near, listed = nearest(word, by_lower), f"there are {', '.join(by_lower)}"
+    what = f"there is no {noun} {quote(word)}" if word else f"a {noun} is missing"
+    raise ArgumentProblem(Problem(what, help=f"did you mean `{near}`? {listed}" if near else listed))
+
+
+def whole_number(flag: str, least: int, most: int = 999_999_999) -> Callable[[str], int]:
+    """Return a reader of a whole number within bounds."""
+
+    def read(text: str) -> int:
+        """Read the number.
+
+        Raises:
+            ArgumentProblem: it is not a number, or out of the bounds.
+
+        """
+        if not text.isascii() or not text.isdigit() or not least <= int(text[:10]) <= most:
+            bounds = f"{least} or more" if most == 999_999_999 else f"from {least} to {most}"
+            raise ArgumentProblem(Problem(f"`{flag}` takes a whole number {bounds}, not {quote(text)}"))
+        return int(text)
+
+    return read

@@ -1,0 +1,182 @@
+"""The command line itself: verbs, wrong usage, and how little is imported for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from jobscheduler import cli
+from jobscheduler.cli.verbs import ALIASES, VERBS
+from tests.support.service import ROOT
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """What wrong usage prints, line by line; it never goes to standard output, and the status is 2."""
+    assert cli.main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    return shown.err.splitlines()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_of_the_table_has_its_module(verb: str) -> None:
+    """With all that the table expects of it."""
+    module = import_module(f"jobscheduler.cli.{verb.replace('-', '_')}")
+    assert module.EXAMPLES.startswith(("example:", "examples:"))
+    assert callable(module.add_arguments)
+    assert callable(module.run)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"]])
+def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """In columns that fit a terminal of 100 columns."""
+    assert cli.main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines if line.startswith("  ") and not line.startswith("  -")} == set(VERBS)
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("words", [["--version"], ["-V"]])
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """Also by its short name."""
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == "jobscheduler 0.1.0\n"
+
+
+def test_help_of_a_verb_is_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """`help VERB` is `VERB --help`."""
+    with pytest.raises(SystemExit) as done:
+        cli.main(["help", "pause"])
+    assert done.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: jobscheduler pause ")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["lst"],
+            [
+                "error: there is no verb `lst`",
+                " help: did you mean `list`? `jobscheduler --help` lists the verbs",
+                "usage: jobscheduler [VERB] [OPTIONS]",
+            ],
+        ),
+        (
+            ["list", "--stat", "running"],
+            [
+                "error: `jobscheduler list` has no option `--stat`",
+                " help: did you mean `--state`?",
+                "usage: jobscheduler list [OPTIONS] [JOB ...]",
+            ],
+        ),
+        (
+            ["next", "-n", "0"],
+            [
+                "error: `-n` takes a whole number from 1 to 100000, not `0`",
+                "usage: jobscheduler next [OPTIONS] [JOB ...]",
+            ],
+        ),
+        (
+            ["explain"],
+            [
+                "error: `jobscheduler explain` needs JOB",
+                " help: `jobscheduler explain --help` has examples",
+                "usage: jobscheduler explain [OPTIONS] JOB",
+            ],
+        ),
+        (
+            ["explain", "a", "b"],
+            ["error: `b` is one argument too many", "usage: jobscheduler explain [OPTIONS] JOB"],
+        ),
+        (
+            ["explain", "a", "--at"],
+            [
+                "error: `--at` needs a value",
+                " help: `jobscheduler explain --help` says which",
+                "usage: jobscheduler explain [OPTIONS] JOB",
+            ],
+        ),
+        (
+            ["status", "--json=yes"],
+            ["error: `--json` takes no value", "usage: jobscheduler status [OPTIONS]"],
+        ),
+        (
+            ["db", "lits"],
+            [
+                "error: there is no verb `lits`",
+                " help: did you mean `list`?",
+                "usage: jobscheduler db [OPTIONS] VERB ...",
+            ],
+        ),
+    ],
+)
+def test_wrong_usage_is_told_as_problems_are(
+    capsys: pytest.CaptureFixture[str], words: list[str], expected: list[str]
+) -> None:
+    """What, help with the nearest word, and the usage line of the verb that was meant."""
+    assert refusal(capsys, *words) == expected
+
+
+def test_a_wrong_state_or_status_has_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """And all that there are."""
+    assert refusal(capsys, "list", "--state", "runing")[:2][1].startswith(" help: did you mean `running`? there are ")
+    assert refusal(capsys, "history", "--status", "failed")[1].startswith(" help: did you mean `failure`? there are ")
+
+
+@pytest.mark.parametrize(("word", "verb"), [("logs", ALIASES["logs"]), ("ls", ("list",)), ("why", ("explain",))])
+def test_a_word_of_other_programs_leads_to_the_verb(
+    capsys: pytest.CaptureFixture[str], word: str, verb: tuple[str, ...]
+) -> None:
+    """The first one of its verbs that there is, with what it does."""
+    known = next(name for name in verb if name in VERBS)
+    assert refusal(capsys, word)[1] == f" help: `jobscheduler {known}`: {VERBS[known]}"
+
+
+def test_options_of_the_service_without_a_verb_lead_to_serve(capsys: pytest.CaptureFixture[str]) -> None:
+    """The bare command is `status`; main.py alone is the service."""
+    shown = refusal(capsys, "--jobs-dir", "x")
+    assert shown[1] == " help: to run the service: `jobscheduler serve --jobs-dir x`"
+
+
+def test_the_bare_command_without_a_service_says_how_to_start_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Status 3, as every verb that asks."""
+    monkeypatch.setenv("JOBSCHEDULER_SOCKET", str(tmp_path / "none"))
+    assert cli.main([]) == 3
+    assert "to start the service: `systemctl start jobscheduler`" in capsys.readouterr().err
+
+
+def imported(*words: str) -> set[str]:
+    """The modules that a fresh interpreter has after the command, without those of an empty program."""
+    code = f"import sys; sys.argv[1:] = {list(words)!r}; from jobscheduler import cli; before = set(sys.modules)\n"
+    run = "try:\n cli.main()\nexcept SystemExit:\n pass\nprint('\\n'.join(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code + run], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"]])
+def test_version_and_overview_import_next_to_nothing(words: list[str]) -> None:
+    """Neither a verb nor argparse: people and completion scripts wait for these."""
+    modules = imported(*words)
+    assert {name for name in modules if name.startswith("jobscheduler")} == {
+        "jobscheduler",
+        "jobscheduler.cli",
+        "jobscheduler.cli.verbs",
+    }
+    assert "argparse" not in modules
+
+
+def test_a_verb_that_asks_the_service_imports_what_it_needs() -> None:
+    """No schedule, no schema, no HTTP library, no other verb."""
+    modules = imported("list", "--socket", "/nonexistent/socket")
+    ours = {name for name in modules if name.startswith("jobscheduler.")}
+    heavy = ("timetable", "jobs", "tasks", "runlog", "scheduler", "service", "explain")
+    assert not {name for name in ours if name.split(".")[1] in heavy}
+    assert not modules & {"http.client", "ssl", "jsonschema", "tomllib", "apscheduler", "subprocess"}
+    assert len(ours) < 45
