@@ -28,6 +28,7 @@ LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # from a file's 
 
 MAX_LAST_LINE_CHARS = 120  # characters kept of the last line of a failed run's output
 USUAL_RUNS = 20  # successful runs whose median is the usual duration
+LAST_RUNS = 20  # runs of each job whose result and duration are kept
 
 _OBSERVED_EVENTS = frozenset({"run.attempt_failed", "job.removed"})
 
@@ -156,6 +157,12 @@ class RunStats:
             counters = self._jobs.get(job_id)
             return counters.recent_runs() if counters else None
 
+    def last_runs(self, job_id: str) -> list[tuple[Status, float]]:
+        """Return the results and durations in seconds of a job's last runs since the start, the oldest first."""
+        with self._lock:
+            counters = self._jobs.get(job_id)
+            return counters.last_runs() if counters else []
+
     def last_success(self, job_id: str) -> datetime | None:
         """Return the time of a job's last success, None if none is known."""
         with self._lock:
@@ -213,6 +220,7 @@ class _JobCounters:
         "last",
         "last_line",
         "missed",
+        "runs",
         "skipped",
         "success",
         "successes",
@@ -222,6 +230,7 @@ class _JobCounters:
         self.last = record
         self.last_line: str | None = None
         self.durations: array[float] | None = None
+        self.runs: array[float] | None = None  # their durations; of a failed one its negative, less one
         self.success: datetime | None = None
         self.is_failing: bool | None = None
         self.successes = self.failures = self.skipped = self.missed = 0
@@ -231,6 +240,8 @@ class _JobCounters:
         self.last, self.last_line = _small(record), _last_line(record.output)
         if slots and is_correction(record):
             self.missed = max(0, self.missed - 1)
+        if record.duration is not None:
+            self._add_run(record.duration, is_success=record.status is Status.SUCCESS)
         match record.status:
             case Status.SUCCESS:
                 self.success, self.is_failing = record.at, False
@@ -250,6 +261,16 @@ class _JobCounters:
             self.durations = array("f")
         self.durations.append(seconds)
         del self.durations[:-USUAL_RUNS]
+
+    def _add_run(self, seconds: float, *, is_success: bool) -> None:
+        if self.runs is None:
+            self.runs = array("f")
+        self.runs.append(seconds if is_success else -1.0 - seconds)
+        del self.runs[:-LAST_RUNS]
+
+    def last_runs(self) -> list[tuple[Status, float]]:
+        """Return the results and durations of the last runs, the oldest first."""
+        return [(Status.SUCCESS, run) if run >= 0 else (Status.FAILURE, -1.0 - run) for run in self.runs or ()]
 
     def recent_runs(self) -> RecentRuns:
         """Return the last record, its last line and the usual duration."""

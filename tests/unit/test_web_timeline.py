@@ -50,7 +50,7 @@ def status(
 
 def whole(records: list[LoggedRun], jobs: list[JobStatus], read_from: datetime = NOW - WINDOW) -> Timeline:
     newest_first = sorted(records, key=lambda one: one.at, reverse=True)
-    return timeline(VIEW, newest_first, {}, rank_jobs(newest_first, jobs, NOW), {}, read_from)
+    return timeline(VIEW, newest_first, {}, rank_jobs(newest_first, jobs, NOW + WINDOW), {}, read_from)
 
 
 def test_now_is_in_the_middle_and_the_edges_are_a_day_away() -> None:
@@ -145,11 +145,21 @@ def test_slots_ahead_are_lines_and_too_many_become_a_bar() -> None:
         (62.5, "slot", "due 18:00:00"),
         (75.0, "slot", "due Mon 23 Nov 00:00:00"),
     ]
-    dense = one(upcoming=tuple(NOW + step * MINUTE for step in range(1, MAX_SLOTS + 1)))
-    (bar,) = dense.bars
-    assert (bar.kind, bar.left + bar.width) == ("more", 100)
-    assert len(dense.marks) < MAX_SLOTS
-    assert "100 or more due" in dense.summary
+    many = one(upcoming=tuple(NOW + step * 14 * MINUTE for step in range(1, MAX_SLOTS + 1)))
+    (bar,) = many.bars
+    assert (bar.kind, round(bar.left + bar.width, 2)) == ("more", 100)
+    assert len(many.marks) == MAX_SLOTS
+    assert "100 or more due" in many.summary
+
+
+def test_slots_too_close_to_be_distinguished_are_one_line() -> None:
+    """A hundred grey ticks say nothing; how often it is due does."""
+    every_minute = one(upcoming=tuple(NOW + step * MINUTE for step in range(1, MAX_SLOTS + 1)))
+    (bar,) = every_minute.bars
+    assert (bar.kind, bar.title, bar.left + bar.width) == ("dense", "due about every 1 min", 100)
+    assert every_minute.marks == ()
+    (bar,) = one(upcoming=tuple(NOW + step * MINUTE for step in range(1, 11))).bars
+    assert (bar.kind, bar.left, bar.width) == ("dense", 50.03, 0.32)
 
 
 def test_slots_of_a_paused_job_are_drawn_faintly() -> None:
