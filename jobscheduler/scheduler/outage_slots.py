@@ -15,7 +15,7 @@ from jobscheduler.timetable.decision import Decision, MissedSlots
 from jobscheduler.timetable.outage import Outage, decide_after_outage
 from jobscheduler.timetable.overlap import Action, JobSituation, Overlap
 from jobscheduler.timetable.timetable import Timetable
-from jobscheduler.util.time_spans import TICK, TimeSpan
+from jobscheduler.util.time_spans import TICK, TimeSpan, subtract
 
 
 class RecoveryPhase(Enum):
@@ -136,7 +136,9 @@ class OutageSlots:
         final = [slot for slot in due if self._is_missed_for_good(job, slot, timetable, until)]
         pending = tuple(slot for slot in due if slot not in final)
         closed = (*self.pending.closed(job.id), *((slot, slot) for slot in final))
-        recorded = (*former.state.recorded.get(job.id, ()), *full.decided_ahead.get(job.id, ()), *closed, *ignored)
+        # a slot that waited when the clock was set back is decided and has no record yet
+        ahead = subtract(full.decided_ahead.get(job.id, ()), [(slot, slot) for slot in pending])
+        recorded = (*former.state.recorded.get(job.id, ()), *ahead, *closed, *ignored)
         return Outage(
             after,
             until,

@@ -139,6 +139,7 @@ class Host:
     moves: list[tuple[float, str, str, datetime]] = field(default_factory=list)
     waited: set[tuple[str, datetime | None]] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
+    was_unsure: set[str] = field(default_factory=set)
     lost: list[tuple[dict[str, str], datetime]] = field(default_factory=list)
     wants: bool = False
     is_dead: bool = False
@@ -253,7 +254,7 @@ class Host:
             if (position := self.position.get(job_id)) is not None and position < written:
                 self.away.append((job_id, position, written))
                 self.position[job_id] = min(written, self.wall)
-        self.unsure.clear()
+        self.was_unsure, self.unsure = self.unsure, set()
 
     def _alive(self, write: Callable[..., object]) -> Callable[..., None]:
         def write_if_alive(entry: LogEntry) -> None:
@@ -380,7 +381,9 @@ class Host:
         count = round(recent * share)
         kept = raw[: len(raw) - count]
         self.lost += [(one, instant(lines[len(kept) - 1], "time")) for one in lines[len(kept) :]]
-        self.unsure |= {one["job_id"] for one in lines[len(lines) - count :] if one["word"] in CHANGES}
+        self.unsure |= {one["job_id"] for one in lines[len(kept) :] if one["word"] in CHANGES}
+        if any(one["word"] == "service.started" for one in lines[len(kept) :]):  # so is the checkpoint before it
+            self.unsure |= self.was_unsure
         if count:
             self._unlive()
         torn = raw[len(raw) - count][:20] if is_torn and count else b""
@@ -705,11 +708,19 @@ FOUND = {
         *(("set", -3455965.44, True), ("live", 5, 0.6), ("stop", 90, False), ("undo",), ("start",)),
         *(("set", -33.581, False), ("crash", 1500, False)),
     ],
+    "a slot waited, the clock was set back and ahead again, and the service crashed": [
+        *(("crash", 1, False), ("live", 4000, 1.0), ("turn_to_once", -4), ("start",), ("shut_gate",)),
+        *(("hiccup", 300), ("undo",), ("set", -600.0, False), ("undo",), ("crash", 1, False)),
+    ],
     "a slot waited to correct its record, and was too old after a crash": [
         *(("set", 7200.0, False), ("undo",), ("shut_gate",), ("live", 4000, 1.0), ("crash", 1, False)),
     ],
     "a power failure took half of the checkpoint of a start that runs a one-time job": [
         *(("fail", 0.0, False, 30_000), ("start",), ("fail", 0.5, False, 0.5)),
+    ],
+    "a job was edited, the clock was set back, and power failures took every line about it": [
+        *(("live", 5, 1.0), ("edit",), ("set", -1.0, False), ("undo",), ("fail", 1.0, False, 0.5)),
+        *(("set", -600.0, False), ("start",), ("fail", 1.0, False, 1500)),
     ],
     "a one-time job ran, expired, came again with a clock set back, and the service crashed": [
         *(("live", 4000, 0.305), ("stop", 30_000, True), ("start",), ("turn_to_once", -4), ("live", 5, 0.5)),
