@@ -38,15 +38,24 @@ class Verdict:
 
 def verdict(seen: Overview, has_issues: bool) -> Verdict:
     """Sum up what is wrong."""
-    failing, overdue, long_runs = seen.count("failing"), seen.count("overdue"), len(seen.long_runs)
-    counts = ((failing, "failing", "failing"), (overdue, "overdue", "overdue"), (long_runs, "running long", "running"))
-    figures = [(f"{count:,} {word}", state) for count, word, state in counts if count]
+    counts = need_counts(seen)
+    figures = [(f"{count:,} {word}", state) for count, word, state in counts]
     if seen.bad:
         figures.append((f"{plural(len(seen.bad), 'file')} with problems", "files"))
-    needy = failing + overdue + long_runs
+    needy = sum(count for count, _, _ in counts)
     mark = "!" if has_issues else f"✕{needy}" if needy else f"⚠{len(seen.bad)}" if seen.bad else ""
     icon = "failure" if has_issues or needy else "warning" if seen.bad else ""
     return Verdict(mark, icon, tuple(figures))
+
+
+def need_counts(seen: Overview) -> list[tuple[int, str, str]]:
+    """Return how many jobs need an operator, in words, with the state that selects them; only those that there are."""
+    counts = (
+        (seen.count("failing"), "failing", "failing"),
+        (seen.count("overdue"), "overdue", "overdue"),
+        (len(seen.long_runs), "running long", "running"),
+    )
+    return [entry for entry in counts if entry[0]]
 
 
 class FrontPage:
@@ -65,10 +74,12 @@ class FrontPage:
         recent, drawn = self._activity.recent(snapshot, found.jobs, query, check)
         wrong = mistakes(seen.bad)
         file_rows = min(len(wrong), max(MIN_FILE_ROWS, MAX_ROWS - len(seen.troubled) - len(seen.long_runs)))
+        rows = needs(seen, MAX_ROWS - file_rows, recent.failures)
+        is_cut = len(seen.troubled) + len(seen.long_runs) > len(rows)
         return {
             "seen": seen,
-            "needs": needs(seen, MAX_ROWS - file_rows, recent.failures),
-            "needy": len(seen.troubled) + len(seen.long_runs),
+            "needs": rows,
+            "hidden_needs": need_counts(seen) if is_cut else [],
             "mistakes": wrong[:file_rows],
             "mistake_count": len(wrong),
             "running": seen.running[:MAX_ROWS],

@@ -44,9 +44,14 @@ def list_jobs(entries: Sequence[Entry], query: PageQuery) -> JobList:
     text = query.q.lower()
     matching = [entry for entry in entries if _matches(entry[0], text)] if text else entries
     tagged = [entry for entry in matching if query.tag in _tags_of(entry[0])] if query.tag else matching
-    in_state = [entry for entry in matching if query.state in entry[1]] if query.state else matching
-    chosen = [entry for entry in tagged if query.state in entry[1]] if query.state else tagged
+    in_state = [entry for entry in matching if has_word(entry[1], query.state)] if query.state else matching
+    chosen = [entry for entry in tagged if has_word(entry[1], query.state)] if query.state else tagged
     return JobList(_sorted(chosen, query.sort), _states(tagged, query.state), _tags(in_state, query.tag), len(tagged))
+
+
+def has_word(words: frozenset[str], word: str) -> bool:
+    """Return whether a word applies to a job with these words; nothing that needs an operator is `ok`."""
+    return word in words and (word != ShownStatus.OK.value or worst(words) is ShownStatus.OK)
 
 
 def _matches(job: JobStatus, text: str) -> bool:
@@ -63,7 +68,7 @@ def _states(entries: Iterable[Entry], chosen: str) -> list[tuple[str, int]]:
     combinations = Counter(words for _, words in entries)
     counts: Counter[str] = Counter()
     for words, count in combinations.items():
-        counts.update(dict.fromkeys(words, count))
+        counts.update({word: count for word in words if has_word(words, word)})
     return [(word.value, counts[word.value]) for word in ShownStatus if counts[word.value] or word.value == chosen]
 
 

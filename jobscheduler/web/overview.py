@@ -68,9 +68,13 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The jobs of a snapshot with their words, and those that need an operator, have problems or are running."""
+    """The jobs of a snapshot with their words, and those that need an operator, have problems or are running.
+
+    `count_of_jobs` leaves out refused files.
+    """
 
     entries: Sequence[Entry]
+    count_of_jobs: int
     troubled: Sequence[Entry]
     bad: Sequence[JobStatus]
     running: Sequence[RunningJob]
@@ -93,6 +97,7 @@ def overview(snapshot: Snapshot) -> Overview:
     running = [run for job, _ in entries if job.active_runs for run in _runs_at_work(job, snapshot.at)]
     return Overview(
         entries,
+        sum(job.state is not JobState.REFUSED for job in snapshot.jobs),
         troubled,
         [job for job, _ in entries if job.problems],
         sorted(running, key=lambda run: (not run.is_long, -run.seconds, run.job.id or "")),

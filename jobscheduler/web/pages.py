@@ -75,7 +75,8 @@ class Pages:
     def _render(self, name: str, snapshot: Snapshot, query: PageQuery, **values: Any) -> str:
         zone, now = zone_of(snapshot), snapshot.at
         issues = issues_of(snapshot, self._view.health())
-        verdict_ = verdict(self._front.overview(snapshot), bool(issues))
+        seen = self._front.overview(snapshot)
+        verdict_ = verdict(seen, bool(issues))
         return (
             templates()
             .get_template(name)
@@ -89,6 +90,7 @@ class Pages:
                 refreshes=REFRESH_S,
                 issues=issues,
                 verdict=verdict_,
+                job_count=seen.count_of_jobs,
                 icon=verdict_.icon,
                 mark=verdict_.mark,
                 today=formatting.format_day(now, zone),

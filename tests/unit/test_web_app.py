@@ -15,7 +15,8 @@ import pytest
 
 pytest.importorskip("jinja2", reason="the extra `web` is not installed")
 
-from jobscheduler.model import Problem
+from jobscheduler.model import Pause, Problem
+from jobscheduler.model.selection import Selector
 from jobscheduler.web.access import AccessCheck
 from jobscheduler.web.activity import TIMELINE_MAX_AGE_S
 from jobscheduler.web.app import App
@@ -283,7 +284,7 @@ def test_at_most_eight_things_that_need_an_operator_are_shown() -> None:
     page = get(view).text
     assert page.count('class="row failing"') == 6
     assert page.count('class="row file"') == 2
-    assert ">all 23</a>" in page
+    assert ">all 23 failing</a>" in page
     assert ">all 5 files with problems</a>" in page
 
 
@@ -321,7 +322,7 @@ def test_a_job_has_a_page_with_its_standing_schedule_starts_figures_and_records(
     page = get(a_day(), "/job/backup-database").text
     text = Reader(page).text
     assert "failing since 08:28:30 , 6 h ago, 2 times in a row" in text
-    assert "At 00:00, 04:00, 08:00, 12:00, 16:00 and 20:00 every day 0 */4 * * * Europe/Berlin" in text
+    assert "At 00:00, 04:00, 08:00, 12:00, 16:00 and 20:00 every day 0 */4 * * * · Europe/Berlin" in text
     assert "next starts in 1 h 16:00 in 5 h 20:00 in 9 h Mon 23 Nov 00:00" in text
     assert "succeeded 66.7 % p50 30 min p95 32 min 40 s longest 32 min 40 s" in text
     assert "jobscheduler run backup-database --wait jobscheduler pause backup-database --for 2h" in text
@@ -498,6 +499,76 @@ def test_all_files_with_problems_are_on_pages_of_their_own() -> None:
     assert get(view).text.count('class="row file"') == 8
     assert 'href="files">all 250 files' in get(view).text
     assert "problem number 249" in get(view, "/files?page=3").text
+
+
+def test_what_is_counted_follows_the_search() -> None:
+    """Statuses count within search and tag, tags within search and status; a job may have several statuses."""
+    view = FakeServiceView()
+    for number in range(4):
+        view.add("@daily", f"shop-{number}", tags=("shop", "nightly") if number else ("shop",))
+        view.add("@daily", f"mail-{number}", enabled=number != 0)
+    view.ran("shop-1", local("22 12:00"), 1, reason="exit")
+    chips = re.compile(r">([a-z]+) <b>(\d+)</b></a>")
+    assert chips.findall(get(view).text) == [
+        *[("all", "8"), ("failing", "1"), ("ok", "6"), ("disabled", "1")],
+        *[("nightly", "3"), ("shop", "4")],
+    ]
+    assert chips.findall(get(view, "/?q=mail&state=disabled").text) == [("all", "4"), ("ok", "3"), ("disabled", "1")]
+    assert ("failing", "1") in chips.findall(get(view, "/?tag=nightly").text)
+    assert ids_on(get(view, "/?tag=nightly&state=ok")) == ["shop-2", "shop-3"]
+    assert "No job matches" in get(view, "/?tag=nothing").text
+
+
+def test_jobs_are_sorted_as_asked() -> None:
+    """By links in the heads; what has no such value comes last."""
+    view = FakeServiceView()
+    for job_id, expression, hour, took in (
+        ("b", "0 15 * * *", 3, 5),
+        ("a", "0 20 * * *", 2, 9),
+        ("c", "0 16 * * *", 4, 1),
+    ):
+        view.add(expression, job_id)
+        view.ran(job_id, local(f"22 {hour:02}:00"), took)
+    view.add("0 0 * * *", "d", enabled=False)
+    orders = {"job": "abcd", "last": "cbad", "took": "abcd", "next": "bcad", "status": "abcd", "odd": "abcd"}
+    assert {order: "".join(ids_on(get(view, f"/?sort={order}"))) for order in orders} == orders
+
+
+def test_the_timeline_obeys_search_and_zoom() -> None:
+    """A week is read by itself; nearer views show a part of the day."""
+    view = a_day()
+    rows = re.compile(r'<div class="name[^"]*"><a href="job/([^"]*)"')
+    assert rows.findall(get(view, "/?q=thumb").text) == ["thumbnails"]
+    assert len(rows.findall(get(view).text)) == 12
+    page = get(view, "/?zoom=6h&q=thumb").text
+    assert ">14:00</text>" in page
+    assert "Six hours back, six ahead" in page
+    assert 'href="?q=thumb&amp;zoom=week#h-day">week</a>' in page
+    week = get(view, "/?zoom=week").text
+    assert ">Mon 16</text>" in week
+    assert ">Sun 29</text>" in week
+
+
+def test_a_job_has_a_strip_of_its_last_runs_described_in_words() -> None:
+    """A failure has a form of its own, a foot."""
+    page = get(a_day(), "/?q=backup-database").text
+    assert 'aria-label="6 runs, 2 failed, up to 32 min 40 s"' in page
+    (drawn,) = re.findall(r'<svg class="strip".*?</svg>', page, re.DOTALL)
+    assert drawn.count('class="bar success"') == 4
+    assert drawn.count('class="bar failure"') == 4
+
+
+def test_the_start_with_jitter_is_shown_and_a_paused_job_has_none() -> None:
+    """A pause with an end says when."""
+    view = FakeServiceView()
+    view.add("0 15 * * *", "jittery", jitter=600.0)
+    view.jobs[0] = replace(view.jobs[0], start=view.jobs[0].next + timedelta(minutes=7))
+    view.add("0 15 * * *", "paused", pauses=(Pause("1", Selector("*"), NOW, NOW + timedelta(hours=3)),))
+    view.add("0 15 * * *", "forever", pauses=(Pause("2", Selector("*"), NOW),))
+    table = jobs_table(view)
+    assert "jittery in 34 min 15:07 , slot 15:00" in table
+    assert "paused resumes in 3 h 17:32:10" in table
+    assert "paused forever At 15:00 every day" in table
 
 
 def test_a_form_of_the_log_that_has_only_text_is_read_all_the_same() -> None:
