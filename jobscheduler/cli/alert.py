@@ -12,8 +12,9 @@ from typing import Any
 
 from jobscheduler.cli.client_helpers import add_client_options, api_path, format_duration_or_dash
 from jobscheduler.cli.options import client_settings
-from jobscheduler.cli.table import colourize, printable, use_colour
+from jobscheduler.cli.table import colourize, use_colour
 from jobscheduler.control.client import request
+from jobscheduler.util.terminal_text import printable, printable_lines
 
 EXAMPLES = """examples:
   jobscheduler alert test backup
@@ -70,4 +71,4 @@ def _lines(alert: Mapping[str, Any]) -> Iterator[str]:
     yield f"{alert['alert']}: {word} after {format_duration_or_dash(alert['duration'])}{reason}{details}"
     if error := alert["details"].get("error"):
         yield f"  error: {printable(str(error))}"
-    yield from (f"  {printable(line)}" for line in alert["output"].splitlines())
+    yield from (f"  {line}" for line in printable_lines(alert["output"]).splitlines())

@@ -15,7 +15,7 @@ from jobscheduler.cli.client_helpers import api_path
 from jobscheduler.cli.explain_facts import add_log_facts, facts_from_files, facts_from_service
 from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import ArgumentProblem, print_problem, problem_json
-from jobscheduler.cli.table import printable, terminal_width
+from jobscheduler.cli.table import terminal_width
 from jobscheduler.cli.times import parse_when
 from jobscheduler.cli.verbs import VERBS
 from jobscheduler.cli.waiting_rules import waiting_rules_note
@@ -29,6 +29,7 @@ from jobscheduler.timetable import crontab
 from jobscheduler.timetable.crontab import ScheduleError
 from jobscheduler.util.instants import format_instant, utc_now
 from jobscheduler.util.standard_output import is_standard_output
+from jobscheduler.util.terminal_text import printable
 
 EXAMPLES = """examples:
   jobscheduler explain report-001

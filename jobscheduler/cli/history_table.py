@@ -16,6 +16,7 @@ from jobscheduler.runlog.filter import LogLine
 from jobscheduler.status.reasons import failure_text
 from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_local
+from jobscheduler.util.terminal_text import printable_line
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
 _REOPENED = frozenset({"down", "asleep", "stalled", "clock"})  # reasons of missed slots that may still run
@@ -114,4 +115,4 @@ def _why(pairs: dict[str, str]) -> str:
         return failure_text(pairs, lines[-1].strip() if lines else None)
     if pairs["word"] in RECORD_KINDS:
         return pairs.get("reason", "")
-    return ", ".join(f"{key}={pairs[key]}" for key in _LOGGED_BY_EVENTS if key in pairs)
+    return ", ".join(f"{key}={printable_line(pairs[key])}" for key in _LOGGED_BY_EVENTS if key in pairs)

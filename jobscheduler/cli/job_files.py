@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from jobscheduler.cli.problems import ArgumentProblem
@@ -14,7 +16,8 @@ from jobscheduler.jobs.open_directory import OpenDirectory, is_job_file
 from jobscheduler.jobs.parser import ParseContext, definition_warnings, id_conflict, parse
 from jobscheduler.jobs.sources import ReadResult, SourceUnavailable
 from jobscheduler.model import Job, Problem, name_sort_key
-from jobscheduler.util import trust
+from jobscheduler.model.errors import ProblemError
+from jobscheduler.util import json_text, trust
 from jobscheduler.util.exposed_secrets import exposed_in_definition
 from jobscheduler.util.path_walk import is_missing
 
@@ -36,10 +39,14 @@ def path_argument(text: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class CheckedFile:
-    """One file: its job or its problems, and warnings. Without a result the warnings concern the directory."""
+    """One file: its job or its problems, and warnings. Without a result the warnings concern the directory.
+
+    `oddities` looks for what is legal and odd, which takes longer than to parse the file.
+    """
 
     result: ParseResult | None
     warnings: tuple[Problem, ...] = ()
+    oddities: Callable[[], tuple[Problem, ...]] = tuple
 
 
 def parse_path(path: Path, rules: ParseContext) -> Iterator[ParseResult]:
@@ -52,32 +59,87 @@ def parse_path(path: Path, rules: ParseContext) -> Iterator[ParseResult]:
             yield checked.result
 
 
-def check_file(path: Path, rules: ParseContext, reader: str | None = None) -> Iterator[CheckedFile]:
-    """Yield each file of a path with its result and warnings.
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """One job file with its text, and its job or its problems. Nothing is said of other files with the same id."""
 
-    With `reader`, write permissions are checked for that user's service, and faults are problems. Without it a
-    caller who is root gets the check for root's service. For other callers the same rules give warnings, because their
-    files are usually installed for root later.
+    name: str
+    path: Path
+    raw: bytes
+    result: ParseResult
+
+    def parsed(self, rules: ParseContext) -> ReadFile:
+        """Return the same file, parsed in another context."""
+        return replace(self, result=parse(self.raw, self.name, rules))
+
+
+def read_path(path: Path, rules: ParseContext, *, is_trusted: bool = False) -> Iterator[ReadFile]:
+    """Yield each job file of a path. If it `is_trusted`, its owners and modes do not matter.
+
+    Raises:
+        ProblemError: the path is not there, or cannot be read.
+
+    """
+    is_directory = os.path.isdir(path)  # noqa: PTH112 - raises nothing
+    source = DirectorySource(path if is_directory else path.parent, is_lenient=is_trusted)
+    try:
+        with source.open() as view:
+            names = sorted(view.list_items(), key=name_sort_key) if is_directory else [path.name]
+            for item in map(view.read, names):
+                if not item.is_missing:
+                    place = path / item.name if is_directory else path
+                    yield ReadFile(item.name, place, item.raw or b"", _parse_result(item, rules))
+                elif not is_directory:
+                    raise ProblemError(_missing(path)[0])
+    except SourceUnavailable as reason:
+        raise ProblemError(Problem(str(reason), file=str(path), help=reason.help)) from None
+
+
+STDIN = Path("-")
+STDIN_NAME = "<stdin>"  # how problems name it
+
+Owners = dict[tuple[str, str], str]  # directory and id -> the file that has it
+
+
+def check_stdin(rules: ParseContext) -> CheckedFile:
+    """Check a definition that comes on standard input."""
+    raw = sys.stdin.buffer.read(json_text.MAX_BYTES + 1)
+    verdict = parse(raw, STDIN_NAME, rules)
+    return CheckedFile(verdict, oddities=_oddities(raw, STDIN_NAME, verdict, rules))
+
+
+def check_file(
+    path: Path, rules: ParseContext, reader: str | None = None, owners: Owners | None = None
+) -> Iterator[CheckedFile]:
+    """Yield each file of a path with its result and warnings. `owners` has the ids of files that were checked before.
+
+    With a portable context nothing is said about this host. With `reader`, write permissions are checked for that
+    user's service, and faults are problems. Without it a caller who is root gets the check for root's service. For
+    other callers the same rules give warnings, because their files are usually installed for root later.
     """
     is_directory = os.path.isdir(path)  # noqa: PTH112 - raises nothing
     if not is_directory and is_missing(path.parent / "."):
         yield CheckedFile(_missing(path))
         return
-    source = _source(path if is_directory else path.parent, reader)
+    source = _source(path if is_directory else path.parent, reader, is_portable=rules.is_portable)
     try:
         with source.open() as view:
-            if view.trust_problem is not None:
+            if view.trust_problem is not None and not rules.is_portable:
                 found = view.trust_problem
                 yield CheckedFile(
                     None, (Problem(found.message, str(source.path), help=found.help, host_dependent=True),)
                 )
-            yield from _directory(view, path, rules) if is_directory else [_file(view, path, rules)]
+            owners = {} if owners is None else owners
+            yield from _directory(view, path, rules, owners) if is_directory else [_file(view, path, rules, owners)]
     except SourceUnavailable as reason:
         yield CheckedFile((Problem(str(reason), file=str(path), help=reason.help),))
 
 
-def _source(directory: Path, reader: str | None) -> DirectorySource:
+def _source(directory: Path, reader: str | None, *, is_portable: bool) -> DirectorySource:
+    """Return the directory as the service would read it; for a portable check so that its trust does not matter."""
     uid = os.geteuid()
+    if is_portable:
+        return DirectorySource(directory, is_lenient=True)
     if reader is not None:
         return DirectorySource(directory, trust.TrustRules(pwd.getpwnam(reader).pw_uid))
     if uid == 0:
@@ -85,28 +147,40 @@ def _source(directory: Path, reader: str | None) -> DirectorySource:
     return DirectorySource(directory, trust.TrustRules(0, trusted_uids=uid), is_lenient=True)
 
 
-def _directory(view: OpenDirectory, path: Path, rules: ParseContext) -> Iterator[CheckedFile]:
-    owners: dict[str, str] = {}
+def _directory(view: OpenDirectory, path: Path, rules: ParseContext, owners: Owners) -> Iterator[CheckedFile]:
     for name in sorted(view.list_items(), key=name_sort_key):
         item = view.read(name)
-        if item.is_missing:
-            continue
-        verdict = _parse_result(item, rules)
-        if isinstance(verdict, Job):
-            owner = owners.setdefault(verdict.id, name)
-            verdict = verdict if owner == name else (id_conflict(item.raw or b"", name, verdict.id, owner),)
-        yield _checked_file(item, verdict, path / name, rules)
+        if not item.is_missing:
+            verdict = _with_own_id(item, _parse_result(item, rules), path, owners)
+            yield _checked_file(item, verdict, path / name, rules)
 
 
-def _file(view: OpenDirectory, path: Path, rules: ParseContext) -> CheckedFile:
+def _with_own_id(item: ReadResult, verdict: ParseResult, directory: Path, owners: Owners) -> ParseResult:
+    """Return the verdict on a file; the problem if another file of its directory has its id."""
+    if not isinstance(verdict, Job):
+        return verdict
+    owner = owners.setdefault((os.path.realpath(directory), verdict.id), item.name)
+    return verdict if owner == item.name else (id_conflict(item.raw or b"", item.name, verdict.id, owner),)
+
+
+def _file(view: OpenDirectory, path: Path, rules: ParseContext, owners: Owners) -> CheckedFile:
+    """Check a file of any name. One that is not named as a job file has no id that another could want."""
     item = view.read(path.name)
     if item.is_missing:
         return CheckedFile(_missing(path))
     verdict = _parse_result(item, rules)
-    if isinstance(verdict, Job) and not is_job_file(path.name):
-        help_ = "name it `*.json`, without a dot in front"
-        return CheckedFile((Problem("the service ignores a file of this name", file=str(path), help=help_),))
-    return _checked_file(item, verdict, path, rules)
+    if is_job_file(path.name):
+        return _checked_file(item, _with_own_id(item, verdict, path.parent, owners), path, rules)
+    checked = _checked_file(item, verdict, path, rules)
+    if not isinstance(verdict, Job):
+        return checked
+    odd = Problem(
+        "the service ignores a file of this name",
+        file=str(path),
+        help="name it `*.json`, without a dot in front, where the service is to read it",
+        is_lint=True,
+    )
+    return replace(checked, warnings=(odd, *checked.warnings))
 
 
 def _missing(path: Path) -> tuple[Problem, ...]:
@@ -122,11 +196,14 @@ def _parse_result(item: ReadResult, rules: ParseContext) -> ParseResult:
 
 
 def _checked_file(item: ReadResult, verdict: ParseResult, path: Path, rules: ParseContext) -> CheckedFile:
-    warnings = [] if item.problem is None or item.raw is None else [replace(item.problem, file=str(path))]
-    if item.public_path is not None and item.raw is not None:
+    is_judged = item.problem is not None and item.raw is not None and not rules.is_portable
+    warnings = [replace(item.problem, file=str(path))] if is_judged and item.problem is not None else []
+    if item.public_path is not None and item.raw is not None and not rules.is_portable:
         warnings += exposed_in_definition(item.raw, str(path))
     if not isinstance(verdict, Job):
         verdict = tuple(replace(problem, file=str(path)) for problem in verdict)
-    elif item.raw is not None:
-        warnings += definition_warnings(item.raw, str(path), verdict, rules)
-    return CheckedFile(verdict, tuple(warnings))
+    return CheckedFile(verdict, tuple(warnings), _oddities(item.raw or b"", str(path), verdict, rules))
+
+
+def _oddities(raw: bytes, name: str, verdict: ParseResult, rules: ParseContext) -> Callable[[], tuple[Problem, ...]]:
+    return partial(definition_warnings, raw, name, verdict, rules) if isinstance(verdict, Job) else tuple

@@ -14,7 +14,7 @@ from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options, a
 from jobscheduler.cli.job_rows import COLUMNS, ORDERS, plain_rows, rows, sorted_jobs, summary_text
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem
-from jobscheduler.cli.table import printable, table, terminal_width, use_colour
+from jobscheduler.cli.table import table, terminal_width, use_colour
 from jobscheduler.cli.usage import one_of, some_of
 from jobscheduler.cli.watch import watch
 from jobscheduler.config import Settings
@@ -22,6 +22,7 @@ from jobscheduler.control.client import request
 from jobscheduler.model import Problem
 from jobscheduler.status.shown_status import KNOWN_WORDS, ShownStatus
 from jobscheduler.util.instants import utc_now
+from jobscheduler.util.terminal_text import printable
 
 EXAMPLES = f"""examples:
   jobscheduler list

@@ -93,7 +93,25 @@ def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) 
             print(f"note: no service was asked; {_origin(settings)}", file=sys.stderr)
         return settings
     given = {name: text for name, text in _flags(arguments).items() if text is not None}
-    return load_settings({**texts_of(report), **given}, {}, SettingsFile(defaults=report.get("defaults", {})))
+    config = report.get("config")
+    file = SettingsFile(Path(config) if config else None, defaults=report.get("defaults", {}))
+    return load_settings({**texts_of(report), **given}, {}, file)
+
+
+def portable_settings(arguments: argparse.Namespace) -> Settings:
+    """Return the settings of the command line and of the settings file that it names, and nothing of this host.
+
+    The zone of jobs that name none is UTC by default.
+
+    Raises:
+        BadSetting: a value on the command line cannot be read.
+        SettingsError: the settings file cannot be used.
+
+    """
+    file = read_settings_file(Path(arguments.config)) if arguments.config else NO_FILE
+    flags = _flags(arguments)
+    is_named = flags["timezone"] is not None or any(option.name == "timezone" for option, _ in file.options)
+    return load_settings(flags if is_named else {**flags, "timezone": "UTC"}, {}, file)
 
 
 def current_report(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], bool]:
@@ -168,6 +186,13 @@ def exposed_in_settings(arguments: argparse.Namespace, settings: Settings) -> It
 
     for check in exposure_checks(replace(settings, file=file), ENVIRONMENT_FILE):
         yield from check.look()
+
+
+def settings_path(arguments: argparse.Namespace) -> Path | None:
+    """Return the path of the settings file of a service that is not asked; None if it is not there and not named."""
+    own = own_service.found(arguments, os.environ)
+    path, is_named = _settings_path(arguments, os.environ, own)
+    return path if is_named or path.exists() else None
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:

@@ -14,12 +14,12 @@ from jobscheduler.cli.log_files import host_zone
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.pause_text import describe_pause, print_note
 from jobscheduler.cli.problems import ArgumentProblem
-from jobscheduler.cli.table import printable
 from jobscheduler.cli.times import parse_when
 from jobscheduler.control.client import request
 from jobscheduler.model import Problem
 from jobscheduler.util import durations
 from jobscheduler.util.instants import format_instant, utc_now
+from jobscheduler.util.terminal_text import printable
 from jobscheduler.util.text import plural
 
 EXAMPLES = f"""examples:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from jobscheduler.cli.table import printable, use_colour
+from jobscheduler.cli.table import use_colour
 from jobscheduler.model import Problem
 from jobscheduler.model.errors import ProblemError
+from jobscheduler.util.terminal_text import printable
 
 
 class ArgumentProblem(ProblemError):

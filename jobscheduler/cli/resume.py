@@ -11,8 +11,8 @@ from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options
 from jobscheduler.cli.job_arguments import add_job_arguments, selected_texts
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.pause_text import print_note, selector_text
-from jobscheduler.cli.table import printable
 from jobscheduler.control.client import request
+from jobscheduler.util.terminal_text import printable
 from jobscheduler.util.text import plural
 
 EXAMPLES = f"""examples:

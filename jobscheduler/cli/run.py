@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from jobscheduler.cli.client_helpers import add_client_options, api_path, format_duration_or_dash
+from jobscheduler.cli.client_helpers import add_client_options, api_path
 from jobscheduler.cli.job_arguments import JOBS_HELP, selected_ids
 from jobscheduler.cli.options import client_settings
+from jobscheduler.cli.output_display import TextDisplay
+from jobscheduler.cli.output_follow import follow
 from jobscheduler.cli.problems import print_problem
-from jobscheduler.cli.table import colourize, printable, printable_lines, use_colour
 from jobscheduler.control.client import ApiError, request
+from jobscheduler.util.terminal_text import printable
 
 EXAMPLES = """examples:
   jobscheduler run report-001
@@ -23,8 +25,8 @@ EXAMPLES = """examples:
 
 The run has a record with `trigger=manual` and is not a slot: the next slot does not change. Jobs that are disabled,
 paused or done can be run; `overlap` applies as to a slot. A command of a job may run another job: that needs no further
-worker, and its record says `trigger=run:RUN_ID`. --wait prints what the job printed when it has ended; Ctrl-C stops
-the waiting, not the job.
+worker, and its record says `trigger=run:RUN_ID`. --wait shows what the job prints as it comes; Ctrl-C stops the
+waiting, not the job. Control characters are spelled out, but for colours on a terminal; --raw writes what was printed.
 Exit status: 0 started (with --wait: success), 1 skipped, failed or no such job, 2 wrong usage, 3 service not
 reachable."""
 
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the jobs and the options."""
     parser.add_argument("jobs", nargs="+", metavar="JOB", help=JOBS_HELP)
     parser.add_argument("--wait", action="store_true", help="wait for the end; show the output, exit 0 or 1")
+    parser.add_argument("--raw", action="store_true", help="with --wait, write the output as it is")
     add_client_options(parser)
 
 
@@ -44,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     begun = [_begin(arguments, socket, job_id) for job_id in selected_ids(socket, arguments.jobs)]
     if not arguments.wait:
         return 0 if all(begun) else 1
-    ended = [_succeeds(arguments, socket, run_id) for run_id in begun]
+    display = TextDisplay(raw=arguments.raw, headings=len(begun) > 1)
+    ended = [_succeeds(arguments, socket, run_id, display) for run_id in begun]
     return 0 if all(ended) else 1
 
 
@@ -69,16 +73,12 @@ def _begin(arguments: argparse.Namespace, socket: Path, job_id: str) -> str | No
     return cast("str | None", begun["run_id"])
 
 
-def _succeeds(arguments: argparse.Namespace, socket: Path, run_id: str | None) -> bool:
+def _succeeds(arguments: argparse.Namespace, socket: Path, run_id: str | None, display: TextDisplay) -> bool:
     """Wait for the end of a run, show it, and return whether it succeeded; False if there is none."""
     if run_id is None:
         return False
-    ended = _wait_for(socket, run_id)
-    if arguments.json:
-        print(json.dumps(ended))
-    else:
-        _show(ended)
-    return (ended["record"] or {}).get("status") == "SUCCESS"
+    record = _wait_silently(socket, run_id) if arguments.json else _wait_for(socket, run_id, display)
+    return (record or {}).get("status") == "SUCCESS"
 
 
 def _print_answer(answer: Mapping[str, Any], as_json: bool, text: str) -> None:
@@ -91,28 +91,20 @@ def _print_next(answer: Mapping[str, Any], as_json: bool) -> None:
         print(f"note: {answer['next_note']}", file=sys.stderr)
 
 
-def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
+def _wait_for(socket: Path, run_id: str, display: TextDisplay) -> Mapping[str, Any] | None:
+    """Wait for the end of a run and show its output as it comes; return its record, None if it never began."""
+    record = follow(socket, run_id, display)
+    display.finish(record)
+    if record is None:
+        print("the service stopped before the run began", file=sys.stderr)
+    return record
+
+
+def _wait_silently(socket: Path, run_id: str) -> Mapping[str, Any] | None:
+    """Wait for the end of a run and print it as one JSON object."""
     while True:
         answer = request(socket, "GET", f"{api_path('runs', run_id)}?wait={_WAIT}")
         if answer["record"] is not None or answer["cancelled"]:
-            return answer
-
-
-def _show(ended: Mapping[str, Any]) -> None:
-    """Print the output to standard output, and how the run ended to standard error.
-
-    A file or a program gets the output as it is. A terminal gets it escaped, because the job's user is not the caller.
-    """
-    output, record = ended["output"], ended["record"]
-    if output:
-        shown = printable_lines(output) if sys.stdout.isatty() else output
-        print(shown, end="" if shown.endswith("\n") else "\n")
-    sys.stdout.flush()
-    if record is None:
-        print("the service stopped before the run began", file=sys.stderr)
-        return
-    colour = "green" if record["status"] == "SUCCESS" else "red"
-    word = colourize(record["status"], colour if use_colour(sys.stderr) else None)
-    known = ("reason", "exit_code", "signal", "http_status", "error")
-    details = "".join(f" {key}={printable(str(record[key]))}" for key in known if record.get(key) is not None)
-    print(f"{word} after {format_duration_or_dash(record.get('duration'))}{details}", file=sys.stderr)
+            print(json.dumps(answer))
+            record: Mapping[str, Any] | None = answer["record"]
+            return record

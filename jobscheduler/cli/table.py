@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TextIO
 
+from jobscheduler.util.terminal_text import printable
+
 Row = Sequence[str]
 
 MEASURED = 1000  # rows that decide the widths of the columns; a table may have millions
@@ -68,18 +70,6 @@ def columns_of(to: TextIO) -> int:
         return os.get_terminal_size(to.fileno()).columns or _DEFAULT_COLUMNS
     except (OSError, ValueError):
         return _DEFAULT_COLUMNS
-
-
-def printable(text: str) -> str:
-    """Escape unprintable characters, so that file names and output cannot control a terminal."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
-
-
-def printable_lines(text: str) -> str:
-    """Escape unprintable characters of a text except line ends and tabs."""
-    return "".join(character if character in "\n\t" else printable(character) for character in text)
 
 
 def colourize(text: str, colour: str | None) -> str:

@@ -11,12 +11,14 @@ GROUPS: dict[str, dict[str, str]] = {
         "status": "show the situation: what needs you, what runs, what comes next",
         "list": "show the jobs, those that need you first",
         "history": "show the records of the log files, follow them, or sum them up",
+        "output": "show what a run has printed, also as it comes",
         "agenda": "show all slots of all jobs in order of time",
         "next": "show the next slots of jobs, of job files or of a crontab expression",
         "explain": "say why a job did or did not run at a time, or when it will run next",
     },
     "act": {
         "run": "run jobs now, whatever their schedules say",
+        "stop": "end runs at work, with their further attempts",
         "pause": "keep the slots of jobs from running, for a time or until they are resumed",
         "resume": "let the slots of paused jobs run again",
         "alert": "send an alert as a test",
@@ -24,6 +26,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "set up": {
         "serve": "run the service",
         "validate": "check job files and show all their problems",
+        "plan": "show what putting job files in force would change",
         "config": "show every setting, its value and where it comes from",
         "reload": "have the service read settings, time zone, job files and alerts again",
         "db": "manage jobs in a database",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from jobscheduler.util import durations
+from jobscheduler.util.sizes import parse_size
 from jobscheduler.util.standard_output import is_standard_output
 
 PREFIX = "JOBSCHEDULER_"  # of every environment variable
@@ -66,15 +68,11 @@ def _integer(minimum: int, maximum: int) -> Callable[[str], int]:
     return parse
 
 
-_SIZE = re.compile(r"(\d{1,15})(?:([KMG])i?B?)?", re.ASCII | re.IGNORECASE)
-
-
 def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text)
-    size = int(match[1]) * 1024 ** " KMG".index((match[2] or " ").upper()) if match else 0
-    if size < 64 * 1024:
-        raise ValueError("a size of at least 64K is expected, such as `50M`")
-    return size
+    with suppress(ValueError):
+        if (size := parse_size(text)) >= 64 * 1024:
+            return size
+    raise ValueError("a size of at least 64K is expected, such as `50M`")
 
 
 def _seconds(minimum: float) -> Callable[[str], float]:
@@ -136,6 +134,9 @@ OPTIONS = (  # every option of `serve`
     Option("log_format", _format, "FORMAT", "`text`, or `json` for one object per line"),
     Option("log_max_bytes", _size, "SIZE", "rotate the log before it grows beyond this, such as `50M`"),
     Option("log_backups", _integer(1, 1000), "N", "how many rotated log files to keep"),
+    Option("output_dir", _path, "DIR", "the directory for what runs print; `output` beside the log by default"),
+    Option("output_max_bytes", _size, "SIZE", "how much disk it may take, such as `1G`; old output goes first"),
+    Option("output_keep", _seconds(60), "DURATION", "how long output is kept there"),
     Option("timezone", str, "ZONE", "the zone of jobs that name none, such as `Europe/Berlin`; the host's by default"),
     Option("max_workers", _integer(1, 1000), "N", "how many runs may be active at once"),
     Option("drain_timeout", _seconds(0), "DURATION", "how long running jobs may go on when the service stops"),

@@ -11,6 +11,7 @@ from jobscheduler.config.options import OPTIONS, PREFIX, Option, has_password
 from jobscheduler.config.own_paths import USER_FLAG, OwnPaths
 from jobscheduler.config.settings_file import NO_FILE, SettingsError, SettingsFile
 from jobscheduler.model import Problem
+from jobscheduler.util.standard_output import is_standard_output
 from jobscheduler.util.text import did_you_mean, quote
 
 DEFAULT_CONFIG = Path("/etc/scheduler/scheduler.toml")
@@ -35,6 +36,7 @@ class BadSetting(SettingsError):
 class Settings:
     """How the service runs. Durations are seconds, sizes bytes; `timezone` None means the host's zone.
 
+    `output_dir` holds what runs print; None stands for a directory beside the log (see `output_folder`).
     `http` is the address of the page, None for no page; `http_token_file` holds the token that its readers must give.
     `on_failure` and `on_recovery` are files with the task to run when the result of a job changes; None for no task.
     `host_id` names the host, None for a hash of its machine-id.
@@ -49,6 +51,9 @@ class Settings:
     log_format: str = "text"
     log_max_bytes: int = 50 * 1024 * 1024
     log_backups: int = 7
+    output_dir: Path | None = None
+    output_max_bytes: int = 1024**3
+    output_keep: float = 30 * 86400.0
     timezone: str | None = None
     max_workers: int = 32
     drain_timeout: float = 30.0
@@ -72,6 +77,13 @@ class Settings:
     def has_database(self) -> bool:
         """Whether a database is configured."""
         return self.database_url is not None or self.database_url_file is not None
+
+    @property
+    def output_folder(self) -> Path | None:
+        """The directory for what runs print: `output` beside the log by default. None if there is none."""
+        if self.output_dir is not None or is_standard_output(self.log_file):
+            return self.output_dir
+        return self.log_file.absolute().parent / "output"
 
     @property
     def systemctl(self) -> str:
@@ -186,8 +198,10 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:
 def default_text(option: Option) -> str:
     """Return the default of an option as users write it, for the help text."""
     value = getattr(Settings(), option.name)
-    if option.name == "log_max_bytes":
-        return f"{value // 1024**2}M"
+    if option.name in {"log_max_bytes", "output_max_bytes"}:
+        return f"{value // 1024**3}G" if value >= 1024**3 else f"{value // 1024**2}M"
+    if option.name == "output_dir":
+        return "`output` beside the log"
     if value is None:
         return "the host's" if option.name in {"timezone", "host_id"} else "none"
     if isinstance(value, float):

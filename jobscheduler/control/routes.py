@@ -1,8 +1,10 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
-`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`,
-`GET /v1/runs/RUN_ID?wait=SECONDS`, `POST /v1/reload`, `POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
-`POST /v1/select`, `/v1/pause` and `/v1/resume`, whose bodies are JSON objects. See docs/control.md.
+`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/definitions`, `GET /v1/jobs/ID`,
+`POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
+`GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`, `GET /v1/output?of=JOB&failed=1`, `POST /v1/reload`,
+`POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
+`POST /v1/select`, `/v1/stop`, `/v1/pause` and `/v1/resume`, whose bodies are JSON objects. See docs/control.md.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ MAX_WAIT_S = 30.0  # seconds that one request may wait for the end of a run
 
 ANSWER_WAIT_S = 30.0  # seconds that a request for a large answer waits for the earlier ones of its user
 
-LARGE_ANSWER_PATH = "/v1/jobs"  # the path whose answer grows with the number of jobs: about 5 MB for 10,000
+LARGE_ANSWER_PATHS = frozenset({"/v1/jobs", "/v1/definitions"})  # each about 5 MB for 10,000 jobs
 
 Answer = tuple[HTTPStatus, Mapping[str, Any]]
 
@@ -46,12 +48,27 @@ class ControlApi(Protocol):
 
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
     def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]: ...  # noqa: D102
+    def definitions(self) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]: ...  # noqa: D102
+    def stop(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def resume(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+class OutputApi(Protocol):
+    """The outputs behind the routes.
+
+    Raises:
+        NotFound: there is no such job or run.
+        Conflict: the request cannot be met now.
+
+    """
+
+    def output(self, name: str, *, failed: bool) -> Mapping[str, Any]: ...  # noqa: D102
+    def part(self, run_id: str, attempt: int, offset: int, wait: float, by: str) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 class AdministrationApi(Protocol):
@@ -76,13 +93,15 @@ class BadRequest(ProblemError):
         self.status = status
 
 
-def build_app(api: ControlApi, administration: AdministrationApi, report_error: Callable[[str], object]) -> Application:
+def build_app(
+    api: ControlApi, administration: AdministrationApi, outputs: OutputApi, report_error: Callable[[str], object]
+) -> Application:
     """Return the application. It passes our errors to `report_error`; the client learns only that there was one."""
     turns = AnswerQueue()
 
     @contextmanager
     def answer(request: Request) -> Iterator[tuple[HTTPStatus, bytes]]:
-        if request.path != LARGE_ANSWER_PATH:
+        if request.path not in LARGE_ANSWER_PATHS:
             yield _encode(respond(request))
             return
         with turns.turn(request.uid, ANSWER_WAIT_S) as has_turn:
@@ -90,7 +109,7 @@ def build_app(api: ControlApi, administration: AdministrationApi, report_error: 
 
     def respond(request: Request) -> Answer:
         try:
-            return _call(api, administration, request)
+            return _call(api, administration, outputs, request)
         except BadRequest as bad_request:
             return bad_request.status, _error(bad_request.problem)
         except NotFound as not_found:
@@ -109,22 +128,20 @@ def _encode(answer: Answer) -> tuple[HTTPStatus, bytes]:
     return status, json.dumps(value).encode() + b"\n"
 
 
-def _call(api: ControlApi, administration: AdministrationApi, request: Request) -> Answer:
+def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi, request: Request) -> Answer:
     """Call the method for a path. An id is passed on as the client sent it, whatever it contains."""
     by, parts = str(request.uid), request.path.split("/")[1:]
     match request.method, parts:
+        case _, ["v1", "settings" | "reload" | "alerts", *_]:
+            return _call_administration(administration, request, parts)
+        case _, ["v1", "output"] | ["v1", "runs", _, "output"]:
+            return HTTPStatus.OK, _call_outputs(outputs, request, parts)
         case "GET", ["v1", "status"]:
             return HTTPStatus.OK, api.status()
-        case "GET", ["v1", "settings"]:
-            return HTTPStatus.OK, administration.settings()
-        case "POST", ["v1", "reload"]:
-            return HTTPStatus.OK, administration.reload(by)
-        case "POST", ["v1", "alerts", "test", *name]:
-            return HTTPStatus.ACCEPTED, administration.test_alerts("/".join(name), by)
-        case "GET", ["v1", "alerts", "test", test_id]:
-            return HTTPStatus.OK, administration.alert_test(test_id, _wait(request.query))
         case "GET", ["v1", "jobs"]:
             return HTTPStatus.OK, api.jobs(_job_query(request.query))
+        case "GET", ["v1", "definitions"]:
+            return HTTPStatus.OK, api.definitions()
         case "GET", ["v1", "jobs", *name]:
             return HTTPStatus.OK, api.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
@@ -133,9 +150,47 @@ def _call(api: ControlApi, administration: AdministrationApi, request: Request) 
             return HTTPStatus.ACCEPTED, api.run("/".join(name), by, calling_runs(request.pid))
         case "POST", ["v1", "select"]:
             return HTTPStatus.OK, api.select(_body(request))
+        case "POST", ["v1", "stop"]:
+            return HTTPStatus.ACCEPTED, api.stop(_body(request), by)
         case "POST", ["v1", "pause" | "resume" as verb]:
             return HTTPStatus.OK, (api.pause if verb == "pause" else api.resume)(_body(request), by)
     raise _unknown(request.method, parts)
+
+
+def _call_administration(administration: AdministrationApi, request: Request, parts: list[str]) -> Answer:
+    by = str(request.uid)
+    match request.method, parts:
+        case "GET", ["v1", "settings"]:
+            return HTTPStatus.OK, administration.settings()
+        case "POST", ["v1", "reload"]:
+            return HTTPStatus.OK, administration.reload(by)
+        case "POST", ["v1", "alerts", "test", *name]:
+            return HTTPStatus.ACCEPTED, administration.test_alerts("/".join(name), by)
+        case "GET", ["v1", "alerts", "test", test_id]:
+            return HTTPStatus.OK, administration.alert_test(test_id, _wait(request.query))
+    raise _unknown(request.method, parts)
+
+
+def _call_outputs(outputs: OutputApi, request: Request, parts: list[str]) -> Mapping[str, Any]:
+    match request.method, parts:
+        case "GET", ["v1", "output"]:
+            query = parse_qs(request.query)
+            return outputs.output(query.get("of", [""])[-1], failed="failed" in query)
+        case "GET", ["v1", "runs", run_id, "output"]:
+            return _output_part(outputs, run_id, request)
+    raise _unknown(request.method, parts)
+
+
+def _output_part(outputs: OutputApi, run_id: str, request: Request) -> Mapping[str, Any]:
+    attempt, offset = _number(request.query, "attempt", 1), _number(request.query, "offset", 0)
+    return outputs.part(run_id, attempt, offset, _wait(request.query), str(request.uid))
+
+
+def _number(query: str, name: str, default: int) -> int:
+    text = parse_qs(query).get(name, [str(default)])[-1]
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise BadRequest(HTTPStatus.BAD_REQUEST, Problem(f"`{name}` is a whole number, 0 or more"))
+    return int(text)
 
 
 def _body(request: Request) -> Mapping[str, Any]:
@@ -156,8 +211,9 @@ def _body(request: Request) -> Mapping[str, Any]:
 
 def _unknown(method: str, parts: list[str]) -> BadRequest:
     help_ = "docs/control.md lists the requests"
-    is_change = parts in (["v1", "select"], ["v1", "pause"], ["v1", "resume"])
-    if is_change or (method != "GET" and parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"])):
+    is_change = parts in (["v1", "select"], ["v1", "stop"], ["v1", "pause"], ["v1", "resume"])
+    is_known = parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"], ["output"])
+    if is_change or (method != "GET" and is_known):
         return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))
     return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
 

@@ -1,20 +1,25 @@
-"""What the control socket offers: show the service and its jobs; run, pause and resume jobs."""
+"""What the control socket offers: show the service and its jobs; run, stop, pause and resume jobs."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from jobscheduler.control.definitions import definitions_answer
 from jobscheduler.control.job_query import EVERY_JOB, JobQuery
+from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.control.pause_requests import PauseRequests
+from jobscheduler.control.requested_runs import RequestedRuns
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
-from jobscheduler.model import Job, Problem
+from jobscheduler.control.stop_requests import StopRequests, parse_targets
+from jobscheduler.model import Job, Problem, Record, StoredAttempt
 from jobscheduler.model.selection import Selector
-from jobscheduler.runner import Run, tail
+from jobscheduler.output import RunPlace
+from jobscheduler.output.names import day_of
+from jobscheduler.runner import Run, describe_unkillable, tail
 from jobscheduler.scheduler import ChainTooLong, Scheduler
 from jobscheduler.status.selection import ALL_JOBS_HELP, no_job_problem
 from jobscheduler.status.shown_status import shown_status
@@ -30,8 +35,7 @@ from jobscheduler.status.snapshot_json import (
     timetable_json,
 )
 from jobscheduler.timetable.overlap import Action, Overlap
-
-MAX_MANUAL_RUNS = 1000  # manual runs kept, so that a client can ask for their results
+from jobscheduler.util.hang_guard import CallHung
 
 _POLL_S = 0.02  # seconds between two checks whether a run has ended
 
@@ -47,17 +51,26 @@ class ControlService:
         snapshots: SnapshotBuilder,
         scheduler: Scheduler,
         holder: JobHolder,
+        requested: RequestedRuns,
+        outputs: StoredOutputs,
         flush: Callable[[float], bool] = lambda _: True,
+        last_record: Callable[[str], Record | None] = lambda _: None,
     ) -> None:
-        """`flush` waits until the log is written, at most so many seconds, and returns whether it is."""
+        """`flush` waits until the log is written, at most so many seconds, and returns whether it is.
+
+        `last_record` returns the last record of a job.
+        """
         self._snapshots = snapshots
         self._scheduler = scheduler
         self._reconciler = holder
+        self._requested = requested
+        self._outputs = outputs
+        self._stops = StopRequests(
+            scheduler, self._tags, last_record, lambda job_id: _unknown(job_id, self._snapshots.build())
+        )
         self._pauses = PauseRequests(
             scheduler.pauses, self._tags, flush, lambda job_id: _unknown(job_id, self._snapshots.build())
         )
-        self._manual_runs: OrderedDict[str, Run] = OrderedDict()
-        self._lock = threading.Lock()
 
     def status(self) -> Mapping[str, Any]:
         """Return the service's own state."""
@@ -85,6 +98,20 @@ class ControlService:
         """Return the tags of every job by its id, and the names of refused files."""
         jobs = self._snapshots.build().jobs
         return {job.id or job.file: job.job.tags if job.job else () for job in jobs}
+
+    def definitions(self) -> Mapping[str, Any]:
+        """Return the definitions in force, with digests instead of what their tasks say, and their next slots.
+
+        Raises:
+            Conflict: the service is reading its files.
+
+        """
+        try:
+            items = self._reconciler.items()
+        except TimeoutError:
+            raise Conflict(Problem("the service is reading job files", help="ask again in a moment")) from None
+        ids = {job.id for _, job, _ in items if job is not None}
+        return definitions_answer(items, {job_id: self._scheduler.next_slot(job_id) for job_id in ids})
 
     def job(self, job_id: str) -> Mapping[str, Any]:
         """Return one job, with its definition and its next slots.
@@ -119,10 +146,7 @@ class ControlService:
         except RuntimeError as error:
             raise Conflict(Problem(str(error))) from None
         if run is not None:
-            with self._lock:
-                self._manual_runs[run.run_id] = run
-                while len(self._manual_runs) > MAX_MANUAL_RUNS:
-                    self._manual_runs.popitem(last=False)
+            self._requested.add(run)
         return {
             "job_id": job_id,
             "action": act.value,
@@ -130,6 +154,13 @@ class ControlService:
             "note": _describe_action(act),
             "next_note": self._next_note(job_id) if run else None,
         }
+
+    def stop(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        """Stop runs (see `StopRequests.stop`). Their results can be asked for as those of manual runs."""
+        stopped, answer = self._stops.stop(parse_targets(request), by)
+        for one in stopped:
+            self._requested.add(one.run)
+        return answer
 
     def _next_note(self, job_id: str) -> str | None:
         """Return a note on how this run and the job's next slot would affect each other, if they overlap."""
@@ -147,14 +178,15 @@ class ControlService:
         return None
 
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
-        """Return how a manual run ended; wait for its end up to `wait` seconds. `record` is null until then.
+        """Return how a run ended that was requested here or is active. Wait for its end up to `wait` seconds.
+
+        `record` is null until then. `output` is that of its last attempt that has ended.
 
         Raises:
             NotFound: there is no such run.
 
         """
-        with self._lock:
-            run = self._manual_runs.get(run_id)
+        run = self._requested.find(run_id)
         if run is None:
             raise NotFound(
                 Problem(f"no run `{run_id}` was requested recently", help="`jobscheduler history` has its record")
@@ -162,13 +194,22 @@ class ControlService:
         deadline = time.monotonic() + wait
         while run.record is None and not run.is_cancelled and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-        record, output = run.record, self._scheduler.outputs.get(run_id)
+        record, text = run.record, self._last_output(run)
         return {
             "run_id": run_id,
             "record": record_json(record) if record else None,
             "cancelled": run.is_cancelled,
-            "output": None if output is None else tail(output, len(output)),
+            "left": describe_unkillable(run.unkillable),
+            "output": None if text is None else tail(text, len(text)),
         }
+
+    def _last_output(self, run: Run) -> bytes | None:
+        """Return what was kept of the last attempt that has ended; None if that is nothing, or cannot be read now."""
+        attempts: list[StoredAttempt] = self._outputs.recent(run.run_id)
+        if not attempts and run.started_at is not None:
+            with suppress(OSError, CallHung):
+                attempts = self._outputs.attempts(RunPlace(run.job.id, run.run_id, day_of(run.started_at)))
+        return attempts[-1].kept.text if attempts else None
 
     def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return which jobs are selected (see `PauseRequests.select`)."""

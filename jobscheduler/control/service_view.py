@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from jobscheduler.config import Settings
+from jobscheduler.control.past_runs import PastRuns
 from jobscheduler.control.recent_record_times import MAX_RECORDS_OF_JOB, RecentRecordTimes
 from jobscheduler.control.snapshot_builder import LiveIssues, SnapshotBuilder
 from jobscheduler.model import Status
@@ -18,6 +19,7 @@ from jobscheduler.runlog.bounded_query import ReadLimit, newest_records, records
 from jobscheduler.runlog.filter import LogFilter, LogLine
 from jobscheduler.runlog.recent_lines import RecentLines
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.status.run_detail import RunDetail
 from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import Detail, Snapshot
 from jobscheduler.util.hang_guard import CallHung
@@ -43,6 +45,7 @@ class LiveServiceView:
         results: RunStats,
         issues: LiveIssues,
         recent: RecentRecordTimes,
+        past_runs: PastRuns,
         ask: Callable[[Callable[[], Records]], Records] = lambda question: question(),
         kept: RecentLines | None = None,
     ) -> None:
@@ -51,6 +54,7 @@ class LiveServiceView:
         `kept` are the last records of a log without a file.
         """
         self._kept = kept
+        self._past_runs = past_runs
         self._ask = ask
         self._log = settings.log_file, settings.log_backups
         self._snapshots = snapshots
@@ -134,9 +138,13 @@ class LiveServiceView:
         older = records_at(*self._log, log_filter, older_instants) if older_instants else []
         return Records([_record(line) for line in (*newest.lines, *older)], newest.read_since, is_complete=False)
 
-    def output(self, run_id: str) -> bytes | None:
-        """Return all that was kept of a run's output, None if nothing is kept any more."""
-        return self._scheduler.outputs.get(run_id)
+    def run(self, run_id: str) -> RunDetail | None:
+        """Return all that is known of one run, None if that is nothing."""
+        return self._past_runs.detail(run_id)
+
+    def outputs(self, job_id: str, runs: Mapping[str, datetime | None]) -> Mapping[str, bytes]:
+        """Return what was kept of the last attempts of runs of a job, by run. `runs` says when each began."""
+        return self._past_runs.outputs(job_id, runs)
 
     def health(self) -> str | None:
         """Return what is wrong with the scheduling loop or the watcher, None if both are alive and on time."""

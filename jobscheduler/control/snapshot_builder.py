@@ -31,6 +31,7 @@ class JobHolder(Protocol):
 
     def active_state(self) -> tuple[dict[str, Job], dict[str, ItemStatus]]: ...  # noqa: D102
     def job(self, job_id: str) -> Job | None: ...  # noqa: D102
+    def items(self) -> list[tuple[str, Job | None, ItemStatus]]: ...  # noqa: D102
 
 
 class LiveIssues(Protocol):

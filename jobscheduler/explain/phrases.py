@@ -15,6 +15,8 @@ from jobscheduler.util.instants import format_with_zone
 
 _FAILED: Mapping[str, str] = {
     "timeout": "it was stopped at its time limit",
+    "oom": "it needed more memory than its `limits` allow",
+    "stopped": "a person stopped it",
     "replaced": "its next slot was due and took its place",
     "interrupted": "the service or the host went down while it ran",
     "shutdown": "the service was stopped and did not wait for it any longer",
@@ -26,6 +28,7 @@ _FAILED: Mapping[str, str] = {
 _SKIPPED: Mapping[str, str] = {
     "overlap": "its last run was still in progress",
     "paused": "the job was paused",
+    "stopped": "a person stopped it before it could begin",
 }
 _MISSED: Mapping[str, str] = {
     "down": "the service was not running",

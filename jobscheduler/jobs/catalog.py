@@ -190,6 +190,10 @@ class Catalog:
             return ItemStatus(ItemState.STALE if owner == name else ItemState.REFUSED, item.problems)
         return GOOD if owner == name else ItemStatus(ItemState.REFUSED, incumbent=owner)
 
+    def items(self) -> list[tuple[str, Job | None, ItemStatus]]:
+        """Return every item with its last good definition and its present status."""
+        return [(name, item.job, self.status(name)) for name, item in self._items.items()]
+
     def bad_items(self) -> dict[str, ItemStatus]:
         """Return the items that were last logged as stale or refused."""
         return dict(self._bad)

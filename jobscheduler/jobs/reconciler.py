@@ -147,6 +147,20 @@ class Reconciler:
             if is_locked:
                 self._lock.release()
 
+    def items(self) -> list[tuple[str, Job | None, ItemStatus]]:
+        """Return every item of every source, with its last good definition and its status.
+
+        Raises:
+            TimeoutError: a sync goes on for longer than `QUERY_WAIT_S`.
+
+        """
+        if not self._lock.acquire(timeout=QUERY_WAIT_S):
+            raise TimeoutError
+        try:
+            return self._catalog.items()
+        finally:
+            self._lock.release()
+
     def unavailable(self) -> dict[str, SourceUnavailable]:
         """Return why each unavailable source cannot be read, by its kind."""
         return {source.source.kind: source.reason for source in self._sources if source.is_unavailable}

@@ -36,13 +36,16 @@ from jobscheduler.model.jobs import (
     Cron,
     Fingerprint,
     Job,
+    Limits,
     Once,
     Retry,
     TaskSpec,
     name_sort_key,
 )
+from jobscheduler.model.output import AttemptOutput, KeptOutput, OutputPart, StoredAttempt
 from jobscheduler.model.pauses import FOREVER, Pause, PauseIndex
 from jobscheduler.model.problems import Problem
+from jobscheduler.model.resource_use import ResourceUse
 
 __all__ = [
     "AT_BOOT",
@@ -54,6 +57,7 @@ __all__ = [
     "NO_TASK",
     "SLOT_FIELDS",
     "AlertRule",
+    "AttemptOutput",
     "Checkpoint",
     "Cron",
     "Event",
@@ -62,19 +66,24 @@ __all__ = [
     "FullCheckpoint",
     "InFlightRun",
     "Job",
+    "KeptOutput",
     "Level",
+    "Limits",
     "LogEntry",
     "LogFields",
     "LogValue",
     "Once",
+    "OutputPart",
     "Pause",
     "PauseIndex",
     "PendingSlot",
     "Problem",
     "Record",
     "RecoveredState",
+    "ResourceUse",
     "Retry",
     "Status",
+    "StoredAttempt",
     "TaskSpec",
     "TimeSpans",
     "log_key",

@@ -40,8 +40,10 @@ class Record:
     """The one final line about a slot (or about a manual run, which has `scheduled=None`).
 
     `at` is when it was decided; `duration` is seconds; `details` are the task's own findings, such as `exit_code`;
-    `output` is the end of the output of a failed task. `job` is the definition that the run began with: its alerts
-    apply, even if the file has changed since. It is None if there was no run, or if it is unknown.
+    `output` is the end of the output of a failed task. `cpu` (seconds) and `max_rss` (bytes) are what a command has
+    used, as in `ResourceUse`, all attempts together; None if that is not known. `job` is the definition that the run
+    began with: its alerts apply, even if the file has changed since. It is None if there was no run, or if it is
+    unknown.
     """
 
     at: datetime
@@ -54,6 +56,8 @@ class Record:
     reason: str | None = None
     details: LogFields = ()
     output: str | None = None
+    cpu: float | None = None
+    max_rss: int | None = None
     job: Job | None = field(default=None, compare=False, repr=False)
 
     def fields(self) -> Iterator[tuple[str, LogValue]]:
@@ -66,6 +70,8 @@ class Record:
             ("started", self.started),
             ("duration", self.duration),
             *((*self.details, *reason) if self.status is Status.MISSED else (*reason, *self.details)),
+            ("cpu", self.cpu),
+            ("max_rss", self.max_rss),
             ("output", self.output),
         )
         return ((key, value) for key, value in columns if value is not None)

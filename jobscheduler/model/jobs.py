@@ -119,6 +119,18 @@ EVERY_CHANGE = AlertRule()  # the rule of a job that says nothing about its aler
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What all processes of a run may have together: `memory` in bytes, `cpu` in processors (0.5: half of one).
+
+    `processes` counts threads, too. None is no limit.
+    """
+
+    memory: int | None = None
+    cpu: float | None = None
+    processes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One valid definition: its schedule can be computed, its task type is known and accepts its fields.
 
@@ -126,7 +138,7 @@ class Job:
     a slot while the last run is still active. `on_failure` and `on_recovery` are the tasks for a result that changes;
     None means the service's default, `NO_TASK` nothing. `alert` says which failures are a change.
     After `success_within` seconds without a success the job is overdue.
-    `tags` are words to select the job by, sorted.
+    `tags` are words to select the job by, sorted. `limits` are those of a run's control group.
     `source_name` is the name of the source item (a file name), `modified_at` its time of modification. They are not
     part of the definition: moving a file does not change the job.
     """
@@ -148,6 +160,7 @@ class Job:
     tags: tuple[str, ...] = ()
     success_within: float | None = None
     alert: AlertRule = EVERY_CHANGE
+    limits: Limits | None = None
     source_name: str = field(default="", compare=False)
     modified_at: datetime | None = field(default=None, compare=False)
 

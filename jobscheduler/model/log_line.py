@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from jobscheduler.model.entries import LogValue, Record, Status
+
+Number = TypeVar("Number", int, float)
 
 Line = Mapping[str, str]  # `time`, `word` (status or event), and the pairs of the line
 
@@ -14,6 +16,7 @@ RECORD_KINDS = frozenset(status.value for status in Status)  # the `word` of a r
 
 _FIELDS_OF_RECORD = frozenset(
     {"time", "word", "status", "level", "job_id", "run_id", "scheduled", "started", "duration", "reason", "output"}
+    | {"cpu", "max_rss"}
 )
 
 
@@ -69,7 +72,18 @@ def parse_record(line: Mapping[str, Any], *, with_output: bool = False) -> Recor
         _text(line, "reason"),
         details,
         _text(line, "output") if with_output else None,
+        cpu=_number(line, "cpu", float),
+        max_rss=_number(line, "max_rss", int),
     )
+
+
+def _number(line: Mapping[str, Any], key: str, kind: Callable[[Any], Number]) -> Number | None:
+    """Return a number of a line; None if there is none, or if an older version has written something else there."""
+    value = line.get(key)
+    try:
+        return None if value is None else kind(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _text(line: Mapping[str, Any], key: str) -> str | None:

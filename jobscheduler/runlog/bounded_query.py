@@ -45,8 +45,15 @@ class _LimitReached(Exception):
     """The bound of bytes is reached."""
 
 
-def newest_records(path: Path, backups: int, wanted: LogFilter, most: int, limit: ReadLimit) -> Newest:
-    """Return the newest wanted lines, at most `most`, within the bound.
+def newest_records(
+    path: Path,
+    backups: int,
+    wanted: LogFilter,
+    most: int,
+    limit: ReadLimit,
+    is_last: Callable[[LogLine], bool] = lambda line: False,
+) -> Newest:
+    """Return the newest wanted lines, at most `most`, within the bound. None is wanted before one that `is_last`.
 
     Raises:
         OSError: a file exists and cannot be read.
@@ -57,7 +64,10 @@ def newest_records(path: Path, backups: int, wanted: LogFilter, most: int, limit
     try:
         lines = cast("Generator[LogLine]", iter_newest_first(path, backups, wanted, reading.progress, reading.note))
         with closing(lines):
-            found.extend(islice(lines, most))
+            for line in islice(lines, most):
+                found.append(line)
+                if is_last(line):
+                    break
     except _LimitReached:
         return Newest(found, reading.since)
     return Newest(found, datetime.fromisoformat(found[-1].pairs["time"]) if len(found) == most else None)

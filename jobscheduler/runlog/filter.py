@@ -23,7 +23,7 @@ _DELIMITERS = frozenset((b" ", b"\n", b",", b"}", b'"'))  # the bytes that follo
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which lines are wanted: of one job, of these kinds (statuses or events), of a period (both ends inclusive).
+    """Which lines are wanted: of one job or run, of these kinds (statuses or events), of a period (both inclusive).
 
     None or empty excludes nothing. `kinds` are exact; those of records are in `RECORD_KINDS`.
     """
@@ -32,6 +32,7 @@ class LogFilter:
     kinds: frozenset[str] = frozenset()
     since: datetime | None = None
     until: datetime | None = None
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class LineMatcher:
     def __init__(self, wanted: LogFilter) -> None:
         self._wanted = wanted
         self._needles = [
+            *([_byte_patterns("run_id", wanted.run_id)] if wanted.run_id is not None else []),
             *([_byte_patterns("job_id", wanted.job_id)] if wanted.job_id is not None else []),
             *([tuple(word.encode() for word in sorted(wanted.kinds))] if wanted.kinds else []),
         ]
@@ -108,6 +110,8 @@ class LineMatcher:
     def _is_wanted(self, pairs: dict[str, str]) -> bool:
         wanted = self._wanted
         if wanted.job_id is not None and pairs.get("job_id") != wanted.job_id:
+            return False
+        if wanted.run_id is not None and pairs.get("run_id") != wanted.run_id:
             return False
         if wanted.kinds and pairs["word"] not in wanted.kinds:
             return False

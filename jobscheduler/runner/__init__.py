@@ -11,22 +11,26 @@
 
 from jobscheduler.runner.attempt_result import REDACTED, AttemptResult, execute_task
 from jobscheduler.runner.crash_cleanup import kill_leftovers
-from jobscheduler.runner.output_cache import OutputCache, tail
+from jobscheduler.runner.outputs import KeepsNothing, OutputKeeper, tail
 from jobscheduler.runner.process_loop import ProcessLoop
 from jobscheduler.runner.process_start import runs_as_process
-from jobscheduler.runner.run import Run
+from jobscheduler.runner.run import Attempt, Run
 from jobscheduler.runner.run_reporter import LogThen
 from jobscheduler.runner.run_state import RetryAfter
 from jobscheduler.runner.runner import STOP_GRACE_S, Runner
+from jobscheduler.runner.stop_fields import STOPPED, stopped_fields
 from jobscheduler.runner.timer import TimerThread
 from jobscheduler.runner.unkillable_processes import describe_unkillable, is_alive
 
 __all__ = [
     "REDACTED",
+    "STOPPED",
     "STOP_GRACE_S",
+    "Attempt",
     "AttemptResult",
+    "KeepsNothing",
     "LogThen",
-    "OutputCache",
+    "OutputKeeper",
     "ProcessLoop",
     "RetryAfter",
     "Run",
@@ -37,5 +41,6 @@ __all__ = [
     "is_alive",
     "kill_leftovers",
     "runs_as_process",
+    "stopped_fields",
     "tail",
 ]

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from jobscheduler.model import LogValue, TaskSpec, log_key
+from jobscheduler.model import LogValue, ResourceUse, TaskSpec, log_key
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed, UnknownTask, UnusableTask, task_type
 
 REDACTED = "[secret]"  # stands in a message in place of a secret
@@ -16,15 +16,15 @@ _MIN_SECRET_CHARS = 4  # shorter secrets are not redacted: hiding every `1` woul
 
 _MAX_DETAILS = 32  # a log line has a limit, and only values can be shortened
 
-# Reasons for which a task may fail; the last three follow a request to stop.
-_REASONS = frozenset({"exit", "start", "http", "task", "timeout", "replaced", "shutdown"})
+# Reasons for which a task may fail; the last four follow a request to stop.
+_REASONS = frozenset({"exit", "start", "http", "task", "oom", "timeout", "replaced", "stopped", "shutdown"})
 
 # Keys with a meaning of their own in a log line; a recovery reads slots back from them.
 # fmt: off
 _RESERVED = frozenset({
     "job_id", "run_id", "scheduled", "started", "duration", "reason", "output", "time", "status", "level",
     "event", "word", "last", "count", "more", "attempt", "attempts", "attempts_left", "retry_in", "trigger", "by",
-    "settled", "parts", "in_flight", "pending",
+    "settled", "parts", "in_flight", "pending", "cpu", "max_rss",
 })
 # fmt: on
 
@@ -39,6 +39,7 @@ class AttemptResult:
     details: tuple[tuple[str, LogValue], ...] = ()
     output: bytes = b""
     traceback: str | None = None
+    use: ResourceUse | None = None
 
 
 def execute_task(spec: TaskSpec, context: Context) -> AttemptResult:
@@ -82,7 +83,9 @@ def _ended(reason: str | None, outcome: Outcome | None, message: str = "") -> At
     if not isinstance(outcome, Outcome):
         raise TypeError(f"run() returned {type(outcome).__name__}, not an Outcome")
     error = (("error", message),) if message else ()
-    return AttemptResult(reason, (*map(_sanitize, outcome.details[:_MAX_DETAILS]), *error), bytes(outcome.output))
+    details = (*map(_sanitize, outcome.details[:_MAX_DETAILS]), *error)
+    use = outcome.use if isinstance(outcome.use, ResourceUse) else None
+    return AttemptResult(reason, details, bytes(outcome.output), use=use)
 
 
 def _sanitize(pair: tuple[str, LogValue]) -> tuple[str, LogValue]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobscheduler.tasks.command.leftover_killer import LeftoverKiller
+from jobscheduler.tasks.command.run_groups import RUN_GROUPS
 
 
 def kill_leftovers(run_ids: Iterable[str]) -> int:
@@ -12,4 +13,7 @@ def kill_leftovers(run_ids: Iterable[str]) -> int:
 
     Takes up to seven seconds in all, for any number of processes.
     """
-    return len(LeftoverKiller(tuple(run_ids))())
+    interrupted = tuple(run_ids)
+    left = LeftoverKiller(interrupted)()
+    RUN_GROUPS.kill_runs(interrupted)
+    return len(left)

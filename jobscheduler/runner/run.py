@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
-from jobscheduler.model import Event, Job, Level, LogFields, Record, Status
+from jobscheduler.model import AttemptOutput, Event, Job, KeptOutput, Level, LogFields, Record, ResourceUse, Status
 from jobscheduler.runner.attempt_result import AttemptResult, execute_task
-from jobscheduler.runner.lost_threads import LostThreads
-from jobscheduler.runner.output_cache import OutputCache, tail
+from jobscheduler.runner.outputs import tail
 from jobscheduler.runner.run_ids import new_run_id
-from jobscheduler.runner.run_reporter import RunReporter
+from jobscheduler.runner.run_services import RunServices
 from jobscheduler.runner.run_state import Phase, RetryAfter, RunState
-from jobscheduler.runner.timer import TimerThread
+from jobscheduler.runner.stop_fields import STOPPED, stopped_fields
 from jobscheduler.runner.unkillable_processes import add_unkillable
 from jobscheduler.tasks import Context, ProcessTask, UnkillableProcess
-
-
-@dataclass(slots=True)
-class RunServices:
-    """What all runs of a runner share. `forget` gets the id of a run that is no longer active."""
-
-    log: RunReporter
-    timer: TimerThread
-    outputs: OutputCache
-    lost_threads: LostThreads
-    grace: float  # seconds from a stop request until the thread of the task counts as lost
-    forget: Callable[[str], None]
+from jobscheduler.tasks.command.output_buffer import bounded
 
 
 class Run:
@@ -63,6 +49,8 @@ class Run:
         self._state = RunState(job.retry)
         self._attempt: Attempt | None = None
         self._began = 0.0
+        self._use: ResourceUse | None = None
+        self._stopped_by: str | None = None
 
     # -- the state
 
@@ -81,6 +69,12 @@ class Run:
     def running_attempt(self) -> Attempt | None:
         """The attempt that was announced and has not ended."""
         return self._attempt if self._state.phase is Phase.RUNNING else None
+
+    @property
+    def pid(self) -> int | None:
+        """The main process of the attempt at work, None if it has none."""
+        attempt = self.running_attempt
+        return None if attempt is None else attempt.context.pid
 
     @property
     def waits_for_attempt(self) -> bool:
@@ -114,17 +108,20 @@ class Run:
             if self._attempt is None:
                 self.started_at = self._services.log.clock()
                 self._began = time.monotonic()
-            context = Context(self.job.id, self.run_id, self.scheduled, self._state.attempts)
+            context = Context(self.job.id, self.run_id, self.scheduled, self._state.attempts, limits=self.job.limits)
             self._attempt = Attempt(self, context, self._services)
             return self._attempt
 
     def attempt_ended(self, attempt: Attempt, result: AttemptResult, seconds: float) -> Record | RetryAfter | None:
         """Handle the end of an attempt that took so long. Return when to retry, or the record."""
+        attempt.keep_output(result.output)  # first: a client that sees the end must find all of it
+        attempt.context.forget_callbacks()
         if result.traceback:
             crash = self.event(Level.ERROR, "task.crashed", (("traceback", result.traceback),))
             self._services.log.emit(crash)
         with self._lock:
             self.unkillable = attempt.context.signals.unkillable
+            self._use = self._use if result.use is None else result.use.with_earlier(self._use)
             verdict = self._state.attempt_ended(attempt.number, result, attempt.context.reason)
             failure = self._state.last_failure
             record = self._make_record(verdict, self.unkillable) if isinstance(verdict, AttemptResult) else None
@@ -132,7 +129,6 @@ class Run:
             self._services.lost_threads.discard(attempt.context)
             self._services.lost_threads.report_change()
             return self.record
-        self._services.outputs.put(self.run_id, result.output)
         if isinstance(verdict, RetryAfter) and failure is not None:
             self._log_failure(attempt.number, failure, seconds, verdict.delay)
             return verdict
@@ -142,12 +138,14 @@ class Run:
 
     # -- its end
 
-    def stop(self, reason: str) -> None:
-        """End the run as a failure for this reason (`replaced`, `shutdown`), unless it has ended.
+    def stop(self, reason: str, by: str | None = None) -> None:
+        """End the run as a failure for this reason (`stopped`, `replaced`, `shutdown`), unless it has ended.
 
-        A waiting run ends at once. Otherwise the run ends with its task, or after the grace.
+        `by` is the person who stopped it. A waiting run ends at once. Otherwise the run ends with its task, or after
+        the grace.
         """
         with self._lock:
+            self._stopped_by = self._stopped_by or by
             result = self._state.stop(reason)
             record = None if result is None else self._make_record(result)
             attempt = self.running_attempt
@@ -177,6 +175,7 @@ class Run:
         services, context = self._services, attempt.context
         message = f"the task did not end within {services.grace:g} s of being asked to; its thread is lost"
         services.lost_threads.add(context)  # first, because the task may return at any moment
+        attempt.keep_output()
         with self._lock:
             result = self._state.abandon(attempt.number, AttemptResult(context.reason, (("error", message),)))
             record = None if result is None else self._make_record(result)
@@ -206,6 +205,7 @@ class Run:
             ("reason", failure.reason or ""),
             *failure.details,
             ("retry_in", round(delay, 3)),
+            *(() if failure.use is None else failure.use.fields()),
             *((("output", tail(failure.output)),) if failure.output else ()),
         )
         self._services.log.emit(self.event(Level.WARNING, "run.attempt_failed", values))
@@ -215,6 +215,9 @@ class Run:
         count = self._state.attempts
         attempts: LogFields = (("attempts", count),) if count > 1 else ()
         details = add_unkillable(result.details, unkillable) if unkillable else result.details
+        use = self._use
+        is_stopped = result.reason == STOPPED and self._stopped_by is not None
+        extra = stopped_fields(self.extra, self._stopped_by or "") if is_stopped else self.extra
         self.record = Record(
             at=self._services.log.clock(),
             status=Status.SUCCESS if result.reason is None else Status.FAILURE,
@@ -224,8 +227,10 @@ class Run:
             started=self.started_at,
             duration=round(time.monotonic() - self._began, 3) if self.started_at else None,
             reason=result.reason,
-            details=(*self.extra, *attempts, *details),
+            details=(*extra, *attempts, *details),
             output=tail(result.output) if result.reason is not None and result.output else None,
+            cpu=None if use is None else round(use.cpu, 3),
+            max_rss=None if use is None else use.max_rss,
             job=self.job,
         )
         return self.record
@@ -248,6 +253,40 @@ class Attempt:
         self._services = services
         self._time_limit: int | None = None
         self._began = 0.0
+
+    @property
+    def began(self) -> float:
+        """When it began, in seconds of `time.monotonic()`; 0 before."""
+        return self._began
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The run and the number of the attempt."""
+        return self.run.run_id, self.number
+
+    @property
+    def printed(self) -> int:
+        """The bytes that it has printed so far, as far as that can be known."""
+        live = self.context.output
+        return 0 if live is None else live.total
+
+    def live_output(self) -> AttemptOutput | None:
+        """Return what it has printed so far, None if that cannot be read or is nothing."""
+        live = self.context.output
+        return self._output(live.kept(), None) if live is not None and live.total else None
+
+    def keep_output(self, output: bytes = b"") -> None:
+        """Keep what it has printed, else `output`. From now on `live_output` has none."""
+        live = self.context.output
+        if (output and live is None) or (live is not None and live.total):
+            kept = bounded(output) if live is None else live.kept()
+            self._services.outputs.keep(self._output(kept, self._services.log.clock()))
+        self.context.output = None  # only now, so that a reader finds the output at any moment
+
+    def _output(self, kept: KeptOutput, ended: datetime | None) -> AttemptOutput:
+        run, now = self.run, self._services.log.clock() if ended is None else ended
+        began = now - timedelta(seconds=time.monotonic() - self._began if self._began else 0.0)
+        return AttemptOutput(run.run_id, self.number, began, ended, kept, run.job.id, run.started_at or began)
 
     def event(self) -> Event:
         """Return the event that announces this attempt."""

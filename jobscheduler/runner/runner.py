@@ -8,9 +8,10 @@ from datetime import datetime
 
 from jobscheduler.model import Event, Job, LogFields, Record
 from jobscheduler.runner.lost_threads import LostThreads
-from jobscheduler.runner.output_cache import OutputCache
-from jobscheduler.runner.run import Run, RunServices
+from jobscheduler.runner.outputs import KeepsNothing, OutputKeeper
+from jobscheduler.runner.run import Run
 from jobscheduler.runner.run_reporter import LogThen, RunReporter
+from jobscheduler.runner.run_services import RunServices
 from jobscheduler.runner.timer import TimerThread
 from jobscheduler.tasks import Context
 from jobscheduler.util.instants import utc_now
@@ -22,7 +23,7 @@ class Runner:
     """Makes runs and keeps the active ones.
 
     `record`, `emit`, `clock`, `announce` and `on_behind` make the `RunReporter` of all runs.
-    `on_lost` is called when `lost` may have changed.
+    `on_lost` is called when `lost` may have changed. `outputs` gets what each attempt has printed.
 
     Thread: `record` is called by the thread that ends the run: a worker, the timer or the caller of `stop`.
     Lock: `on_lost` is called on any thread, with no lock held.
@@ -38,12 +39,13 @@ class Runner:
         announce: LogThen | None = None,
         on_behind: Callable[[], object] = lambda: None,
         on_lost: Callable[[], object] = lambda: None,
+        outputs: OutputKeeper | None = None,
     ) -> None:
         self.log = RunReporter(record, emit, clock=clock, announce=announce, on_behind=on_behind)
-        self.outputs = OutputCache()
         self.timer = TimerThread(self.log.report_error)
         self._lost_threads = LostThreads(on_lost, self.log.report_error)
-        self.services = RunServices(self.log, self.timer, self.outputs, self._lost_threads, grace, self._forget)
+        keeper = KeepsNothing() if outputs is None else outputs
+        self.services = RunServices(self.log, self.timer, keeper, self._lost_threads, grace, self._forget)
         self._lock = threading.Lock()
         self._active: dict[str, Run] = {}
 
@@ -52,6 +54,11 @@ class Runner:
         """The runs without a record, oldest first."""
         with self._lock:
             return tuple(self._active.values())
+
+    def active_run(self, run_id: str) -> Run | None:
+        """Return the run of this id if it has no record yet."""
+        with self._lock:
+            return self._active.get(run_id)
 
     @property
     def grace(self) -> float:

@@ -4,5 +4,15 @@ from jobscheduler.scheduler.pauses import MAX_PAUSES, Resumed, TooManyPauses
 from jobscheduler.scheduler.pausing import Pausing
 from jobscheduler.scheduler.run_chain import ChainTooLong
 from jobscheduler.scheduler.scheduler import Scheduler
+from jobscheduler.scheduler.stop_actions import StoppedRun, StopTargets
 
-__all__ = ["MAX_PAUSES", "ChainTooLong", "Pausing", "Resumed", "Scheduler", "TooManyPauses"]
+__all__ = [
+    "MAX_PAUSES",
+    "ChainTooLong",
+    "Pausing",
+    "Resumed",
+    "Scheduler",
+    "StopTargets",
+    "StoppedRun",
+    "TooManyPauses",
+]

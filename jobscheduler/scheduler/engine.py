@@ -27,6 +27,7 @@ from jobscheduler.scheduler.pauses import Pauses
 from jobscheduler.scheduler.records import decided_events, missed_record
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, NewRun, RunActions
+from jobscheduler.scheduler.stop_actions import StopActions, StoppedRun, StopTargets
 from jobscheduler.status.standings import Standings
 from jobscheduler.timetable.decision import MissedSlots
 from jobscheduler.timetable.overlap import Action, decide_manual_run
@@ -75,6 +76,7 @@ class Engine:
         self.phase = Phase.STARTING
         self.registry = JobRegistry(Pauses(elapsed))
         self.actions = RunActions(new_run, submit, write, clock)
+        self.stops = StopActions(self.registry, submit, write, clock)
         self.pauses = PauseActions(self.registry, self.actions, write)
         self.progress = ClockProgress(write)
         self.checkpoints = CheckpointBuilder(
@@ -276,6 +278,11 @@ class Engine:
             entry = self.registry.jobs[job.id] = JobEntry(job, timetable, now, is_active=False)
         action = decide_manual_run(entry.situation())
         return action, *self.actions.perform_manual(entry, job, action, by, parent)
+
+    def stop_runs(self, targets: StopTargets, by: str) -> tuple[list[StoppedRun], list[Effect]]:
+        """Stop runs at a person's request, also while the service stops; return them."""
+        self.actions.activity += 1
+        return self.stops.stop(targets, by, may_skip=self.phase is not Phase.STOPPED)
 
     def require_running(self) -> None:
         """Check that slots are decided.

@@ -51,9 +51,11 @@ class PoolMonitor:
         """Return a sentence if all workers are busy for long."""
         waiting, (_, checks) = len(self._queue), self._busy
         if waiting and checks >= BUSY_CHECKS:
+            busy = "the only worker is busy" if self._workers == 1 else f"all {self._workers} workers are busy"
+            wait = "1 run waits" if waiting == 1 else f"{waiting} runs wait"
             yield (
-                f"all {self._workers} workers are busy, {waiting} runs wait for one, and none has ended for {checks} s "
-                "(`jobscheduler list` shows what runs; `--max-workers` allows more)"
+                f"{busy}, {wait} for one, and no run has ended for {checks} s "
+                "(`jobscheduler list` shows what runs, `stop` ends it; `--max-workers` allows more)"
             )
 
     def check(self, now: float) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 
 from jobscheduler.model import Once, PauseIndex
-from jobscheduler.runner import OutputCache
+from jobscheduler.runner import Attempt, Run, describe_unkillable
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.pausing import Pausing
@@ -122,10 +122,14 @@ class SchedulerQueries:
         """A number that grows with each decision, manual run and record."""
         return self._engine.actions.activity
 
-    @property
-    def outputs(self) -> OutputCache:
-        """The output of the latest runs."""
-        return self._pool.outputs
+    def active_run(self, run_id: str) -> Run | None:
+        """Return the run of this id if it has no record yet."""
+        return self._pool.active_run(run_id)
+
+    def running_attempts(self) -> list[Attempt]:
+        """Return the attempts that have not ended."""
+        attempts = [run.running_attempt for run in self._pool.active_runs]
+        return [attempt for attempt in attempts if attempt is not None]
 
     def running(self) -> int:
         """Return the number of active runs, queued ones included."""
@@ -142,6 +146,13 @@ class SchedulerQueries:
     def issues(self) -> tuple[str, ...]:
         """Return a sentence for each issue with runs."""
         return (*self._pool.monitor.issues(), *self._unkillable.issues())
+
+    def unkillable_processes(self, job_id: str) -> str:
+        """Describe the processes of ended runs of a job that could not be killed; empty if there are none."""
+        with self._lock:
+            entry = self._engine.registry.get(job_id)
+            runs = [] if entry is None else list(entry.unkillable_runs)
+        return ", ".join(describe_unkillable(run.unkillable) for run in runs)
 
     def stuck_run(self) -> str | None:
         """Return a sentence about the step of a run that is overdue, if there is one."""

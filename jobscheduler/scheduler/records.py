@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from jobscheduler.model import Event, InFlightRun, Level, LogFields, LogValue, Pause, Record, Status
-from jobscheduler.runner import Run
+from jobscheduler.runner import STOPPED, Run, stopped_fields
 from jobscheduler.scheduler.clock_setback import ClockSetbackState
 from jobscheduler.scheduler.pauses import Resumed
 from jobscheduler.timetable.decision import PAUSED, MissedSlots
@@ -92,6 +92,13 @@ def interrupted_record(run: InFlightRun, now: datetime, extra: LogFields = ()) -
     return Record(
         now, status, run.job_id, run.run_id, run.scheduled, run.started, reason=reason, details=tuple(details)
     )
+
+
+def stopped_record(run: Run, by: str, now: datetime) -> Record:
+    """Return the record of a pending slot, or of a queued manual run, that a person has stopped."""
+    run_id = run.run_id if run.scheduled is None else None
+    details = stopped_fields(run.extra, by)
+    return Record(now, Status.SKIPPED, run.job.id, run_id, run.scheduled, reason=STOPPED, details=details)
 
 
 def cancelled_record(run: Run, reason: str, now: datetime) -> Record:

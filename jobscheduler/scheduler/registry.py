@@ -73,10 +73,10 @@ class JobRegistry:
         job = entry.job
         self._jittered.discard(job.id)
         entry.is_active = False
-        self._discard_if_unused(entry)
+        self.discard_if_unused(entry)
         self.memory.remember_removed(entry, now)
 
-    def _discard_if_unused(self, entry: JobEntry) -> None:
+    def discard_if_unused(self, entry: JobEntry) -> None:
         """Remove an entry that is neither active nor has a run."""
         if entry.is_idle and not entry.is_active:
             del self.jobs[entry.job.id]
@@ -89,7 +89,7 @@ class JobRegistry:
         queued = entry.run_ended(record.run_id or "")
         if entry.unkillable_runs:
             self.jobs_with_unkillable.add(record.job_id)
-        self._discard_if_unused(entry)
+        self.discard_if_unused(entry)
         return queued
 
     def unkillable_runs(self) -> list[Run]:
@@ -105,7 +105,7 @@ class JobRegistry:
             if not entry.unkillable_runs:
                 self.jobs_with_unkillable.discard(entry.job.id)
                 unblocked.append(entry.start_queued())
-                self._discard_if_unused(entry)
+                self.discard_if_unused(entry)
         return [run for run in unblocked if run is not None]
 
     def situation(self, entry: JobEntry) -> JobSituation:

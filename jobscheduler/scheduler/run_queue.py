@@ -65,6 +65,12 @@ class RunQueue:
             self._handed[run] = run.begun_attempts
             return run
 
+    def withdraw(self, run: Run) -> None:
+        """Let a run wait no longer."""
+        with self._lock:
+            self._waiting.pop(run, None)
+            self._nested.pop(run, None)
+
     def release(self, run: Run) -> None:
         """Free the worker of a run: its attempt has ended, or did not begin."""
         with self._lock:

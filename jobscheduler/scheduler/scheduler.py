@@ -14,13 +14,14 @@ from types import TracebackType
 from typing import Self
 
 from jobscheduler.model import EPOCH, Checkpoint, Job, LogEntry, Record, RecoveredState
-from jobscheduler.runner import LogThen, Run
+from jobscheduler.runner import LogThen, OutputKeeper, Run
 from jobscheduler.scheduler.drain import Drain
 from jobscheduler.scheduler.engine import Engine, Phase
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.queries import SchedulerQueries
 from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.run_chain import check_chain, parent_of
+from jobscheduler.scheduler.stop_actions import StoppedRun, StopTargets
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.status.standings import Standings
@@ -52,17 +53,25 @@ class Scheduler(SchedulerQueries):
         late_reason: Callable[[], str] = lambda: "down",
         standstills: Callable[[], tuple[TimeSpan, ...]] = lambda: (),
         standings: Standings | None = None,
+        outputs: OutputKeeper | None = None,
     ) -> None:
         """`write` takes records and events and must not wait; `log_then` and `on_behind` are as in `Runner`.
 
         `host` seeds `jitter`, so that two hosts differ and one host does not change. `host_id` names the host whose log
         it is, `boot` one boot of it. `elapsed` returns seconds of a clock that is never set. `late_reason` returns why
         slots are decided late, `standstills` the spans in which the service could not run. `standings` get the
-        definitions and go into the checkpoints.
+        definitions and go into the checkpoints. `outputs` gets what runs print.
         """
         waker = Waker(max_workers, self._on_due, self._warm_up)
         pool = WorkerPool(
-            waker, max_workers, record=self._finished, write=write, log_then=log_then, on_behind=on_behind, clock=clock
+            waker,
+            max_workers,
+            record=self._finished,
+            write=write,
+            log_then=log_then,
+            on_behind=on_behind,
+            clock=clock,
+            outputs=outputs,
         )
         engine = Engine(
             new_run=pool.begin,
@@ -216,6 +225,18 @@ class Scheduler(SchedulerQueries):
             action, run, effects = self._engine.run_now(job, timetable, by, parent, self._clock())
         perform_effects(effects)
         return action, run
+
+    def stop_runs(self, targets: StopTargets, by: str) -> list[StoppedRun]:
+        """Stop runs with their further attempts; return those that had not ended. Does not wait for their ends.
+
+        A run that has not begun is skipped; while the service stops, it is left to the next start.
+        """
+        with self._lock:
+            stopped, effects = self._engine.stop_runs(targets, by)
+        perform_effects(effects)
+        for one in stopped:
+            self._pool.withdraw(one.run)
+        return stopped
 
     # -- the clock and the checkpoint
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 
 from jobscheduler.model import Event, Job, Level, LogEntry, LogFields, Record
-from jobscheduler.runner import LogThen, OutputCache, ProcessLoop, RetryAfter, Run, Runner, runs_as_process
+from jobscheduler.runner import LogThen, OutputKeeper, ProcessLoop, RetryAfter, Run, Runner, runs_as_process
 from jobscheduler.scheduler.pool_monitor import PoolMonitor
 from jobscheduler.scheduler.records import cancelled_record
 from jobscheduler.scheduler.run_queue import RunQueue
@@ -35,13 +35,20 @@ class WorkerPool:
         log_then: LogThen | None,
         on_behind: Callable[[], object],
         clock: Callable[[], datetime],
+        outputs: OutputKeeper | None = None,
     ) -> None:
-        """`record` gets the record of each run, `write` its events and those of the pool."""
+        """`record` gets the record of each run, `write` its events and those of the pool, `outputs` what it prints."""
         self._waker = waker
         self._write = write
         self._clock = clock
         self._runner = Runner(
-            record, write, clock=clock, announce=log_then, on_behind=on_behind, on_lost=self._lost_changed
+            record,
+            write,
+            clock=clock,
+            announce=log_then,
+            on_behind=on_behind,
+            on_lost=self._lost_changed,
+            outputs=outputs,
         )
         self._process_loop = ProcessLoop(self._runner.log, self._attempt_ended, waker.submit)
         self._queue = RunQueue(max_workers)
@@ -67,10 +74,9 @@ class WorkerPool:
         """The runs without a record, queued ones included."""
         return self._runner.active_runs
 
-    @property
-    def outputs(self) -> OutputCache:
-        """The output of the latest runs."""
-        return self._runner.outputs
+    def active_run(self, run_id: str) -> Run | None:
+        """Return the run of this id if it has no record yet."""
+        return self._runner.active_run(run_id)
 
     def queued(self) -> int:
         """Return the number of runs that wait for a worker."""
@@ -132,10 +138,15 @@ class WorkerPool:
         self._queue.release(run)
         self._dispatch()
 
+    def withdraw(self, run: Run) -> None:
+        """Let a run that was stopped or skipped wait no longer, for a worker or for its next attempt."""
+        self._retries.pop(run, None)
+        self._queue.withdraw(run)
+
     def describe(self, run: Run) -> ActiveRun:
         """Return the state of an active run that does not wait for its turn."""
         waiting_for = "worker" if run in self._queue else "retry" if run in self._retries else None
-        return ActiveRun(run.run_id, run.scheduled, run.started_at, max(1, run.attempts), waiting_for)
+        return ActiveRun(run.run_id, run.scheduled, run.started_at, max(1, run.attempts), waiting_for, run.pid)
 
     def check(self, now: float) -> None:
         """Replace a process loop that hangs, and watch the runs. Call it once a second, with monotonic seconds."""

@@ -13,6 +13,7 @@ from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.health import HealthMonitor
 from jobscheduler.service.overdue_check import OverdueCheck
 from jobscheduler.service.sync_requests import SyncRequests
+from jobscheduler.tasks.command.run_groups import RUN_GROUPS
 
 
 class PartDied(Exception):
@@ -20,7 +21,7 @@ class PartDied(Exception):
 
 
 class HostCheck:
-    """Checks the jobs directory, the log file, the clock, the backlog of runs, and which jobs are overdue."""
+    """Checks the jobs directory, the log, the clock, the backlog of runs, their control groups, and overdue jobs."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class HostCheck:
         self._log.check_file(now)
         self._check_clock(now)
         self._scheduler.check_backlog(now)
+        RUN_GROUPS.sweep(now)
         self._overdue.run(now)
         self._check_log(now)
 

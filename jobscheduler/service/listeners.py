@@ -10,12 +10,17 @@ from pathlib import Path
 from jobscheduler.control.administration import Administration
 from jobscheduler.control.alert_tests import AlertTestRequests
 from jobscheduler.control.last_record_loader import LastRecordLoader
+from jobscheduler.control.logged_runs import LoggedRuns
+from jobscheduler.control.output_api import OutputService
+from jobscheduler.control.past_runs import PastRuns
+from jobscheduler.control.requested_runs import RequestedRuns
 from jobscheduler.control.routes import build_app
+from jobscheduler.control.run_finder import RunFinder
 from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.control.service import ControlService
 from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
-from jobscheduler.model import Level, Problem
+from jobscheduler.model import EventLogger, Level, Problem
 from jobscheduler.runlog import LogWriter
 from jobscheduler.service.errors import StartupError
 from jobscheduler.service.guarded_calls import entered
@@ -49,24 +54,42 @@ def open_listeners(
         alerts=parts.alerts.waiting,
         notes=opened.notes,
     )
-    maintain_control = _open_control(parts, supervision, snapshots, stack)
-    view = LiveServiceView(settings, snapshots, parts.scheduler, stats, issues, parts.recent, ask_log, opened.kept)
+    stored, requested = parts.outputs.stored(), RequestedRuns(parts.scheduler.active_run)
+    logged = LoggedRuns(settings.log_file, settings.log_backups, ask=ask_log, kept=opened.kept)
+    finder = RunFinder(parts.scheduler, stats, requested, logged, stored)
+    outputs = OutputService(finder, stored, lambda: list(parts.reconciler.active_state()[0]))
+    is_kept = partial(_is_kept, parts.log, settings.log_file)
+    control = ControlService(
+        snapshots, parts.scheduler, parts.reconciler, requested, stored, is_kept, stats.last_record
+    )
+    maintain_control = _open_control(parts, supervision, control, outputs, stack)
+    view = LiveServiceView(
+        settings,
+        snapshots,
+        parts.scheduler,
+        stats,
+        issues,
+        parts.recent,
+        PastRuns(logged, stored, requested),
+        ask_log,
+        opened.kept,
+    )
     _open_page(parts, view, stack)
     return maintain_control
 
 
 def _open_control(
-    parts: Parts, supervision: Supervision, snapshots: SnapshotBuilder, stack: ExitStack
+    parts: Parts, supervision: Supervision, service: ControlService, outputs: OutputService, stack: ExitStack
 ) -> Callable[[float], None]:
     """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
     log, guard, settings = parts.log, parts.checked.guard, parts.checked.settings
     path = settings.socket
     name = f"the control socket `{path}`"
-    service = ControlService(snapshots, parts.scheduler, parts.reconciler, partial(_is_kept, log, settings.log_file))
     reconciler = parts.reconciler
     tests = AlertTestRequests(parts.alert_tests, reconciler.job, lambda: [*reconciler.active_state()[0]], log.event)
     administration = Administration(supervision.live.report, supervision.reloads, log.event, tests)
-    app = build_app(service, administration, lambda problem: log.event(Level.ERROR, "control.failed", problem=problem))
+    report = partial(_report_error, log.event)
+    app = build_app(service, administration, outputs, report)
     try:
         control = stack.enter_context(entered(guard, name, ControlServer(path, app)))
     except (ListenError, StartupError) as error:
@@ -78,6 +101,10 @@ def _open_control(
             guard.call(name, partial(control.maintain, now))
 
     return maintain
+
+
+def _report_error(log_event: EventLogger, problem: str) -> None:
+    log_event(Level.ERROR, "control.failed", problem=problem)
 
 
 def _is_kept(log: LogWriter, path: Path, timeout: float) -> bool:

@@ -68,6 +68,8 @@ def _open_stream(checked: CheckedSettings, stack: ExitStack) -> OpenLog:
     _write_log(checked, log, stack)
     problem = "the log is standard output alone: what has run, and pauses, are known until this process ends"
     help_ = "`--log-file FILE` on a disk keeps them; without a file `history` has nothing to show"
+    if checked.settings.output_folder is None:
+        help_ += ", and what runs print is kept only with `--output-dir DIR`"
     log.event(Level.INFO, "log.passing", problem=problem, help=help_)
     return OpenLog(log, None, (f"{problem}; {help_}",), kept)
 

@@ -12,12 +12,14 @@ from jobscheduler.alerts import AlertDispatcher, AlertSenderPool, AlertTests
 from jobscheduler.control.recent_record_times import RecentRecordTimes
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Record, Status
+from jobscheduler.output import OutputThread
 from jobscheduler.runlog import LogWriter, last_record
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.checked_settings import CheckedSettings
 from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.open_log import read_boot_id
+from jobscheduler.service.outputs import ServiceOutputs
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.standings import Standings
 from jobscheduler.tasks.command.reaper_thread import REAPER
@@ -40,13 +42,17 @@ class Parts:
     standings: Standings
     stats: RunStats
     recent: RecentRecordTimes
+    outputs: ServiceOutputs
+    output_thread: OutputThread | None
 
 
 def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
     """Build the way of a job: the reconciler activates it, the scheduler has it run, observers see its records."""
     stack.callback(REAPER.pipes.detach)  # background processes go on writing when this process has ended
     clock, stats, recent, standings = ClockMonitor(), RunStats(), RecentRecordTimes(), Standings(uptime)
-    scheduler = stack.enter_context(_scheduler(checked, log, clock, standings))
+    outputs = ServiceOutputs(checked)
+    scheduler = stack.enter_context(_scheduler(checked, log, clock, standings, outputs))
+    thread = outputs.write(scheduler, log.event, stack)
     reconciler = Reconciler(
         checked.sources,
         scheduler,
@@ -80,10 +86,14 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stac
         standings,
         stats,
         recent,
+        outputs,
+        thread,
     )
 
 
-def _scheduler(checked: CheckedSettings, log: LogWriter, clock: ClockMonitor, standings: Standings) -> Scheduler:
+def _scheduler(
+    checked: CheckedSettings, log: LogWriter, clock: ClockMonitor, standings: Standings, outputs: ServiceOutputs
+) -> Scheduler:
     settings = checked.settings
     return Scheduler(
         write=log.write,
@@ -97,6 +107,7 @@ def _scheduler(checked: CheckedSettings, log: LogWriter, clock: ClockMonitor, st
         late_reason=clock.late_reason,
         standstills=clock.standstills,
         standings=standings,
+        outputs=outputs.recent,
     )
 
 

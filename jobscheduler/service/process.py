@@ -18,6 +18,7 @@ from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.tasks.command.fd_budget import FD_LIMIT
 from jobscheduler.tasks.command.oom_score import OOM_SCORE
 from jobscheduler.tasks.command.reaper_thread import REAPER
+from jobscheduler.tasks.command.run_groups import RUN_GROUPS
 from jobscheduler.util.instants import utc_now
 
 LAST_LINE_WAIT_S = 1.0  # limit of the wait for the last line of the log after a failure
@@ -28,10 +29,11 @@ EXIT_FAILURE = 70  # exit status: a part of the service died
 
 
 def prepare_process() -> None:
-    """Set what belongs to the process: signals of children, control group, limits, the reaper."""
+    """Set what belongs to the process: signals of children, control groups, limits, the reaper."""
     _end_at_signals()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # some parents leave it ignored, and exit statuses would be lost
     enter_leaf()
+    RUN_GROUPS.take_over()
     FD_LIMIT.raise_limit()
     OOM_SCORE.remember()
     REAPER.keep_reaping()

@@ -33,6 +33,7 @@ class ServiceIssues:
         self._reconciler = parts.reconciler
         self._log = parts.log
         self._checked = parts.checked
+        self._outputs = parts.output_thread
         self._sources = sources
 
     def zone(self) -> str:
@@ -64,6 +65,7 @@ class ServiceIssues:
     def _part_issues(self) -> Iterator[str]:
         yield from self._checked.optional.issues()
         yield from self._checked.database.issues()
+        yield from () if self._outputs is None else self._outputs.issues()
 
     def _own_issues(self) -> Iterator[str]:
         behind = self._scheduler.behind_clock()

@@ -31,9 +31,9 @@ class Shutdown:
         files: FileThread,
         scheduler: Scheduler,
         alerts: AlertDispatcher,
-        report_unsent_lines: Callable[[], object],
+        finish: Callable[[], object],
     ) -> None:
-        """`report_unsent_lines` is called before the last line of the log."""
+        """`finish` is called before the last line of the log."""
         self._drain_timeout = drain_timeout
         self._mailbox = mailbox
         self._log = log
@@ -42,7 +42,7 @@ class Shutdown:
         self._files = files
         self._scheduler = scheduler
         self._alerts = alerts
-        self._report_unsent_lines = report_unsent_lines
+        self._finish = finish
 
     def run(self, cause: str) -> None:
         """End the service: files, runs, alerts, then the last checkpoint and the last line."""
@@ -55,7 +55,7 @@ class Shutdown:
         self._scheduler.write_checkpoint(full=True)
         self._scheduler.write_checkpoint()  # a small one, for which there is room on a disk that is full
         self._log.flush(STEP_WAIT_S)  # the copy of the log has then seen every line, and counts those that it lacks
-        self._report_unsent_lines()
+        self._finish()
         self._log.event(Level.INFO, "service.stopped")
 
     def run_before_start(self, cause: str) -> None:

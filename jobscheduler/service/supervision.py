@@ -16,6 +16,7 @@ from jobscheduler.service.health import HealthMonitor, TurnTimer
 from jobscheduler.service.live_settings import LiveSettings
 from jobscheduler.service.mailbox import Message
 from jobscheduler.service.manager_status import ManagerStatus
+from jobscheduler.service.outputs import close_outputs
 from jobscheduler.service.overdue_check import OverdueCheck
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.reload import Reload
@@ -106,6 +107,7 @@ def _sync_requests(
             "zone": lambda _: supervision.zone.check(),
             "zone rules": lambda _: supervision.rules.check(),
             "control": maintain_control,
+            "output": (lambda _: None) if parts.output_thread is None else parts.output_thread.check,
         },
     )
 
@@ -126,7 +128,7 @@ def _shutdown(parts: Parts, manager: ManagerStatus, turns: TurnTimer, files: Fil
         files,
         parts.scheduler,
         parts.alerts,
-        parts.checked.database.report_unsent,
+        close_outputs(parts.output_thread, parts.checked.database.report_unsent),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobscheduler.util.durations import format_compact_duration
+from jobscheduler.util.terminal_text import printable_line
 
 RecordJson = Mapping[str, Any]  # a record, as in JSON or in a line of the log
 
@@ -28,10 +29,10 @@ _REASONS = {
 
 def failure_text(last: RecordJson, last_line: str | None) -> str:
     """Return why a run failed: the last line of its output, and the exit code if it says more than that it failed."""
-    why = reason_text(last)
-    if not last_line:
+    why, line = reason_text(last), printable_line(last_line or "")
+    if not line:
         return why
-    return last_line if why in {"exit 1", "exit"} else f"{why}: {last_line}"
+    return line if why in {"exit 1", "exit"} else f"{why}: {line}"
 
 
 def reason_text(last: RecordJson) -> str:

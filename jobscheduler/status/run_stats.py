@@ -47,12 +47,14 @@ class JobStats:
     """The outcomes of one job's slots: a count of each status, the last success, and the last record.
 
     `is_failing` is whether the last run failed; None before any run has ended. Skipped and missed slots do not count.
+    `cpu` is the processor time of its commands together, in seconds; None before one has ended.
     """
 
     last: Record
     success: datetime | None
     is_failing: bool | None
     counts: Mapping[Status, int]
+    cpu: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class RunStats:
                 self._attempts_failed += 1
             return
         slots = _slots_of(entry)
-        self._note(entry, slots)
+        self._note(entry, slots).add_cpu(entry.cpu)
         self._counts[entry.status] += slots
         if is_correction(entry):
             self._counts[Status.MISSED] = max(0, self._counts[Status.MISSED] - 1)
@@ -188,11 +190,12 @@ class RunStats:
             counts = {status: self._counts[status] for status in Status}
             return Totals(counts, self._attempts_failed, *histograms)
 
-    def _note(self, record: Record, slots: int) -> None:
+    def _note(self, record: Record, slots: int) -> _JobCounters:
         counters = self._jobs.get(record.job_id)
         if counters is None:
             counters = self._jobs[record.job_id] = _JobCounters(record)
         counters.note(record, slots)
+        return counters
 
 
 def is_correction(record: Record) -> bool:
@@ -214,6 +217,7 @@ class _JobCounters:
     """The counters of one job. There are thousands of them, so they are small."""
 
     __slots__ = (
+        "cpu",
         "durations",
         "failures",
         "is_failing",
@@ -233,6 +237,7 @@ class _JobCounters:
         self.runs: array[float] | None = None  # their durations; of a failed one its negative, less one
         self.success: datetime | None = None
         self.is_failing: bool | None = None
+        self.cpu: float | None = None
         self.successes = self.failures = self.skipped = self.missed = 0
 
     def note(self, record: Record, slots: int) -> None:
@@ -255,6 +260,11 @@ class _JobCounters:
                 self.skipped += slots
             case Status.MISSED:
                 self.missed += slots
+
+    def add_cpu(self, seconds: float | None) -> None:
+        """Add the processor time of a run, None if it is not known."""
+        if seconds is not None:
+            self.cpu = (self.cpu or 0.0) + seconds
 
     def _add_duration(self, seconds: float) -> None:
         if self.durations is None:
@@ -280,7 +290,7 @@ class _JobCounters:
     def value(self) -> JobStats:
         """Return a frozen copy."""
         counts = (self.successes, self.failures, self.skipped, self.missed)
-        return JobStats(self.last, self.success, self.is_failing, dict(zip(Status, counts, strict=True)))
+        return JobStats(self.last, self.success, self.is_failing, dict(zip(Status, counts, strict=True)), self.cpu)
 
 
 class _HistogramBuilder:

@@ -43,7 +43,8 @@ class JobState(StrEnum):
 class ActiveRun:
     """A run that has no record yet. `waiting_for` is a `worker`, a `retry` or its `turn`; None while it is at work.
 
-    `scheduled` is None for a manual run, `started` is None before its first attempt; `attempt` counts from 1.
+    `scheduled` is None for a manual run, `started` is None before its first attempt; `attempt` counts from 1. `pid` is
+    the main process of a command at work.
     """
 
     run_id: str
@@ -51,6 +52,7 @@ class ActiveRun:
     started: datetime | None
     attempt: int
     waiting_for: str | None = None
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

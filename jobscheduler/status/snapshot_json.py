@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import EVERY_CHANGE, NO_TASK, SLOT_FIELDS, Cron, Job, Pause, Problem, Record, TaskSpec
+from jobscheduler.model import EVERY_CHANGE, NO_TASK, SLOT_FIELDS, Cron, Job, Limits, Pause, Problem, Record, TaskSpec
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobStatus, Snapshot
 from jobscheduler.util.instants import format_instant
 
@@ -123,6 +123,7 @@ def active_run_json(run: ActiveRun) -> dict[str, Any]:
         "started": instant(run.started),
         "attempt": run.attempt,
         "waiting_for": run.waiting_for,
+        "pid": run.pid,
     }
 
 
@@ -169,6 +170,7 @@ def definition_json(job: Job) -> dict[str, Any]:
         "timeout": job.timeout,
         "overlap": job.overlap,
         "retry": job.retry and asdict(job.retry),
+        "limits": job.limits and limits_json(job.limits),
         "catch_up": job.catch_up,
         "jitter": job.jitter,
         "not_before": instant(job.not_before),
@@ -177,10 +179,20 @@ def definition_json(job: Job) -> dict[str, Any]:
         "on_failure": job.on_failure and task_json(job.on_failure),
         "on_recovery": job.on_recovery and task_json(job.on_recovery),
         "success_within": job.success_within,
-        "alert": None if job.alert == EVERY_CHANGE else asdict(job.alert),
+        "alert": None if job.alert == EVERY_CHANGE else _without_none(asdict(job.alert)),
     }
     left_out = SLOT_FIELDS if isinstance(job.schedule, Cron) and job.schedule.is_manual else ()
     return {key: value for key, value in fields.items() if value is not None and key not in left_out}
+
+
+def limits_json(limits: Limits) -> dict[str, Any]:
+    """Return limits as in a job file."""
+    cpu = None if limits.cpu is None else f"{limits.cpu * 100:.9g}%"
+    return _without_none({"memory": limits.memory, "cpu": cpu, "processes": limits.processes})
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def task_json(task: TaskSpec) -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ def definition_hash(job: Job) -> str:
         repr(float(job.catch_up)),
         retry,
         task,
+        *_limits(job),
         *job.tags,  # none for most jobs, whose hash is that of versions without tags
         *_alert_fields(job),
     )
@@ -77,6 +78,12 @@ def _alert_fields(job: Job) -> tuple[str, ...]:
         return ()
     rule = job.alert
     return repr(job.success_within), repr((rule.after, rule.remind and float(rule.remind), rule.missed))
+
+
+def _limits(job: Job) -> tuple[str, ...]:
+    """Return the limits as text; none for a job without any, whose hash is that of versions without limits."""
+    limits = job.limits
+    return () if limits is None else (f"limits:{limits.memory}:{limits.cpu}:{limits.processes}",)
 
 
 def _task(task: TaskSpec | None) -> str:

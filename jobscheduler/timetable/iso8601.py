@@ -49,6 +49,12 @@ def is_one_time(text: str) -> bool:
     return bool(_ONE_TIME.match(text)) and len(text[:MAX_INSTANT_CHARS].split()) < 5
 
 
+def names_offset(text: str) -> bool:
+    """Return whether an instant has `Z` or an offset. The zone then means nothing for it."""
+    match = _INSTANT.fullmatch(text)
+    return match is not None and match["offset"] is not None
+
+
 def parse_instant(text: str, zone: ZoneInfo) -> datetime:
     """Parse an ISO 8601 date and time to UTC; without an offset it is a wall-clock time of `zone`.
 

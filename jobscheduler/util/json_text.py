@@ -22,6 +22,7 @@ from jobscheduler.util.text import quote
 MAX_BYTES = 1024 * 1024  # of a job file
 MAX_DEPTH = 32  # levels of nested objects and lists
 MAX_VALUES = 20_000  # values and keys of a job file; checking more would keep other files waiting
+MAX_DUPLICATES = 20  # keys that are reported as appearing twice
 EXCERPT_CHARS = 100  # of an offending line in a problem
 
 Path = tuple[str | int, ...]
@@ -45,6 +46,20 @@ class JsonError(ValueError):
         super().__init__(message)
         self.location = location
         self.help = help
+
+
+class DuplicateKeys(JsonError):
+    """Objects have keys twice. `all` is an error for each such key.
+
+    `value` is the rest, with the first of two equal keys, and `text` its text: so that more can be said of them.
+    """
+
+    def __init__(self, errors: list[JsonError], value: Any, text: str) -> None:
+        first = errors[0]
+        super().__init__(str(first), first.location, first.help)
+        self.all = tuple(errors)
+        self.value = value
+        self.text = text
 
 
 class _DuplicateKey(ValueError):
@@ -71,7 +86,7 @@ def decode(raw: bytes) -> tuple[Any, str]:
     except json.JSONDecodeError as error:
         raise JsonError(*_message(syntax_fault(text, error), text)) from None
     except _DuplicateKey:
-        _refuse_duplicate(text)
+        _refuse_duplicates(text)
     except ValueError as error:
         _refuse_number(text, error)
     if raw.count(b",") >= MAX_VALUES:
@@ -117,7 +132,15 @@ def _constant(name: str) -> NoReturn:
     raise _NotJson(name)
 
 
+def _first_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        members.setdefault(name, value)
+    return members
+
+
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_number, parse_constant=_constant)
+_DECODER_OF_DUPLICATES = json.JSONDecoder(object_pairs_hook=_first_pairs, parse_float=_number, parse_constant=_constant)
 
 
 # --- refusals: everything below runs only when a file is bad ---------------------------------------------
@@ -157,19 +180,24 @@ def _refuse_number(text: str, error: ValueError) -> NoReturn:
     raise JsonError(f"not JSON: {error}")
 
 
-def _refuse_duplicate(text: str) -> NoReturn:
+def _refuse_duplicates(text: str) -> NoReturn:
     seen: set[Path] = set()
+    errors: list[JsonError] = []
     for path, start, _, key in _iter_values(text):
         if key is not None:
-            if path in seen:
+            if path in seen and len(errors) < MAX_DUPLICATES:
                 name = path[-1]
-                raise JsonError(
-                    f"the key {quote(str(name), MAX_WORD_CHARS)} appears here a second time",
-                    location_at(text, start, len(json.dumps(name, ensure_ascii=False))),
-                    "keep one of the two",
-                )
+                message = f"the key {quote(str(name), MAX_WORD_CHARS)} appears here a second time"
+                location = location_at(text, start, len(json.dumps(name, ensure_ascii=False)))
+                errors.append(JsonError(message, location, "keep one of the two"))
             seen.add(path)
-    raise JsonError("a key appears twice in one object")
+    try:
+        value = _DECODER_OF_DUPLICATES.decode(text)
+    except ValueError as error:
+        _refuse_number(text, error)
+    if not errors:
+        raise JsonError("a key appears twice in one object")
+    raise DuplicateKeys(errors, value, text)
 
 
 def _check_escapes(text: str) -> None:

@@ -1,9 +1,31 @@
-"""Write sizes in bytes for people."""
+"""Sizes in bytes: the one parser, and how one is written for people."""
 
 from __future__ import annotations
 
+import re
+
+from jobscheduler.util.text import quote
+
+HELP = 'write a number of bytes, or text such as `"512M"` or `"2G"`'
+
+_FORM = re.compile(r"(\d{1,15})(?:([KMGT])(?:i?B)?)?", re.ASCII | re.IGNORECASE)
 _UNITS = ("kB", "MB", "GB", "TB")
 _STEP = 1000
+
+
+def parse_size(value: int | str) -> int:
+    """Return the bytes in a size; a unit is 1024 of the one before: `512M`, `1GiB`.
+
+    Raises:
+        ValueError: the text is not a size.
+
+    """
+    if isinstance(value, int):
+        return value
+    match = _FORM.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{quote(value)} is not a size")
+    return int(match[1]) << 10 * " KMGT".index((match[2] or " ").upper())
 
 
 def format_size(count: int) -> str:

@@ -106,7 +106,7 @@ class App:
             case ("icon.svg", ""):
                 return Answer("200 OK", "image/svg+xml", self._icon(environ))
             case ("output", run_id) if run_id:
-                return self._output(run_id)
+                return self._output(run_id, partial(_check, environ))
         page = self._page(section, name, _query(environ), partial(_check, environ))
         if page is not None:
             return Answer("200 OK", HTML, page.encode("utf-8", "backslashreplace"))
@@ -123,6 +123,8 @@ class App:
                 return self._pages.index(query, check)
             case ("files", ""):
                 return self._pages.files(query)
+            case ("run", run_id):
+                return self._pages.run(run_id, query, check)
             case ("job", job_id):
                 return self._pages.job(job_id, query, check)
         return None
@@ -133,10 +135,10 @@ class App:
             return Answer("200 OK", TEXT, b"ok\n")
         return Answer("503 Service Unavailable", TEXT, f"{issue}\n".encode("utf-8", "backslashreplace"))
 
-    def _output(self, run_id: str) -> Answer:
-        output = self._view.output(run_id)
+    def _output(self, run_id: str, check: Check) -> Answer:
+        output = self._pages.output(run_id, check)
         if output is None:
-            return Answer("404 Not Found", TEXT, b"The output of this run is no longer kept.\n")
+            return Answer("404 Not Found", TEXT, b"The output of this run is not kept.\n")
         return Answer("200 OK", TEXT, output)
 
 

@@ -1,14 +1,12 @@
-"""Format values for the pages: instants, and texts that cannot disturb their surroundings."""
+"""Format instants for the pages."""
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _YEAR = (31_557_600, "y")
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 def format_relative(at: datetime, now: datetime) -> str:
@@ -63,15 +61,3 @@ def format_utc(at: datetime) -> str:
 def _offset(local: datetime) -> str:
     text = local.strftime("%z")
     return f"{text[:3]}:{text[3:5]}"
-
-
-def printable(text: str) -> str:
-    """Return a text in which nothing is hidden: control and direction marks are escaped, colours removed."""
-    plain = _COLOUR.sub("", text).replace("\r\n", "\n")
-    if plain.isprintable():
-        return plain
-    return "".join(char if char.isprintable() or char in "\n\t" else _spelled(char) for char in plain)
-
-
-def _spelled(character: str) -> str:
-    return character.encode("unicode_escape", "backslashreplace").decode("ascii")

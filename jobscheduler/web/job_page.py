@@ -74,7 +74,8 @@ class JobPage:
         if job is None and not records:
             return None
         zone = zone_of(snapshot)
-        rows = [self._shown(run) for run in records[:HISTORY]]
+        outputs = self._view.outputs(job_id, _runs_of(job, records[:HISTORY]))
+        rows = [_shown(run, outputs.get(run.run_id or "")) for run in records[:HISTORY]]
         return {
             "job_id": job_id,
             "job": job,
@@ -84,6 +85,7 @@ class JobPage:
                 formatting.format_short, zone=zone_or_utc(detail.timezone) if detail else zone, now=snapshot.at
             ),
             "time_only": partial(formatting.format_time, zone=zone),
+            "live": {run_id: _end_of(output) for run_id, output in outputs.items()},
             "days": _days(rows, zone),
             "is_whole": history.is_complete and len(rows) == len(records),
             "latest_failure": next((row.run.run_id for row in rows if row.run.status is Status.FAILURE), None),
@@ -117,15 +119,25 @@ class JobPage:
         names = (page_name(job) for job in snapshot.jobs)
         return nearest(job_id, filter(is_page_id, names))
 
-    def _shown(self, run: LoggedRun) -> HistoryRow:
-        """Combine a record with its output: the kept output, else what the log has of it."""
-        output = self._view.output(run.run_id) if run.run_id else None
-        if output is None:
-            text, is_whole = run.output or "", not (run.output or "").startswith("…")
-        else:
-            text = output[-MAX_OUTPUT_BYTES:].decode("utf-8", "backslashreplace").rstrip("\n")
-            is_whole = len(output) <= MAX_OUTPUT_BYTES
-        return HistoryRow(run, text, is_whole, output is not None, _why(run, text), _further(run))
+
+def _runs_of(job: JobStatus | None, records: Sequence[LoggedRun]) -> dict[str, datetime | None]:
+    """Return the runs of a job page and when they began: the active ones, and those with a record."""
+    active = () if job is None else job.active_runs
+    ended = ((run.run_id, run.started) for run in records if run.run_id is not None and run.started is not None)
+    return {**{run.run_id: None for run in active}, **dict(ended)}
+
+
+def _shown(run: LoggedRun, output: bytes | None) -> HistoryRow:
+    """Combine a record with its output: the kept output, else what the log has of it."""
+    if output is None:
+        text, is_whole = run.output or "", not (run.output or "").startswith("…")
+    else:
+        text, is_whole = _end_of(output), len(output) <= MAX_OUTPUT_BYTES
+    return HistoryRow(run, text, is_whole, output is not None, _why(run, text), _further(run))
+
+
+def _end_of(output: bytes) -> str:
+    return output[-MAX_OUTPUT_BYTES:].decode("utf-8", "backslashreplace").rstrip("\n")
 
 
 def _find(snapshot: Snapshot, job_id: str) -> JobStatus | None:

@@ -19,6 +19,7 @@ class LoggedRun:
 
     `corrected` of these slots have a later record that counts instead: only a wrong clock had missed them.
 
+    `cpu` is the processor time of a command in seconds, `max_rss` its memory in bytes; None if unknown.
     `details` are the task's own details and all other keys of the line.
     """
 
@@ -35,6 +36,8 @@ class LoggedRun:
     output: str | None = None
     details: tuple[tuple[str, str], ...] = ()
     corrected: int = 0
+    cpu: float | None = None
+    max_rss: int | None = None
 
     @property
     def begin(self) -> datetime:
@@ -88,5 +91,7 @@ def _parse(line: Mapping[str, Any], corrected: int) -> LoggedRun:
         count=count,
         corrected=corrected,
         output=record.output,
+        cpu=record.cpu,
+        max_rss=record.max_rss,
         details=(*note, *((key, str(value)) for key, value in record.details if key not in {"last", "count"})),
     )

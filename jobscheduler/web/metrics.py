@@ -117,6 +117,7 @@ def _per_job(snapshot: Snapshot, results: Mapping[str, JobStats]) -> Iterator[Me
     slots = CounterMetricFamily("jobscheduler_job_slots", help_, labels=["job_id", "status"])
     failing = _by_job("failing", "1 while a job's last counted result is a failure, else 0.")
     overdue = _by_job("overdue", "1 while a job with `success_within` is overdue, else 0.")
+    cpu = CounterMetricFamily("jobscheduler_job_cpu_seconds", "Processor time of a job's commands.", labels=["job_id"])
     success = _by_job("last_success_timestamp_seconds", "When a run of a job last succeeded, in Unix time.")
     never = _by_job("never_succeeded_since_timestamp_seconds", "Since when a job without any success is in force.")
     for status in snapshot.jobs:
@@ -126,6 +127,8 @@ def _per_job(snapshot: Snapshot, results: Mapping[str, JobStats]) -> Iterator[Me
         for word, count in results[job.id].counts.items() if job.id in results else ():
             if count:
                 slots.add_metric([job.id, word.value], count)
+        if job.id in results and (seconds := results[job.id].cpu) is not None:
+            cpu.add_metric([job.id], seconds)
         failing.add_metric([job.id], status.failures > 0)
         if job.success_within is not None:
             overdue.add_metric([job.id], status.overdue_since is not None)
@@ -133,7 +136,7 @@ def _per_job(snapshot: Snapshot, results: Mapping[str, JobStats]) -> Iterator[Me
             success.add_metric([job.id], status.last_success.timestamp())
         elif status.in_force_since is not None:
             never.add_metric([job.id], status.in_force_since.timestamp())
-    yield from (slots, failing, overdue, success, never)
+    yield from (slots, failing, overdue, success, never, cpu)
 
 
 def _by_job(name: str, help_: str) -> GaugeMetricFamily:

@@ -15,6 +15,7 @@ from jobscheduler.web.front_page import FrontPage, issues_of, verdict
 from jobscheduler.web.job_list import list_page
 from jobscheduler.web.job_page import JobPage
 from jobscheduler.web.page_query import REFRESH_S, PageQuery, parse_query
+from jobscheduler.web.run_page import RunPage
 from jobscheduler.web.templates import templates
 from jobscheduler.web.time_axis import zone_of
 from jobscheduler.web.view import ServiceView
@@ -32,6 +33,7 @@ class Pages:
         activity = Activity(view)
         self._front = FrontPage(view, activity)
         self._job = JobPage(view, activity)
+        self._run = RunPage(view, activity)
 
     def index(self, query: Mapping[str, str], check: Check = lambda: None) -> str:
         """Render the first page: what needs an operator, what runs, the jobs, and the timeline.
@@ -62,6 +64,21 @@ class Pages:
         if values is None:
             return None
         return self._render("job.html", snapshot, parse_query(query), root="../", **values)
+
+    def run(self, run_id: str, query: Mapping[str, str], check: Check = lambda: None) -> str | None:
+        """Render one run: how it is or ended, its attempts, and what was kept of their output; None if unknown.
+
+        `check` and `Busy` are as for `index`.
+        """
+        snapshot = self._view.snapshot()
+        values = self._run.values(run_id, snapshot, check)
+        if values is None:
+            return None
+        return self._render("run.html", snapshot, parse_query(query), root="../", **values)
+
+    def output(self, run_id: str, check: Check = lambda: None) -> bytes | None:
+        """Return all that was kept of what a run printed, None if that is nothing. `check` and `Busy` are as before."""
+        return self._run.output(run_id, check)
 
     def not_found(self, root: str, job_id: str = "") -> str:
         """Render the page for an unknown path; that of an unknown job names the job that was probably meant."""

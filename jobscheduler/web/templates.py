@@ -13,8 +13,9 @@ from jobscheduler.status.snapshot_json import schedule_text
 from jobscheduler.timetable.crontab import describe, parse
 from jobscheduler.util.durations import format_duration
 from jobscheduler.util.instants import format_instant_s
+from jobscheduler.util.sizes import format_size
+from jobscheduler.util.terminal_text import printable_lines
 from jobscheduler.util.text import plural
-from jobscheduler.web.formatting import printable
 from jobscheduler.web.overview import MAX_FILE_NAMES, is_page_id, page_name
 from jobscheduler.web.timeline import WORDS
 
@@ -31,7 +32,8 @@ def templates() -> Environment:
     )
     made.filters |= {
         "human": unbroken_duration,
-        "visible": printable,
+        "visible": printable_lines,
+        "size": format_size,
         "machine": format_instant_s,
         "ticked": with_code,
         "excerpt": excerpt_lines,
@@ -56,7 +58,7 @@ def unbroken_duration(seconds: float) -> str:
 
 def with_code(text: str) -> Markup:
     """Return a message in which what stands between backticks is marked as code; nothing in it is hidden."""
-    parts = printable(text).split("`")
+    parts = printable_lines(text).split("`")
     if len(parts) % 2 == 0:  # one without its partner
         parts[-2:] = ["`".join(parts[-2:])]
     shown = (
@@ -68,8 +70,11 @@ def with_code(text: str) -> Markup:
 def excerpt_lines(problem: Problem) -> str:
     """Return the offending line with its number, and below it a caret at the mistake."""
     text, number = problem.excerpt or "", str(problem.line or "")
-    before, wrong = printable(text[: problem.caret]), printable(text[problem.caret : problem.caret + problem.width])
-    rest = printable(text[problem.caret + problem.width :])
+    before, wrong = (
+        printable_lines(text[: problem.caret]),
+        printable_lines(text[problem.caret : problem.caret + problem.width]),
+    )
+    rest = printable_lines(text[problem.caret + problem.width :])
     caret = " " * len(before) + "^" * max(1, len(wrong))
     return f"{number} | {before}{wrong}{rest}\n{' ' * len(number)} | {caret}"
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from jobscheduler.model import Status
+from jobscheduler.status.run_detail import RunDetail
 from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import Detail, Snapshot
 
@@ -54,8 +55,12 @@ class ServiceView(Protocol):
         """
         ...
 
-    def output(self, run_id: str) -> bytes | None:
-        """Return all that was kept of a run's output, None if nothing is kept any more."""
+    def run(self, run_id: str) -> RunDetail | None:
+        """Return all that is known of one run, None if that is nothing."""
+        ...
+
+    def outputs(self, job_id: str, runs: Mapping[str, datetime | None]) -> Mapping[str, bytes]:
+        """Return what was kept of the last attempts of runs of a job, by run. `runs` says when each began."""
         ...
 
     def health(self) -> str | None:

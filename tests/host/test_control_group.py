@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from jobscheduler.util.control_groups import LIMIT_CONTROLLERS
 from tests.support.booted import Machine, booted, filled_checkout
 from tests.support.service import job
 
@@ -75,6 +77,37 @@ def test_the_hardened_service_is_in_its_leaf_and_may_divide_its_own_group_alone(
     assert '"output": "divided\\n' in said
     assert "Read-only file system" in said
     machine(f"rm -r {place} /etc/scheduler/jobs.d/divide.json; systemctl daemon-reload; systemctl restart jobscheduler")
+
+
+def test_limits_hold_for_the_whole_tree_or_the_record_says_which_do_not(machine: Machine) -> None:
+    """With the controllers of the host. The run is in a group of its own beside the service, and that is gone after it.
+
+    A child that needs too much memory is killed with `reason=oom`; more processes than allowed are refused.
+    """
+    where = "grep ^0: /proc/self/cgroup"
+    hungry = "sh -c 'head -c 300000000 /dev/zero | tail' >/dev/null"
+    crowd = "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; wait"
+    commands = {"place": where, "hungry": hungry, "crowd": crowd}
+    limits = {"memory": "64M", "cpu": "80%", "processes": 5}
+    for name, command in commands.items():
+        definition = json.dumps(job(name, "@yearly", command, limits=limits))
+        machine(f"echo {shlex.quote(definition)} > /etc/scheduler/jobs.d/{name}.json")
+    records = {}
+    for name in commands:
+        machine.run(f"jobscheduler run {name} --wait")
+        records[name] = json.loads(machine(f"jobscheduler history {name} -n 1 --json"))
+    assert "/system.slice/jobscheduler.service/run-" in machine("jobscheduler run place --wait")
+    offered = machine("cat /sys/fs/cgroup/system.slice/jobscheduler.service/cgroup.controllers").split()
+    missing = [name for name, needs in LIMIT_CONTROLLERS.items() if needs not in offered]
+    assert all(record.get("unlimited", "") == ",".join(missing) for record in records.values())
+    assert ("limits of jobs are not in force" in machine.run("jobscheduler status").stdout) == bool(missing)
+    if "memory" not in missing:
+        assert records["hungry"]["reason"] == "oom"
+        assert 32 << 20 < records["hungry"]["max_rss"] <= 64 << 20
+    if "processes" not in missing:
+        assert "reached its limit of 5 processes" in records["crowd"]["error"]
+    assert machine("ls -d /sys/fs/cgroup/system.slice/jobscheduler.service/run-* 2>/dev/null || true") == ""
+    machine("cd /etc/scheduler/jobs.d && rm place.json hungry.json crowd.json")
 
 
 def test_a_stop_leaves_no_group(machine: Machine) -> None:

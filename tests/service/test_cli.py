@@ -101,12 +101,10 @@ def test_validate_prints_objects_for_machines(tmp_path: Path) -> None:
     [
         ("missing.json", "there is no file or directory"),
         ("missing", "help: name a job file (`*.json`) or a directory of such files"),
-        ("a.txt", "the service ignores a file of this name"),
     ],
 )
 def test_validate_of_what_is_no_job_file(tmp_path: Path, name: str, problem: str) -> None:
     """A wrong path or name is a problem, too."""
-    put(tmp_path / "a.txt", job("x"))
     done = run("validate", str(tmp_path / name))
 
     assert done.returncode == 1
@@ -154,6 +152,7 @@ def test_validate_warns_of_what_is_legal_but_probably_a_mistake(tmp_path: Path) 
             "no delay is longer than `max_delay`, which is 600 s",
             "give a `max_delay` of 3600 or more, or a shorter `delay`",
         ),
+        ("warning", "a.json", "the directory `/tmp\ufffd` does not exist", "make it, or write another one"),
         ("warning", "b.json", "U+2013, en dash, does not begin an option", "write `-` instead"),
     }
     assert done.returncode == 0

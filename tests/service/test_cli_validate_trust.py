@@ -220,3 +220,42 @@ def test_the_password_of_the_database_in_the_settings_of_the_unit_is_a_warning(t
     settings.chmod(0o640)
     assert exposed_in_environment_file(settings) == ()
     assert exposed_in_environment_file(tmp_path / "none") == ()
+
+
+def test_the_user_of_a_service_gets_the_verdict_of_that_service(
+    jobs: Path, alice: ThrowawayUser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files of a user may be open to that user's group; what depends on the host is an error, as it is for root."""
+    own, socket = jobs / "own.d", jobs / "control.sock"
+    own.mkdir()
+    socket.touch()
+    put(own, "a.json", job("a", "@daily")).chmod(0o664)
+    bad = job("b", "@daily")
+    bad["task"]["user"] = "nobody-knows-this-user"
+    put(own, "b.json", bad).chmod(0o664)
+    for path in (own, socket, own / "a.json", own / "b.json"):
+        os.chown(path, alice.uid, alice.gid)
+    for given, expected in ((socket, (1, ["error"])), (jobs / "none.sock", (0, ["warning"]))):
+        status, found = validate(capsys, alice, "--socket", given, own)
+        assert (status, sorted(one["level"] for one in found)) == expected, found
+
+
+def test_a_plan_of_another_user_refuses_nothing_for_what_only_that_user_lacks(
+    jobs: Path, alice: ThrowawayUser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only root can start commands as another user, so a job that asks for that is fine for root's service."""
+    new = jobs / "new.d"
+    new.mkdir(mode=0o755)
+    definition = job("a", "@daily")
+    definition["task"]["user"] = "daemon"
+    put(new, "a.json", definition).chmod(0o666)
+    words = ["plan", "--json", str(new), "--jobs-dir", str(jobs), "--socket", str(jobs / "none.sock")]
+    assert cli.main(words) == 0  # which also imports what root has to read
+    capsys.readouterr()
+    with acting_as(alice):
+        status = cli.main(words)
+    (found,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (status, found["change"], found["job_id"]) == (0, "new", "a")
+    definition["task"]["user"] = "nobody-knows-this-user"
+    put(new, "a.json", definition)
+    assert cli.main(words) == 1

@@ -79,7 +79,7 @@ def test_every_verb_uses_the_settings_of_the_service(place: Place, is_answering:
     assert (history.returncode, history.stderr) == (0, note)
     assert "SUCCESS" in history.stdout
     checked = place.verb("validate")
-    assert (checked.stdout, checked.stderr) == ("2 files checked, no errors\n", note)
+    assert (checked.stdout, checked.stderr) == ("3 files checked, no errors\n", note)
     assert "09:30" in place.verb("explain", "a").stdout
     config = place.verb("config", "--json")
     entries = json.loads(config.stdout)["settings"]
@@ -275,7 +275,7 @@ def test_a_secret_that_all_users_may_read_is_a_warning_of_the_service_and_of_val
         file.chmod(0o640)
     assert place.verb("reload").returncode == 0
     place.service.wait_for("secret.closed", count=2)
-    assert place.verb("validate").stdout == "1 file checked, no errors\n"
+    assert place.verb("validate").stdout == "2 files checked, no errors\n"
     assert "hunter2" not in place.service.log.read_text() + checked.stdout
 
 

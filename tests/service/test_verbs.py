@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.cli.run import _show
+from jobscheduler.cli.output_display import TextDisplay
 from tests.support.fork_server import run_program
 from tests.support.service import ROOT, Service, job, wait_until
 
@@ -220,7 +220,7 @@ def test_run_wait_gives_output_and_exit_status(service: Service) -> None:
 
 
 def test_what_a_job_prints_cannot_command_the_terminal(service: Service) -> None:
-    """Neither by its output nor by the words of its error; lines and tabs stay, and a pipe gets the bytes."""
+    """Neither by its output nor by the words of its error; lines and tabs stay. With `--raw` a pipe gets the bytes."""
     script = r"printf 'a\tb\n\033]0;pwn\007\033[2J\302\233\342\200\256\n'; exit 126"
     service.write("hostile.json", job("hostile", "@yearly", script))
     service.wait_for("job.added", job_id="hostile")
@@ -228,12 +228,14 @@ def test_what_a_job_prints_cannot_command_the_terminal(service: Service) -> None
 
     assert not set(shown) & {"\x1b", "\x07", "\x9b", "\u202e"}
     assert "a\tb\r\n\\x1b]0;pwn\\x07\\x1b[2J\\x9b\\u202e\r\n" in shown
-    assert "\x1b]0;pwn\x07" in ask(service, "run", "hostile", "--wait").stdout
+    assert r"\x1b]0;pwn\x07" in ask(service, "run", "hostile", "--wait").stdout
+    assert "\x1b]0;pwn\x07" in ask(service, "run", "hostile", "--wait", "--raw").stdout
 
 
 def test_the_words_of_an_error_are_spelled_out_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
     """Also where standard error is a file that is read on a terminal later."""
-    _show({"output": None, "record": {"status": "FAILURE", "duration": 1.0, "error": "\x1b]0;owned\x07\nSUCCESS"}})
+    record = {"status": "FAILURE", "duration": 1.0, "error": "\x1b]0;owned\x07\nSUCCESS"}
+    TextDisplay(raw=False, headings=False).finish(record)
 
     assert capsys.readouterr().err == "FAILURE after 1.0s error=\\x1b]0;owned\\x07\\nSUCCESS\n"
 

@@ -21,5 +21,6 @@ def full_job(command: object = ("/bin/echo", "a b", "x"), **changes: Any) -> dic
         "tags": ["shop", "backup"],
         "success_within": "3d",
         "alert": {"after": 2, "remind": "1d", "missed": True},
+        "limits": {"memory": "1G", "cpu": "150%", "processes": 64},
     }
     return job("full", "0 1 * * mon-fri", list(command), **{**fields, **changes})

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from jobscheduler.model import Cron, Event, Job, LogEntry, Record, TaskSpec
+from jobscheduler.model import AttemptOutput, Cron, Event, Job, LogEntry, Record, TaskSpec
 from jobscheduler.runner import RetryAfter, Runner
 from jobscheduler.tasks import Context, Outcome, TaskFailed
 from jobscheduler.tasks.command.processes import read_process
@@ -166,6 +166,21 @@ class Pipe:
     def pids(self) -> list[int]:
         """The numbers that one writer wrote; waits for it."""
         return [int(word) for word in self.read().split()]
+
+
+class Kept:
+    """Keeps what attempts have printed."""
+
+    def __init__(self) -> None:
+        self.outputs: list[AttemptOutput] = []
+
+    def keep(self, output: AttemptOutput) -> None:
+        """Keep one output."""
+        self.outputs.append(output)
+
+    def text(self, run_id: str) -> bytes:
+        """Return what was kept of the last attempt of a run; empty if nothing was."""
+        return next((output.kept.text for output in reversed(self.outputs) if output.run_id == run_id), b"")
 
 
 class Log:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from jobscheduler.model import Cron, Job, Pause, Problem, Record, Status, TaskSpec
+from jobscheduler.model import Cron, Job, KeptOutput, Pause, Problem, Record, Status, StoredAttempt, TaskSpec
 from jobscheduler.model.selection import Selector
+from jobscheduler.status.run_detail import RunDetail
 from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobState, JobStatus, ServiceStatus, Snapshot, job_state
 from jobscheduler.status.snapshot_json import definition_json, record_json
@@ -44,7 +45,8 @@ class FakeServiceView:
 
     jobs: list[JobStatus] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
-    outputs: dict[str, bytes] = field(default_factory=dict)
+    printed: dict[str, bytes] = field(default_factory=dict)
+    runs: dict[str, RunDetail] = field(default_factory=dict)
     service: ServiceStatus = SERVICE
     results: RunStats = field(default_factory=RunStats)
     wrong: str | None = None
@@ -54,7 +56,7 @@ class FakeServiceView:
 
     def copy(self) -> FakeServiceView:
         """Return a view of its own with the same jobs and records, which takes less than to make them again."""
-        own = {"jobs": list(self.jobs), "log": list(self.log), "outputs": dict(self.outputs), "told": list(self.told)}
+        own = {"jobs": list(self.jobs), "log": list(self.log), "printed": dict(self.printed), "told": list(self.told)}
         made = replace(self, **own, results=RunStats())
         for record in self.told:
             made.results.observe(record)
@@ -104,8 +106,15 @@ class FakeServiceView:
         found = sorted(found, key=lambda one: one["time"], reverse=True)[:limit]
         return Records(found, datetime.fromisoformat(found[-1]["time"]) if len(found) == limit else None)
 
-    def output(self, run_id: str) -> bytes | None:
-        return self.outputs.get(run_id)
+    def run(self, run_id: str) -> RunDetail | None:
+        printed = self.printed.get(run_id)
+        if printed is None or run_id in self.runs:
+            return self.runs.get(run_id)
+        kept = KeptOutput(printed, b"", len(printed))
+        return RunDetail("a", run_id, attempts=[StoredAttempt(run_id, 1, NOW, NOW, kept)])
+
+    def outputs(self, job_id: str, runs: Mapping[str, datetime | None]) -> Mapping[str, bytes]:
+        return {run_id: self.printed[run_id] for run_id in runs if run_id in self.printed}
 
     def health(self) -> str | None:
         return self.wrong
@@ -152,9 +161,11 @@ class FakeServiceView:
         details = () if code is None else (("exit_code", code),)
         tail = output.decode("utf-8", "backslashreplace")[-2048:] if reason and output else None
         end = started + timedelta(seconds=seconds)
-        record = Record(end, status, job_id, run_id, at, started, seconds, reason, details, tail)
+        record = Record(
+            end, status, job_id, run_id, at, started, seconds, reason, details, tail, cpu=more.pop("cpu", None)
+        )
         if output:
-            self.outputs[run_id] = output
+            self.printed[run_id] = output
         self.tell(record)
         return record
 
@@ -220,7 +231,7 @@ def _quiet_jobs(fake: FakeServiceView) -> None:
     for hour, seconds in ((17, 8000), (23, 5400), (5, 25000), (11, 3900)):
         fake.ran("thumbnails", local(f"{21 if hour > 13 else 22} {hour:02}:00"), seconds)
     fake.add("20 4 * * sun", "reindex", "Rebuild the search index.", success_within=8 * 86400.0)
-    fake.ran("reindex", local("22 03:20"), 9300)
+    fake.ran("reindex", local("22 03:20"), 9300, cpu=8123.4)
     fake.add("0 3 1 * *", "invoices-monthly", "Send the invoices of the month.")
     fake.add("@hourly", "metrics-rollup", "Roll up an hour of metrics.", pauses=(PAUSE,))
     for hour in range(10):

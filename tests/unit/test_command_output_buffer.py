@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.runner import OutputCache, output_cache, tail
+from jobscheduler.runner import tail
 from jobscheduler.tasks.command.output_buffer import LIMIT, HeadTailBuffer, trim_end, trim_start
 from tests.support.tasks import execute
 
@@ -16,7 +16,7 @@ def kept(*chunks: bytes, limit: int = LIMIT) -> bytes:
     output = HeadTailBuffer(limit)
     for chunk in chunks:
         output.add(chunk)
-    return output.kept()
+    return output.kept().text
 
 
 def test_a_short_output_is_kept_whole():
@@ -72,31 +72,6 @@ def test_the_tail_is_at_most_two_kibibytes_from_the_end():
 def test_the_tail_shows_bytes_that_are_not_text():
     """With a backslash, so that no byte is lost."""
     assert tail(b"a\xff\xfeb") == r"a\xff\xfeb"
-
-
-def test_the_cache_drops_the_oldest_output():
-    """When it holds more than its limit."""
-    ring = OutputCache(limit=4096)
-    for number in range(3):
-        ring.put(str(number), b"x" * 2000)
-    assert [ring.get(str(number)) is None for number in range(3)] == [True, False, False]
-
-
-def test_the_cache_keeps_the_output_of_the_last_attempt():
-    """It replaces that of an earlier one, and is counted once."""
-    ring = OutputCache(limit=4096)
-    for _ in range(10):
-        ring.put("run", b"x" * 4000)
-    assert ring.get("run") == b"x" * 4000
-
-
-def test_a_cache_of_empty_outputs_is_limited(monkeypatch):
-    """A run that prints nothing takes room, too."""
-    monkeypatch.setattr(output_cache, "MAX_RUNS", 16)
-    ring = OutputCache()
-    for number in range(100):
-        ring.put(str(number), b"")
-    assert [ring.get(str(number)) for number in (83, 84, 99)] == [None, b"", b""]
 
 
 def memory() -> int:

@@ -54,6 +54,9 @@ class FakeControlApi:
     def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]:
         return {"jobs": [{"job_id": f"job{number}", "text": "x" * 300} for number in range(1000)]}
 
+    def definitions(self) -> Mapping[str, Any]:
+        return {"key": "k", "items": []}
+
     def job(self, job_id: str) -> Mapping[str, Any]:
         if job_id == "broken":
             raise ZeroDivisionError("injected")
@@ -81,8 +84,18 @@ class FakeControlApi:
     def alert_test(self, test_id: str, wait: float) -> Mapping[str, Any]:
         return {"test_id": test_id, "alerts": [], "wait": wait}
 
+    def stop(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]:
+        self.asked.append(("stop", json.dumps(request), by))
+        return {"runs": []}
+
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]:
         return {"run_id": run_id, "wait": wait}
+
+    def output(self, name: str, *, failed: bool) -> Mapping[str, Any]:
+        return {"name": name, "failed": failed}
+
+    def part(self, run_id: str, attempt: int, offset: int, wait: float, by: str) -> Mapping[str, Any]:
+        return {"run_id": run_id, "attempt": attempt, "offset": offset, "wait": wait, "by": by}
 
 
 @pytest.fixture
@@ -101,7 +114,7 @@ def faults() -> list[str]:
 def path(tmp_path: Path, api: FakeControlApi, faults: list[str]) -> Iterator[Path]:
     """A socket on which a server listens."""
     made = tmp_path / "control.sock"
-    with ControlServer(made, build_app(api, api, faults.append)):
+    with ControlServer(made, build_app(api, api, api, faults.append)):
         yield made
 
 
@@ -142,11 +155,13 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
     assert request(path, "POST", "/v1/pause", {"jobs": ["a", "tag:b"], "reason": "é"}) == {"changed": True}
     assert request(path, "POST", "/v1/select", {"jobs": ["a", "b"]}) == {"jobs": ["b", "a"]}
     assert request(path, "POST", "/v1/resume", {"jobs": ["x" * 1000] * 200}) == {"changed": True}
+    assert request(path, "POST", "/v1/stop", {"targets": ["a.b/c", "tag:x"]}) == {"runs": []}
     asked = [(what, value) if what == "run" else (what, json.loads(value)) for what, value, by in api.asked]
     assert asked == [
         ("run", "a.b/c"),
         ("pause", {"jobs": ["a", "tag:b"], "reason": "é"}),
         ("resume", {"jobs": ["x" * 1000] * 200}),
+        ("stop", {"targets": ["a.b/c", "tag:x"]}),
     ]
     assert {by for _, _, by in api.asked} == {str(os.getuid())}
 
@@ -179,6 +194,8 @@ def test_a_body_is_an_object_of_limited_size(path: Path, head: bytes, body: byte
         ("GET", "/v1/jobs/nope", 404, "there is no job `nope`"),
         ("POST", "/v1/jobs/x/run", 409, "the service is stopping"),
         ("PUT", "/v1/jobs/x/run", 405, "`PUT` is not allowed on this path"),
+        ("GET", "/v1/stop?target=x", 405, "`GET` is not allowed on this path"),
+        ("POST", "/v1/stop", 400, "the body of this request is a JSON object"),
         ("GET", "/v1/jobs/x/run", 404, "there is no job `x/run`"),
         ("GET", "/v1/jobs/%C3%A9%2F..", 404, "there is no job `é/..`"),
         ("DELETE", "/v1/jobs/x", 405, "`DELETE` is not allowed on this path"),
@@ -237,7 +254,7 @@ def test_a_client_that_sends_slowly_is_closed_in_the_end(
     """However busy it keeps the connection."""
     monkeypatch.setattr(server, "MAX_CONNECTION_S", 0.0)
     with (
-        ControlServer(tmp_path / "s", build_app(api, api, print)) as control,
+        ControlServer(tmp_path / "s", build_app(api, api, api, print)) as control,
         socket.socket(socket.AF_UNIX) as client,
     ):
         client.connect(str(tmp_path / "s"))
@@ -254,7 +271,7 @@ def test_connections_beyond_the_limit_are_closed(
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
     monkeypatch.setattr(server, "MAX_WAIT_FOR_ROOM_S", 0.05)
     path = tmp_path / "s"
-    with ControlServer(path, build_app(api, api, print)) as control:
+    with ControlServer(path, build_app(api, api, api, print)) as control:
         first = [socket.socket(socket.AF_UNIX) for _ in range(2)]
         for one in first:
             one.connect(str(path))
@@ -280,7 +297,7 @@ def readable(client: socket.socket) -> bool:
 
 def test_a_burst_of_clients_waits_for_its_turn(tmp_path: Path, api: FakeControlApi) -> None:
     """One user sends more requests than are answered at once, and than a queue usually holds: all are answered."""
-    with ControlServer(tmp_path / "s", build_app(api, api, print)), ThreadPoolExecutor(300) as pool:
+    with ControlServer(tmp_path / "s", build_app(api, api, api, print)), ThreadPoolExecutor(300) as pool:
         assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(300)))) == 300
 
 
@@ -291,7 +308,7 @@ def test_the_connections_of_a_burst_are_released(
     """However few may be open, one follows the other."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", room[0])
     monkeypatch.setattr(server, "MAX_OF_USER", room[1])
-    with ControlServer(tmp_path / "s", build_app(api, api, print)) as control, ThreadPoolExecutor(100) as pool:
+    with ControlServer(tmp_path / "s", build_app(api, api, api, print)) as control, ThreadPoolExecutor(100) as pool:
         assert len(list(pool.map(lambda _: request(tmp_path / "s", "GET", "/v1/status"), range(100)))) == 100
         wait_until(lambda: control._server is not None and not control._server._open)
 
@@ -354,7 +371,7 @@ def test_one_user_cannot_take_the_connections_of_others(mallory: ThrowawayUser, 
     with TemporaryDirectory() as directory:
         path = Path(directory) / "s"
         path.parent.chmod(0o755)
-        with ControlServer(path, build_app(api, api, print)) as control:
+        with ControlServer(path, build_app(api, api, api, print)) as control:
             path.chmod(0o666)
             holder = mallory.popen(["/usr/bin/python3", "-c", HOLD, str(path), "350"], stdout=subprocess.PIPE)
             assert holder.stdout is not None
@@ -389,7 +406,7 @@ def test_connections_are_admitted_by_user_in_turn() -> None:
 
 def test_large_answers_of_one_user_come_one_after_the_other() -> None:
     """So that clients that read nothing do not fill the memory with answers; other users do not wait for them."""
-    app = build_app(FakeControlApi(), FakeControlApi(), print)
+    app = build_app(FakeControlApi(), FakeControlApi(), FakeControlApi(), print)
 
     def size_of_jobs(user: int) -> int:
         with app(Request("GET", "/v1/jobs", uid=user)) as (_, body):
@@ -424,7 +441,7 @@ def test_a_removed_socket_is_made_again(tmp_path: Path, api: FakeControlApi) -> 
     """Another program cleaned up too much; the service need not be restarted."""
     path = tmp_path / "run" / "s"
     path.parent.mkdir()
-    with ControlServer(path, build_app(api, api, print)) as control:
+    with ControlServer(path, build_app(api, api, api, print)) as control:
         path.unlink()
         control.maintain(0.0)
         assert request(path, "GET", "/v1/status")
@@ -439,7 +456,7 @@ def test_a_removed_socket_is_made_again(tmp_path: Path, api: FakeControlApi) -> 
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, api: FakeControlApi) -> None:
     """A crash left a stale one: no process listens on it."""
-    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(api, api, print)):
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(api, api, api, print)):
         pass
     assert "is in use by another service" in str(cannot.value)
     assert request(path, "GET", "/v1/status")
@@ -448,7 +465,7 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, api: FakeC
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(stale))
         left.listen()
-    with ControlServer(stale, build_app(api, api, print)):
+    with ControlServer(stale, build_app(api, api, api, print)):
         assert request(stale, "GET", "/v1/status")
     assert not stale.exists()
 
@@ -456,9 +473,9 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(path: Path, api: FakeC
 def test_the_end_of_one_service_leaves_the_socket_of_the_next(tmp_path: Path, api: FakeControlApi) -> None:
     """The file of that name is not its own any more."""
     path = tmp_path / "s"
-    with ControlServer(path, build_app(api, api, print)):
+    with ControlServer(path, build_app(api, api, api, print)):
         path.unlink()
-        with ControlServer(path, build_app(api, api, print)):
+        with ControlServer(path, build_app(api, api, api, print)):
             pass
         path.touch()
     assert path.exists()
@@ -480,7 +497,7 @@ def test_a_socket_that_cannot_be_made_says_why(
     path = tmp_path / "run" / "control.sock"
     path.parent.mkdir()
     prepare(path)
-    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(api, api, print)):
+    with pytest.raises(ListenError) as cannot, ControlServer(path, build_app(api, api, api, print)):
         pass
     assert message in cannot.value.problem.message
     assert help_ in (cannot.value.problem.help or "")
@@ -491,7 +508,7 @@ def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path, api: FakeContro
     """The kernel has a limit that few people know."""
     with (
         pytest.raises(ListenError, match="at most 107 bytes"),
-        ControlServer(tmp_path / ("x" * 120), build_app(api, api, print)),
+        ControlServer(tmp_path / ("x" * 120), build_app(api, api, api, print)),
     ):
         pass
 

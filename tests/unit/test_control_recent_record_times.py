@@ -57,7 +57,8 @@ def test_the_page_of_a_job_shows_its_last_records_however_much_others_write(tmp_
             if number > 5_000:
                 recent.observe(one)
     settings = cast("Settings", Settings(log_file=log))
-    view = LiveServiceView(settings, cast("Any", None), cast("Any", None), RunStats(), cast("Any", None), recent)
+    none = cast("Any", None)
+    view = LiveServiceView(settings, none, none, RunStats(), none, recent, none)
 
     rare, busy = view.history("rare", 1000), view.history("busy", 100)
     gone = view.history("gone", 100)

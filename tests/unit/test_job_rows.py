@@ -83,6 +83,7 @@ def test_a_list_is_sorted_as_asked(order: str, first: str) -> None:
     [
         ({"reason": "exit", "exit_code": 1}, None, "exit 1"),
         ({"reason": "exit", "exit_code": 2}, "rate limit", "exit 2: rate limit"),
+        ({"reason": "exit", "exit_code": 1}, "\x1b[31mno\x1b[0m \x1b]0;pwn\x07", "no \\x1b]0;pwn\\x07"),
         ({"reason": "exit", "signal": "SIGSEGV"}, None, "ended by SIGSEGV"),
         ({"reason": "timeout", "duration": 300.02}, None, "timed out after 5m"),
         ({"reason": "http", "http_status": 503}, None, "HTTP 503"),

@@ -408,7 +408,7 @@ def test_only_the_first_problems_of_many_are_reported() -> None:
 def test_a_message_is_one_printable_line() -> None:
     """Also for a token over several lines, and for a key with a line break."""
     assert problems('{"job_id": "x" "\n,"}')[0][0] == 'expected `,` or a closing bracket, found `"\ufffd,"`'
-    assert problems('{"a\\nb": 1, "a\\nb": 2}')[0][0] == "the key `a\ufffdb` appears here a second time"
+    assert "the key `a\ufffdb` appears here a second time" in dict(problems('{"a\\nb": 1, "a\\nb": 2}'))
 
 
 @pytest.mark.parametrize("fault", [SystemExit(1), KeyboardInterrupt(), LookupError("what?"), RecursionError("deep")])

@@ -18,6 +18,7 @@ from jobscheduler.runner import ProcessLoop, RetryAfter, Run, Runner, loop_owner
 from jobscheduler.tasks.command import child
 from tests.support.tasks import (
     SLOT,
+    Kept,
     Log,
     Pipe,
     descriptors,
@@ -41,7 +42,14 @@ class World:
         self.announced: list[Sequence[Event]] = []
         self.held: list[Callable[[], object]] | None = None
         self.late_lines = 0
-        self.runner = Runner(self.log.record, self.log.emit, announce=self.announce, on_behind=self.count_late_line)
+        self.kept = Kept()
+        self.runner = Runner(
+            self.log.record,
+            self.log.emit,
+            announce=self.announce,
+            on_behind=self.count_late_line,
+            outputs=self.kept,
+        )
         self.ends: SimpleQueue[tuple[Run, Record | RetryAfter | None]] = SimpleQueue()
         self.threads: list[threading.Thread] = []
         self.loop = ProcessLoop(self.runner.log, lambda run, end: self.ends.put((run, end)), self.run_in_thread)
@@ -87,7 +95,7 @@ class World:
 
     def output(self, run: Run) -> str:
         """Return what the command of a run printed."""
-        return (self.runner.outputs.get(run.run_id) or b"").decode()
+        return self.kept.text(run.run_id).decode()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from jobscheduler.runner import RetryAfter, Runner, TimerThread
 from jobscheduler.runner.run import Attempt
 from jobscheduler.tasks import Outcome, Task, TaskFailed
 from tests.support.service import threads_since
-from tests.support.tasks import SLOT, Log, Pipe, eventually, in_thread, is_gone, job, run_once
+from tests.support.tasks import SLOT, Kept, Log, Pipe, eventually, in_thread, is_gone, job, run_once
 
 NOW = datetime(2026, 11, 22, 1, 0, 0, 12000, tzinfo=UTC)
 
@@ -27,8 +27,13 @@ def log():
 
 
 @pytest.fixture
-def runner(log):
-    made = Runner(log.record, log.emit, clock=lambda: NOW)
+def kept():
+    return Kept()
+
+
+@pytest.fixture
+def runner(log, kept):
+    made = Runner(log.record, log.emit, clock=lambda: NOW, outputs=kept)
     yield made
     made.close()
 
@@ -63,21 +68,21 @@ def test_a_success_is_one_event_and_one_record(runner, log):
     assert record.duration >= 0
 
 
-def test_a_failure_has_the_reason_the_details_and_the_end_of_the_output(runner):
-    """The output cache has the rest."""
+def test_a_failure_has_the_reason_the_details_and_the_end_of_the_output(runner, kept):
+    """The keeper of outputs gets the rest."""
     run = runner.new_run(job(own={"command": "seq 100000; exit 3"}), SLOT)
     record = run.attempt()
     assert (record.status, record.reason, record.details) == (Status.FAILURE, "exit", (("exit_code", 3),))
     assert record.output.endswith("99999\n100000")
     assert len(record.output) <= 2048
-    assert len(runner.outputs.get(run.run_id)) > 60_000
+    assert len(kept.text(run.run_id)) > 60_000
 
 
-def test_the_run_id_is_the_marker_of_the_command(runner):
+def test_the_run_id_is_the_marker_of_the_command(runner, kept):
     """Its processes are found by it."""
     run = runner.new_run(job(own={"command": "echo $JOB_RUN_ID"}), SLOT)
     run.attempt()
-    assert runner.outputs.get(run.run_id).decode().strip() == run.run_id
+    assert kept.text(run.run_id).decode().strip() == run.run_id
     assert len(run.run_id) >= 8
     assert set(run.run_id) <= set("0123456789abcdef")
 
@@ -94,6 +99,7 @@ def test_a_manual_run_has_no_slot(runner, log):
         "trigger": "manual",
         "by": 1000,
         "exit_code": 0,
+        "cpu": record.cpu,
     }
     assert log.events("run.started")[0]["by"] == 1000
 

@@ -148,7 +148,7 @@ def test_a_full_pool_that_does_not_move_is_an_issue_in_status(service: Service) 
         return [str(one) for one in json.loads(output)["issues"]]
 
     (issue,) = wait_until(trouble)
-    assert issue.startswith("all 1 workers are busy, 1 runs wait for one, and none has ended for ")
+    assert issue.startswith("the only worker is busy, 1 run waits for one, and no run has ended for ")
     assert service.words("runner.stuck") == []
 
 

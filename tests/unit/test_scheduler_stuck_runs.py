@@ -100,8 +100,8 @@ StartQueue.announce_submitted = lambda self: self._submitted.clear() if is_on() 
 NO_SIGNAL = """
 from jobscheduler.tasks.command.task import RunningCommand
 real = RunningCommand.__init__
-def made(self, child, plan, context, good):
-    real(self, child, plan, context, good)
+def made(self, child, plan, context, *others):
+    real(self, child, plan, context, *others)
     context.signals.has_processes = True
 RunningCommand.__init__ = made
 wait, begin = RunningCommand.wait, getattr(RunningCommand, "begin_stop", lambda self: None)

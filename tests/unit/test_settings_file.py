@@ -25,6 +25,9 @@ EXAMPLES: dict[str, tuple[str, Any]] = {  # for each option a value in TOML, and
     "log_format": ('"json"', "json"),
     "log_max_bytes": ('"1M"', 1048576),
     "log_backups": ("3", 3),
+    "output_dir": ('"/srv/output"', Path("/srv/output")),
+    "output_max_bytes": ('"2G"', 2 * 1024**3),
+    "output_keep": ('"7d"', 604800.0),
     "timezone": ('"Europe/Berlin"', "Europe/Berlin"),
     "max_workers": ("5", 5),
     "drain_timeout": ("1.5", 1.5),
@@ -47,6 +50,9 @@ OTHERS = {  # for each option two further values, as a flag or a variable gives 
     "log_format": ("text", "json"),
     "log_max_bytes": ("64K", "128K"),
     "log_backups": ("1", "2"),
+    "output_dir": ("/a", "/b"),
+    "output_max_bytes": ("1G", "100M"),
+    "output_keep": ("1d", "2d"),
     "timezone": ("UTC", "Asia/Tokyo"),
     "max_workers": ("1", "2"),
     "drain_timeout": ("1", "2"),
@@ -205,7 +211,16 @@ def test_the_file_that_an_installation_brings_shows_every_option_with_its_defaul
     shown = "\n".join(line.removeprefix("#") for line in text.splitlines() if not line.startswith("# "))
     file = parse_settings(shown.encode(), Path("s.toml"))
     given = {option.name: option.parse(value) for option, value in file.options}
-    examples = {"timezone", "http", "http_token_file", "on_failure", "on_recovery", "database_url_file", "host_id"}
+    examples = {
+        "output_dir",
+        "timezone",
+        "http",
+        "http_token_file",
+        "on_failure",
+        "on_recovery",
+        "database_url_file",
+        "host_id",
+    }
     without = {"database_url"}  # a secret, whose place is a file of its own
     assert set(given) == {option.name for option in OPTIONS} - without
     defaults = {name: getattr(Settings(), name) for name in given if name not in examples}

@@ -15,8 +15,10 @@ import pytest
 
 pytest.importorskip("jinja2", reason="the extra `web` is not installed")
 
-from jobscheduler.model import Pause, Problem
+from jobscheduler.model import KeptOutput, Pause, Problem, StoredAttempt
 from jobscheduler.model.selection import Selector
+from jobscheduler.status.run_detail import RunDetail
+from jobscheduler.status.snapshot import ActiveRun
 from jobscheduler.web.access import AccessCheck
 from jobscheduler.web.activity import TIMELINE_MAX_AGE_S
 from jobscheduler.web.app import App
@@ -87,7 +89,7 @@ class Reader(HTMLParser):
 
 
 PAGES = ("/", "/files", "/job/backup-database", "/job/nobody", "/?q=a&state=failing&page=2", "/?refresh=1")
-EVERYTHING = (*PAGES, "/metrics", "/healthz", "/style.css", "/icon.svg", "/output/none", "/no/such/page")
+EVERYTHING = (*PAGES, "/metrics", "/healthz", "/style.css", "/icon.svg", "/output/none", "/run/none", "/no/such/page")
 
 
 @pytest.mark.parametrize("url", PAGES)
@@ -220,7 +222,7 @@ def test_a_failing_job_leads_to_its_last_failure() -> None:
     failure = next(one for one in view.told[::-1] if one.job_id == "backup-database")
     view.skipped("backup-database", local("22 13:00"))
     page = get(view).text
-    assert f'href="job/backup-database#run-{failure.run_id}"' in page
+    assert f'href="run/{failure.run_id}"' in page
     assert f'id="run-{failure.run_id}"' in get(view, "/job/backup-database").text
     assert "pg_dump: error: could not write" in page
 
@@ -365,6 +367,42 @@ def test_colours_of_an_output_are_left_out_and_other_control_characters_spelled_
     assert "<pre>red \\x07 \\u202egpj.exe\nfine\ttab</pre>" in text
 
 
+def test_a_run_has_a_page_with_its_attempts_and_all_that_was_kept() -> None:
+    """And with how it ended; a run that is not known has none."""
+    view = FakeServiceView()
+    view.add("0 1 * * *", "a")
+    record = view.ran("a", local("22 12:00"), 64.0, reason="exit", output=b"second <b>\n")
+    run_id = str(record.run_id)
+    attempts = [
+        StoredAttempt(run_id, number, NOW, NOW, KeptOutput(text, b"", len(text) + missing))
+        for number, text, missing in ((1, b"first\n", 0), (2, b"second <b>\x1b[2J\n", 1000))
+    ]
+    view.runs[run_id] = RunDetail("a", run_id, [{**view.log[-1], "word": "FAILURE"}], attempts)
+    page = get(view, f"/run/{run_id}")
+    assert "failed" in page.text
+    assert "<dt>exit_code</dt><dd>1</dd>" in page.text
+    assert '<a id="L1" href="#L1">1</a>second' in page.text
+    assert '<a id="A1L1" href="#A1L1">1</a>first' in page.text
+    for shown in ("Attempt 1", "first", "Attempt 2", "1,000 bytes left out", r"second &lt;b&gt;\x1b[2J"):
+        assert shown in page.text
+    assert f'href="../run/{run_id}"' in get(view, "/job/a").text
+    assert [get(view, f"/run/{name}").status for name in ("0123", "../x", "a" * 99)] == [404] * 3
+
+
+def test_a_run_at_work_shows_what_it_has_printed_so_far() -> None:
+    """On its own page, which is loaded again, and its end on the page of its job."""
+    view = FakeServiceView()
+    view.add("0 1 * * *", "a", active_runs=(ActiveRun("5f3c", None, NOW, 1, None),))
+    view.printed["5f3c"] = b"half way\n"
+    attempt = StoredAttempt("5f3c", 1, NOW, None, KeptOutput(b"half way\n", b"", 9))
+    view.runs["5f3c"] = RunDetail("a", "5f3c", (), [attempt], 1, is_active=True)
+    page = get(view, "/run/5f3c").text
+    assert 'http-equiv="refresh"' in page
+    assert "half way" in page
+    assert "still running" in page
+    assert "half way" in get(view, "/job/a").text
+
+
 def test_long_output_shows_its_end_and_the_whole_is_a_link_away() -> None:
     """As plain text, byte by byte."""
     view = FakeServiceView()
@@ -378,7 +416,7 @@ def test_long_output_shows_its_end_and_the_whole_is_a_link_away() -> None:
     whole = get(view, f"/output/{run_id}")
     assert whole.body == output
     assert whole.headers["Content-Type"] == "text/plain; charset=utf-8"
-    view.outputs.clear()
+    view.printed.clear()
     assert (get(view, f"/output/{run_id}").status, "the-end" in get(view, "/job/a").text) == (404, False)
 
 

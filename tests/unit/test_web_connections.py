@@ -105,7 +105,7 @@ def test_an_answer_that_is_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch)
     """It would else be kept for as long as the client likes."""
     monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 0.5)
     monkeypatch.setattr(server, "CLEANUP_INTERVAL_S", 0)
-    view = FakeServiceView(outputs={"0123456789ab": b"x" * 20_000_000})
+    view = FakeServiceView(printed={"0123456789ab": b"x" * 20_000_000})
     with served(view) as web, socket.create_connection(web.address, timeout=20) as slow:
         slow.sendall(b"GET /output/0123456789ab HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until(lambda: any(one.answered for one in web._server.active_channels.values()))

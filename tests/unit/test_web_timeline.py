@@ -11,7 +11,8 @@ from jobscheduler.model import Cron, Job, Pause, Status, TaskSpec
 from jobscheduler.model.selection import Selector
 from jobscheduler.status.snapshot import ActiveRun, JobState, JobStatus
 from jobscheduler.util.durations import format_duration
-from jobscheduler.web.formatting import format_clock, format_relative, printable
+from jobscheduler.util.terminal_text import printable_lines as printable
+from jobscheduler.web.formatting import format_clock, format_relative
 from jobscheduler.web.log_record import LoggedRun, parse_records
 from jobscheduler.web.time_axis import WINDOW, TimeAxis, hours
 from jobscheduler.web.timeline import MAX_ROWS, MAX_SLOTS, Row, Timeline, layout_row, rank_jobs, timeline

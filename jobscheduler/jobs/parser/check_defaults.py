@@ -11,7 +11,9 @@ from typing import Any
 
 from jobscheduler.jobs.parser import schema
 from jobscheduler.jobs.parser.defaults import ALERTS, NO_DEFAULTS, Defaults
-from jobscheduler.jobs.parser.definition import MAX_PROBLEMS, ParseContext, parse
+from jobscheduler.jobs.parser.definition import ParseContext, parse
+from jobscheduler.jobs.parser.problem_list import MAX_PROBLEMS
+from jobscheduler.jobs.parser.sound_fields import errors_of_sound_fields
 from jobscheduler.model import Problem
 from jobscheduler.util import json_text
 from jobscheduler.util.text import did_you_mean, quote
@@ -70,7 +72,10 @@ def _problems_of_fields(job: dict[str, Any], context: ParseContext, problem_at: 
 def _problems_of_task(
     name: str, fields: Mapping[str, Any], context: ParseContext, problem_at: ProblemAt
 ) -> Iterator[Problem]:
-    """Yield the problems of default fields of a task type. What the fields lack is judged in each job."""
+    """Yield the problems of default fields of a task type. What the fields lack is judged in each job.
+
+    So is what depends on this host: a user who is missing must not keep the service from starting.
+    """
     if name not in context.task_names:
         known = [*schema.optional_fields(), *context.task_names]
         yield problem_at((name,), f"unknown field or task type {quote(name)}", did_you_mean(name, known))
@@ -79,10 +84,21 @@ def _problems_of_task(
         type_ = context.task_type(name)
     except LookupError:
         return  # its extra is missing: each job of this type says so
-    for finding in islice(schema.check_task(type_, dict(fields), (name,)), MAX_PROBLEMS):
+    findings = [*islice(schema.check_task(type_, dict(fields), (name,)), MAX_PROBLEMS)]
+    wrong = {finding.path[1:] for finding in findings}
+    errors = errors_of_sound_fields(
+        type_.schema, dict(fields), wrong, lambda some: schema.fits_task(type_, some), type_.check
+    )
+    for finding in findings:
         if len(finding.path) > 1:
-            path = tuple(part for part in finding.path if isinstance(part, str))
-            yield problem_at(path, finding.message, finding.help, notes=finding.notes)
+            yield problem_at(_keys(finding.path), finding.message, finding.help, notes=finding.notes)
+    for error in errors:
+        if not error.host_dependent:
+            yield problem_at(_keys((name, *error.path)), error.message, error.help)
+
+
+def _keys(path: json_text.Path) -> tuple[str, ...]:
+    return tuple(part for part in path if isinstance(part, str))
 
 
 def _as_json(value: Any) -> Any:

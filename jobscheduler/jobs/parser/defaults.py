@@ -40,6 +40,8 @@ class Defaults:
         if self.job or None in definition.values():
             merged = _merge(self.job, definition, may_be_null=ALERTS)
             merged = {name: value for name, value in merged.items() if value is not None or not _is_optional(name)}
+            if "limits" not in definition and not _is_command(merged.get("task")):
+                merged.pop("limits", None)
         for name in TASKS:
             task = merged.get(name)
             if isinstance(task, dict) and (fields := self.tasks.get(task_type(task))):
@@ -65,6 +67,11 @@ def task_type(task: Mapping[str, Any]) -> str:
     """Return the name of the type of a task, empty if it has none."""
     name = task.get("type")
     return name if isinstance(name, str) else ""
+
+
+def _is_command(task: Any) -> bool:
+    """Return whether a task is a command: other tasks have no processes that default limits could be for."""
+    return isinstance(task, dict) and task_type(task) == "execute_command"
 
 
 def _is_optional(name: str) -> bool:

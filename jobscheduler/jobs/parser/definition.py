@@ -1,32 +1,45 @@
 """Parse bytes to a `Job`, or to every problem in them. The service and `validate` share this one gate.
 
 A `Job` can be scheduled and run: its schedule has slots or had one, its zone exists, its task type is known and has
-accepted its fields. Problems are values, all of them at once, each with its location in the file.
+accepted its fields. Problems are values, all of them at once, each with its location in the file: every field is judged
+by itself, and only what depends on a field that is wrong is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from jobscheduler.jobs.parser import schema
 from jobscheduler.jobs.parser.defaults import NO_DEFAULTS, Defaults
-from jobscheduler.jobs.parser.locations import narrow
-from jobscheduler.jobs.parser.schema import Finding
-from jobscheduler.model import MAX_DELAY, NO_TASK, SLOT_FIELDS, AlertRule, Cron, Job, Once, Problem, Retry, TaskSpec
+from jobscheduler.jobs.parser.limits import limits
+from jobscheduler.jobs.parser.problem_list import MAX_PROBLEMS, ProblemList
+from jobscheduler.jobs.parser.task_fields import TaskParser
+from jobscheduler.model import (
+    MAX_DELAY,
+    NO_TASK,
+    SLOT_FIELDS,
+    AlertRule,
+    Cron,
+    Job,
+    Once,
+    Problem,
+    Retry,
+    TaskSpec,
+)
 from jobscheduler.timetable import crontab, timezones
 from jobscheduler.util import durations, json_text
-from jobscheduler.util.text import did_you_mean, format_error, quote
 
 MIN_REMIND_S = 60.0  # between two alerts about one failure
 
-MAX_PROBLEMS = 20  # reported for one file; each costs a walk through its text
-
 _ALERTS = ("on_failure", "on_recovery")
+_BOUNDS = ("not_before", "not_after")
+_EXACT = timedelta(0)
+_MAX_OFFSET = timedelta(hours=26)  # between the clocks of two zones
 
 
 @dataclass(frozen=True)
@@ -35,24 +48,40 @@ class ParseContext:
 
     `zone` is the service's zone, for jobs without `timezone`. `task_type` looks a task type up by name: it returns an
     object with the `schema` and `check` of a `tasks.Task`, or raises LookupError. `task_names` are the known types.
-    `defaults` are the fields that jobs have which do not say otherwise.
+    `defaults` are the fields that jobs have which do not say otherwise. With `is_portable` what depends on this host
+    is no problem: a missing user, extra or zone.
     """
 
     zone: ZoneInfo
     task_type: Callable[[str], Any]
     task_names: tuple[str, ...] = ()
     defaults: Defaults = NO_DEFAULTS
+    is_portable: bool = False
 
 
 def parse(raw: bytes, source_name: str, context: ParseContext) -> Job | tuple[Problem, ...]:
     """Parse one definition. Its problems and the Job carry `source_name`."""
     try:
         value, text = json_text.decode(raw)
+    except json_text.DuplicateKeys as error:
+        return _parse_rest(error, source_name, context)
     except json_text.JsonError as error:
-        return (json_text.located(Problem(str(error), file=source_name, help=error.help), error.location),)
-    parsing = _DefinitionParser(text, source_name, context, value)
-    job = parsing.job(context.defaults.apply(value) if isinstance(value, dict) else value)
-    return job if job is not None else parsing.sorted_problems()
+        return (_problem(error, source_name),)
+    parser = _parser(text, source_name, context, value)
+    job = parser.job(context.defaults.apply(value) if isinstance(value, dict) else value)
+    return job if job is not None else parser.problems.sorted()
+
+
+def _parse_rest(error: json_text.DuplicateKeys, source_name: str, context: ParseContext) -> tuple[Problem, ...]:
+    """Return the problems of a definition that has keys twice: these, and those of the rest, which can be judged."""
+    parser = _parser(error.text, source_name, context, error.value)
+    parser.problems.problems.extend(_problem(one, source_name) for one in error.all)
+    parser.job(context.defaults.apply(error.value) if isinstance(error.value, dict) else error.value)
+    return parser.problems.sorted()
+
+
+def _problem(error: json_text.JsonError, source_name: str) -> Problem:
+    return json_text.located(Problem(str(error), file=source_name, help=error.help), error.location)
 
 
 def parse_task(raw: bytes, source_name: str, context: ParseContext) -> TaskSpec | tuple[Problem, ...]:
@@ -60,237 +89,186 @@ def parse_task(raw: bytes, source_name: str, context: ParseContext) -> TaskSpec 
     try:
         value, text = json_text.decode(raw)
     except json_text.JsonError as error:
-        return (json_text.located(Problem(str(error), file=source_name, help=error.help), error.location),)
-    parsing = _DefinitionParser(text, source_name, context, value)
-    task = parsing.task(value, ())
+        return (_problem(error, source_name),)
+    parser = _parser(text, source_name, context, value)
+    task = parser.tasks.task(value, ())
     for finding in islice(schema.check_task_file(value), MAX_PROBLEMS):
-        parsing.add_finding(finding)
-    return task if task is not None and not parsing.problems else parsing.sorted_problems()
+        parser.problems.add_finding(finding)
+    return task if task is not None and not parser.problems else parser.problems.sorted()
+
+
+def _parser(text: str, source_name: str, context: ParseContext, written: Any) -> _DefinitionParser:
+    problems = ProblemList(text, source_name, context.defaults, written, context.is_portable)
+    tasks = TaskParser(problems, context.task_type, context.task_names)
+    return _DefinitionParser(source_name, context.zone, problems, tasks)
 
 
 # --- one file --------------------------------------------------------------------------------------------
 
 
-@dataclass
+class _ZoneResult(NamedTuple):
+    """The zone of a job. One that is not known is judged as UTC, and named in the schedule all the same."""
+
+    zone: ZoneInfo
+    name: str
+    is_known: bool = True
+
+
+@dataclass(slots=True)
 class _DefinitionParser:
-    """Parser of one file. It collects problems, and returns a Job only if there are none.
+    """Parser of one file. It collects problems, and returns a Job only if there are none."""
 
-    `written` is the decoded file, without defaults.
-    """
-
-    text: str
     source_name: str
-    context: ParseContext
-    written: Any
-    problems: list[Problem] = field(default_factory=list)
-    task_fields: frozenset[str | int] = frozenset()
+    service_zone: ZoneInfo
+    problems: ProblemList
+    tasks: TaskParser
 
     def job(self, value: Any) -> Job | None:
         """Parse the whole definition; return None if there are problems."""
         if not isinstance(value, dict):
-            self.add_problem(
-                "a job file holds one object", (), help='write `{ "job_id": ..., "schedule": ..., "task": ... }`'
-            )
+            help_ = 'write `{ "job_id": ..., "schedule": ..., "task": ... }`'
+            self.problems.add("a job file holds one object", (), help=help_)
             return None
-        task = self.task(value.get("task"))
-        alerts = {name: self.task(value[name], (name,)) or NO_TASK for name in _ALERTS if name in value}
-        for finding in islice(schema.check_job(value), MAX_PROBLEMS):
-            self.add_finding(finding)
-        if self.problems:
-            self.schedule(value)
-            return None
-        job = self.assemble(schema.job_with_integers(value), task, alerts)
-        return None if self.problems else job
-
-    def sorted_problems(self) -> tuple[Problem, ...]:
-        """Return the first `MAX_PROBLEMS` problems in the order of their locations."""
-        return tuple(sorted(self.problems, key=lambda p: (p.line or 0, p.column or 0))[:MAX_PROBLEMS])
+        task = self.tasks.task(value.get("task"))
+        alerts = {name: self.tasks.task(value[name], (name,)) or NO_TASK for name in _ALERTS if name in value}
+        for finding in islice(schema.check_job(value), MAX_PROBLEMS + 1):
+            self.problems.add_finding(finding)
+        return self.assemble(schema.job_with_integers(value), task, alerts)
 
     def assemble(self, value: dict[str, Any], task: TaskSpec | None, alerts: dict[str, TaskSpec]) -> Job | None:
-        """Build the Job from a value that fits the schema."""
-        schedule = self.schedule(value)
+        """Build the Job. Fields that do not fit the schema are left out, and no Job comes of the others."""
         fields: dict[str, Any] = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
         fields |= alerts
         for name in ("catch_up", "jitter", "timeout", "success_within"):
-            if name in value:
+            if self.has(value, name):
                 fields[name] = self.duration(value[name], (name,))
         for name in ("timeout", "success_within"):
-            if fields.get(name) == 0 and not self.problems:
-                self.add_problem(f"`{name}` must be longer than 0", (name,), help="leave it out for no limit")
-        zone = schedule[1] if schedule else self.context.zone
-        for name in ("not_before", "not_after"):
-            if name in value:
-                fields[name] = self.instant(value[name], zone, (name,))
-        if "retry" in value:
+            if fields.get(name) == 0:
+                self.problems.add(f"`{name}` must be longer than 0", (name,), help="leave it out for no limit")
+        if isinstance(value.get("retry"), dict):
             fields["retry"] = self.retry(value["retry"])
-        if "alert" in value:
+        if isinstance(value.get("alert"), dict):
             fields["alert"] = self.alert_rule(value["alert"])
-        if "tags" in value:
+        if self.has(value, "tags"):
             fields["tags"] = tuple(sorted(value["tags"]))
+        if isinstance(value.get("limits"), dict):
+            fields["limits"] = limits(value["limits"], task, self.problems)
+        zone = self.zone(value)
+        schedule = self.schedule(value, zone)
+        for name in _BOUNDS:
+            if self.has(value, name):
+                fields[name] = self.instant(value[name], zone, (name,))
+        self.check_bounds(schedule, fields.get("not_before"), fields.get("not_after"), self.margin(value, zone))
         if schedule is None or task is None or self.problems:
             return None
-        job = Job(id=value["job_id"], schedule=schedule[0], task=task, source_name=self.source_name, **fields)
-        self.check_bounds(job)
-        return job
+        return Job(id=value["job_id"], schedule=schedule, task=task, source_name=self.source_name, **fields)
 
-    def check_bounds(self, job: Job) -> None:
-        """Check that `not_before` and `not_after` leave a slot, and that no field is about slots that there are not."""
-        if isinstance(job.schedule, Cron) and job.schedule.is_manual:
-            for name in SLOT_FIELDS:
-                if self.written.get(name) is not None:
-                    help_ = "leave it out: such a job is never due by itself, so it has no slots"
-                    self.add_problem(f"`{name}` means nothing with `@manual`", (name,), help=help_)
-        first, last = job.not_before, job.not_after
-        if first and last and first > last:
-            self.add_problem("`not_after` is before `not_before`", ("not_after",), help="is one of the two mistyped?")
-        elif isinstance(job.schedule, Once) and (
-            (first and job.schedule.at < first) or (last and job.schedule.at > last)
-        ):
-            name = "not_before" if first and job.schedule.at < first else "not_after"
-            self.add_problem(f"`{name}` rules out the only slot of this job", (name,), help="leave it out")
+    def has(self, value: dict[str, Any], *path: str) -> bool:
+        """Tell whether an object has the field at `path` and it can be judged: nothing is wrong with its form."""
+        return path[-1] in value and (not self.problems or self.problems.is_sound(*path))
 
-    def task(self, value: Any, at: json_text.Path = ("task",)) -> TaskSpec | None:
-        """Check the task at this path; return None if it is not a task or could not be checked.
+    # -- schedule and bounds
 
-        Problems with the public schema are not added here.
+    def check_bounds(
+        self, schedule: Cron | Once | None, first: datetime | None, last: datetime | None, margin: timedelta
+    ) -> None:
+        """Check that `not_before` and `not_after` leave a slot, and that no field is about slots that there are not.
+
+        Only instants that differ by more than `margin` are certainly in the wrong order.
         """
-        if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-            return None
-        name = value["type"]
-        fields = {key: field_value for key, field_value in value.items() if key != "type"}
-        try:
-            type_ = self.find_task_type(name, at)
-            if type_ is None:
-                return None
-            fields = schema.with_integers(type_, fields)
-            self.check_task(type_, fields, at)
-        except BaseException as error:  # a plug-in's SystemExit or KeyboardInterrupt must not end the service
-            message = f"the definition cannot be checked: {format_error(error)}"
-            help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
-            self.add_problem(message, (*at, "type"), help=help_, host_dependent=True)
-            return None
-        return TaskSpec.from_params(name, fields)
+        if isinstance(schedule, Cron) and schedule.is_manual:
+            self.check_manual()
+        if first and last and first - last > margin:
+            self.problems.add("`not_after` is before `not_before`", ("not_after",), help="is one of the two mistyped?")
+        elif isinstance(schedule, Once):
+            is_early, is_late = first and first - schedule.at > margin, last and schedule.at - last > margin
+            if is_early or is_late:
+                name = "not_before" if is_early else "not_after"
+                self.problems.add(f"`{name}` rules out the only slot of this job", (name,), help="leave it out")
 
-    def find_task_type(self, name: str, at: json_text.Path) -> Any:
-        """Look a task type up; return None and add the problem if it is unknown or unusable."""
-        try:
-            return self.context.task_type(name)
-        except LookupError as error:
-            self.unknown_type(name, error, at)
-            return None
+    def check_manual(self) -> None:
+        """Check that a job without slots has no field about them. Defaults may have them, for the other jobs."""
+        for name in SLOT_FIELDS:
+            if self.problems.written.get(name) is not None:
+                help_ = "leave it out: such a job is never due by itself, so it has no slots"
+                self.problems.add(f"`{name}` means nothing with `@manual`", (name,), help=help_)
 
-    def check_task(self, type_: Any, fields: dict[str, Any], at: json_text.Path) -> None:
-        """Check the fields of a task against its type."""
-        if at == ("task",):
-            self.task_fields = frozenset(type_.schema.get("properties", ()))
-        findings = list(islice(schema.check_task(type_, fields, at), MAX_PROBLEMS))
-        for finding in findings:
-            self.add_finding(finding)
-        if not findings:
-            for error in islice(type_.check(fields), MAX_PROBLEMS):
-                self.add_problem(
-                    error.message, (*at, *error.path), help=error.help, host_dependent=error.host_dependent
-                )
+    def margin(self, value: dict[str, Any], zone: _ZoneResult) -> timedelta:
+        """Return how much two instants of this definition may be wrong: those without an offset in an unknown zone."""
+        if zone.is_known:
+            return _EXACT
+        texts = [text for name in ("schedule", *_BOUNDS) if isinstance(text := value.get(name), str)]
+        return _EXACT if all(map(crontab.names_offset, filter(crontab.is_one_time, texts))) else _MAX_OFFSET
 
-    def unknown_type(self, name: str, error: LookupError, at: json_text.Path) -> None:
-        """Add the problem that a task type is unknown, or unusable on this host."""
-        known = self.context.task_names
-        path = (*at, "type")
-        if name in known:
-            self.add_problem(str(error), path, host_dependent=True)
-            return
-        listed = ", ".join(f"`{known_name}`" for known_name in known)
-        message = f"unknown task type {quote(name)}"
-        self.add_problem(message, path, notes=(f"known types are {listed}",), help=did_you_mean(name, known))
-
-    # -- schedule, durations, instants
-
-    def schedule(self, value: dict[str, Any]) -> tuple[Cron | Once, ZoneInfo] | None:
-        """Parse schedule and zone; return None if there are problems."""
-        zone = self.zone(value.get("timezone"))
+    def schedule(self, value: dict[str, Any], zone: _ZoneResult) -> Cron | Once | None:
+        """Parse the schedule; return None if there are problems with it."""
         text = value.get("schedule")
-        if not isinstance(text, str) or zone is None:
+        if not isinstance(text, str):
             return None
         try:
             if crontab.is_one_time(text):
-                return Once(crontab.parse_instant(text, zone), text), zone
+                return Once(crontab.parse_instant(text, zone.zone), text)
             crontab.parse(text)
         except crontab.ScheduleError as error:
-            self.add_text_problem(error, ("schedule",))
+            self.problems.add_text_error(error, ("schedule",))
             return None
-        return Cron(" ".join(text.split()), zone.key), zone
+        return Cron(" ".join(text.split()), zone.name)
 
-    def zone(self, name: Any) -> ZoneInfo | None:
+    def zone(self, value: dict[str, Any]) -> _ZoneResult:
+        """Return the zone of the job, by default the service's."""
+        name = value.get("timezone")
         if not isinstance(name, str):
-            return self.context.zone
+            is_known = name is None
+            return _ZoneResult(self.service_zone if is_known else self.neutral_zone(), self.service_zone.key, is_known)
         try:
-            return timezones.get_zone(name)
+            return _ZoneResult(timezones.get_zone(name), name)
         except timezones.UnknownTimezone as error:
-            self.add_problem(str(error), ("timezone",), help=error.help, host_dependent=error.of_host)
-            return None
+            self.problems.add(str(error), ("timezone",), help=error.help, host_dependent=error.of_host)
+            return _ZoneResult(self.neutral_zone(), name, is_known=False)
 
-    def duration(self, value: float | str, path: json_text.Path) -> float:
+    def neutral_zone(self) -> ZoneInfo:
+        """Return a zone whose clock is never set, to judge instants of an unknown one."""
+        try:
+            return timezones.get_zone("UTC")
+        except timezones.UnknownTimezone:  # this host has no zone data
+            return self.service_zone
+
+    # -- durations, instants
+
+    def duration(self, value: float | str, path: json_text.Path) -> float | None:
         try:
             return durations.parse_duration(value)
         except ValueError as error:
-            self.add_problem(str(error), path, help=durations.HELP)
-            return 0.0
-
-    def instant(self, text: str, zone: ZoneInfo, path: json_text.Path) -> datetime | None:
-        try:
-            return crontab.parse_instant(text, zone)
-        except crontab.ScheduleError as error:
-            self.add_text_problem(error, path)
+            self.problems.add(str(error), path, help=durations.HELP)
             return None
 
-    def retry(self, value: dict[str, Any]) -> Retry:
-        delays = {name: self.duration(value[name], ("retry", name)) for name in ("delay", "max_delay") if name in value}
-        delays.setdefault("max_delay", max(MAX_DELAY, delays.get("delay", 0.0)))
-        return Retry(attempts=int(value["attempts"]), backoff=float(value.get("backoff", 2)), **delays)
+    def instant(self, text: str, zone: _ZoneResult, path: json_text.Path) -> datetime | None:
+        try:
+            return crontab.parse_instant(text, zone.zone)
+        except crontab.ScheduleError as error:
+            self.problems.add_text_error(error, path)
+            return None
 
-    def alert_rule(self, value: dict[str, Any]) -> AlertRule:
-        remind = self.duration(value["remind"], ("alert", "remind")) if "remind" in value else None
-        if remind is not None and remind < MIN_REMIND_S and not self.problems:
+    # -- objects: None if something is wrong in the file
+
+    def retry(self, value: dict[str, Any]) -> Retry | None:
+        delays = {
+            name: self.duration(value[name], ("retry", name))
+            for name in ("delay", "max_delay")
+            if self.has(value, "retry", name)
+        }
+        if self.problems:
+            return None
+        known = {name: delay for name, delay in delays.items() if delay is not None}
+        known.setdefault("max_delay", max(MAX_DELAY, known.get("delay", 0.0)))
+        return Retry(attempts=int(value["attempts"]), backoff=float(value.get("backoff", 2)), **known)
+
+    def alert_rule(self, value: dict[str, Any]) -> AlertRule | None:
+        path = ("alert", "remind")
+        remind = self.duration(value["remind"], path) if self.has(value, *path) else None
+        if remind is not None and remind < MIN_REMIND_S:
             message = f"`remind` must be at least {MIN_REMIND_S:g} seconds"
-            self.add_problem(message, ("alert", "remind"), help="leave it out for no reminder")
+            self.problems.add(message, path, help="leave it out for no reminder")
+        if self.problems:
+            return None
         return AlertRule(int(value.get("after", 1)), remind, value.get("missed", False))
-
-    # -- problems
-
-    def add_problem(
-        self,
-        message: str,
-        path: json_text.Path,
-        *,
-        key: bool = False,
-        notes: tuple[str, ...] = (),
-        help: str | None = None,  # noqa: A002 - the word under which it is shown
-        host_dependent: bool = False,
-        part: tuple[int, int] | None = None,
-    ) -> None:
-        """Add a problem at the value (or `key`) at `path`, or at the nearest value above it that exists.
-
-        `part` are the first character and the end of the part of a text that the problem is about.
-        """
-        location = json_text.locate(self.text, path, key=key)
-        if location is None and (origin := self.context.defaults.origin(self.written, path)):
-            notes = (*notes, f"`{'.'.join(map(str, path))}` comes from {origin}")
-        if location is not None and part is not None:
-            location = narrow(location, *part)
-        while location is None and path:
-            path = path[:-1]
-            location = json_text.locate(self.text, path)
-        problem = Problem(message, file=self.source_name, notes=notes, help=help, host_dependent=host_dependent)
-        self.problems.append(json_text.located(problem, location))
-
-    def add_text_problem(self, error: crontab.ScheduleError, path: json_text.Path) -> None:
-        """Add a problem with a part of the text at `path`."""
-        self.add_problem(str(error), path, notes=error.notes, help=error.help or None, part=(error.start, error.end))
-
-    def add_finding(self, finding: Finding) -> None:
-        """Add a finding of a schema as a problem."""
-        help_ = finding.help
-        if finding.key and len(finding.path) == 1 and finding.path[0] in self.task_fields:
-            help_ = f"`{finding.path[0]}` belongs inside `task`"
-        notes = finding.notes if help_ == finding.help else ()
-        self.add_problem(finding.message, finding.path, key=finding.key, notes=notes, help=help_)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from jobscheduler.jobs.parser.ecma import ecma_pattern
-from jobscheduler.jobs.parser.fast_schema import Predicate, compile_predicate
+from jobscheduler.jobs.parser.compiled_schema import Compiled
 from jobscheduler.jobs.parser.integers import Convert, converter
 from jobscheduler.util.json_text import Path as JsonPath
 from jobscheduler.util.text import did_you_mean, nearest, quote, truncate
@@ -40,6 +40,18 @@ def public_schema() -> dict[str, Any]:
 
 
 @cache
+def job_fields() -> tuple[str, ...]:
+    """Return the fields of a job file."""
+    return tuple(public_schema()["properties"])
+
+
+@cache
+def task_schemas() -> Mapping[str, Any]:
+    """Return the schemas of the built-in task types by name, with `type` among their fields."""
+    return {name: rules for name, rules in public_schema()["$defs"].items() if name != "task"}
+
+
+@cache
 def optional_fields() -> tuple[str, ...]:
     """Return the fields of a job file that it need not have."""
     whole = public_schema()
@@ -54,6 +66,17 @@ def check_job(value: Mapping[str, Any]) -> Iterator[Finding]:
 def check_task(type_: Any, fields: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
     """Yield the errors of the fields of a task, by the schema of its type; `at` is the path of the task."""
     return _check(_rules_of(type_), fields, at)
+
+
+def fits_task(type_: Any, fields: Mapping[str, Any]) -> bool:
+    """Tell whether the fields of a task have no error by the schema of its type."""
+    return next(check_task(type_, fields, ()), None) is None
+
+
+def check_unusable_task(name: str, value: Mapping[str, Any], at: JsonPath) -> Iterator[Finding]:
+    """Yield the errors of a task of a built-in type that this host cannot use, by the public schema."""
+    if name in task_schemas():
+        yield from _check(_rules_of_unusable(name), value, at)
 
 
 def with_integers(type_: Any, fields: dict[str, Any]) -> dict[str, Any]:
@@ -177,8 +200,9 @@ def _describe(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
             return f"`{label}` must be {' or '.join(kinds)}, not {_type_name(value)}", None
         case "const":
             return f"`{label}` must be `{json.dumps(limit)}`", None
-        case "pattern" if label == "job_id":
-            return f"{quote(value)} is not a valid `{label}`", None
+        case "pattern" if label in _MALFORMED:
+            message, help_ = _MALFORMED[label]
+            return f"{quote(value)} {message}", help_
         case "pattern" if label.startswith("tags."):
             return f"{quote(value)} is not a valid tag", _tag_without_prefix(value)
         case "uniqueItems":
@@ -193,6 +217,15 @@ def _describe(label: str, rule: str, limit: Any, value: Any) -> tuple[str, str |
             return f"`{label}` is too long: at most {limit}", None
         case _:
             return f"`{label}` does not satisfy the rule `{rule}` of its schema", None
+
+
+_MALFORMED: Mapping[str, tuple[str, str | None]] = MappingProxyType(
+    {
+        "job_id": ("is not a valid `job_id`", None),
+        "limits.cpu": ("is not a share of processor time", 'write a percentage, such as `"50%"` (half a processor)'),
+    }
+)
+"""The message, after the quoted value, and the help for a text that does not have its form."""
 
 
 def _tag_without_prefix(text: str) -> str | None:
@@ -222,48 +255,26 @@ def _label(path: JsonPath) -> str:
 # --- compiled validators -------------------------------------------------------------------------------
 
 
-class _Compiled:
-    """A schema, compiled once: `accepts` quickly tells that there is no error, `validator` finds every error.
-
-    The validator is made when a definition is refused: importing jsonschema takes longer than most commands.
-    """
-
-    def __init__(self, schema: Any) -> None:
-        self._schema = schema
-        self.accepts: Predicate | None = compile_predicate(schema, ecma_pattern)
-
-    @cached_property
-    def validator(self) -> Any:
-        """Make the validator of this schema."""
-        from jobscheduler.jobs.parser.validator import Validator  # noqa: PLC0415 - slow, and seldom needed
-
-        return Validator(self._schema)
-
-
-def _check(rules: _Compiled, value: Any, at: JsonPath) -> Iterator[Finding]:
+def _check(rules: Compiled, value: Any, at: JsonPath) -> Iterator[Finding]:
     if rules.accepts is not None and rules.accepts(value):
         return
     for error in rules.validator.iter_errors(value):
         yield from _findings(error, at)
 
 
-def _compiled(schema: Any) -> _Compiled:
-    return _Compiled(schema)
-
-
 @cache
-def _job_rules() -> _Compiled:
+def _job_rules() -> Compiled:
     """Compile the public schema without its conditions on tasks: each task type validates its own fields."""
     whole = public_schema()
     whole["$defs"]["task"].pop("allOf", None)
-    return _compiled(whole)
+    return Compiled(whole)
 
 
 @cache
-def _task_rules() -> _Compiled:
+def _task_rules() -> Compiled:
     task = public_schema()["$defs"]["task"]
     task.pop("allOf", None)
-    return _compiled(task)
+    return Compiled(task)
 
 
 @cache
@@ -279,5 +290,10 @@ def _converter_of(type_: Any) -> Convert | None:
 
 
 @cache
-def _rules_of(type_: Any) -> _Compiled:
-    return _compiled(dict(type_.schema))
+def _rules_of(type_: Any) -> Compiled:
+    return Compiled(dict(type_.schema))
+
+
+@cache
+def _rules_of_unusable(name: str) -> Compiled:
+    return Compiled(dict(task_schemas()[name]))

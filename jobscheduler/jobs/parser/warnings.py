@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobscheduler.jobs.parser.definition import ParseContext
-from jobscheduler.jobs.parser.locations import located_at
+from jobscheduler.jobs.parser.locations import narrow
+from jobscheduler.jobs.parser.schedule_lints import schedule_lints
 from jobscheduler.model import NO_TASK, Job, Problem
 from jobscheduler.timetable.timezones import zone_note
 from jobscheduler.util import json_text
 from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
+from jobscheduler.util.control_groups import LIMIT_CONTROLLERS, controllers
+from jobscheduler.util.instants import utc_now
 from jobscheduler.util.json_walk import iter_texts
 from jobscheduler.util.text import format_error
 
@@ -25,17 +29,29 @@ class _Warning(NamedTuple):
     message: str
     help: str | None
     host_dependent: bool = False
+    is_lint: bool = False
+    notes: tuple[str, ...] = ()
+    part: tuple[int, int] | None = None
 
 
-def definition_warnings(raw: bytes, source_name: str, job: Job, context: ParseContext) -> tuple[Problem, ...]:
-    """Return the warnings about a definition that was accepted as `job`, with locations; also those of task types."""
+def definition_warnings(
+    raw: bytes, source_name: str, job: Job, context: ParseContext, now: datetime | None = None
+) -> tuple[Problem, ...]:
+    """Return the warnings about a definition that was accepted as `job`, with locations; also those of task types.
+
+    `now` is the present by default. A portable context gets no warnings about this host.
+    """
     try:
         value, text = json_text.decode(raw)
     except json_text.JsonError:
         return ()
-    found = (*_zone(value), *_characters(value), *_retry(job), *_tasks(job, context))
+    whole = context.defaults.apply(value)
+    lints = (_Warning(*lint[:3], False, True, *lint[3:]) for lint in schedule_lints(whole, job, now or utc_now()))
+    found = (*_zone(value), *_characters(value), *lints, *_retry(job), *_limits(job), *_tasks(job, context))
     return tuple(
-        _problem(warning, source_name, text, context.defaults.origin(value, warning.path)) for warning in found
+        _problem(warning, source_name, text, context.defaults.origin(value, warning.path))
+        for warning in found
+        if not (warning.host_dependent and context.is_portable)
     )
 
 
@@ -43,9 +59,17 @@ def _problem(warning: _Warning, source_name: str, text: str, origin: str | None)
     """Return a warning as a problem. `origin` names the defaults from which the value comes, if it does."""
     notes = () if origin is None else (f"`{'.'.join(map(str, warning.path))}` comes from {origin}",)
     problem = Problem(
-        warning.message, source_name, notes=notes, help=warning.help, host_dependent=warning.host_dependent
+        warning.message,
+        source_name,
+        notes=(*warning.notes, *notes),
+        help=warning.help,
+        host_dependent=warning.host_dependent,
+        is_lint=warning.is_lint,
     )
-    return located_at(problem, text, warning.path)
+    location = json_text.locate(text, warning.path)
+    if location is not None and warning.part is not None:
+        location = narrow(location, *warning.part)
+    return json_text.located(problem, location)
 
 
 def _zone(value: dict[str, Any]) -> Iterator[_Warning]:
@@ -73,6 +97,23 @@ def _characters(value: dict[str, Any]) -> Iterator[_Warning]:
                     yield _Warning(path, message, suggest_replacement(dash[1]))
 
 
+def _limits(job: Job, available: Callable[[], frozenset[str]] = controllers) -> Iterator[_Warning]:
+    """Warn of limits that do not hold, because the kernel of this host has no controller for them.
+
+    Whether the service may use the controllers that there are is known to the service alone.
+    """
+    wanted = () if job.limits is None else [name for name in LIMIT_CONTROLLERS if getattr(job.limits, name) is not None]
+    for name in wanted:
+        controller = LIMIT_CONTROLLERS[name]
+        if controller not in available():
+            message = (
+                f"this limit does not hold here: this host has no controller `{controller}` in control groups of "
+                "version 2, so a run goes on without it"
+            )
+            help_ = "boot with `systemd.unified_cgroup_hierarchy=1`, or drop it"
+            yield _Warning(("limits", name), message, help_, host_dependent=True)
+
+
 def _retry(job: Job) -> Iterator[_Warning]:
     """Warn of a `max_delay` that shortens the first delay."""
     retry = job.retry
@@ -96,4 +137,5 @@ def _tasks(job: Job, context: ParseContext) -> Iterator[_Warning]:
             yield _Warning((name, "type"), message, help_)
             continue
         for finding in findings:
-            yield _Warning((name, *finding.path), finding.message, finding.help, finding.host_dependent)
+            path = (name, *finding.path)
+            yield _Warning(path, finding.message, finding.help, finding.host_dependent, finding.is_lint)

@@ -182,15 +182,16 @@ def wrap_command(
     *,
     nice: int | None = None,
     directory: str | None = None,
+    first: Sequence[str] = (),
 ) -> tuple[list[bytes], Mapping[bytes, bytes]]:
-    """Return `command` behind its helpers, and the environment of the helpers.
+    """Return `command` behind its helpers, and the environment of the helpers. `first` stands in front of all others.
 
     Both remain unchanged if no helper is needed. The user of the command enters `directory`, because root may not be
     allowed to (a home on NFS). The last helper sets `variables` and already runs as the user. Otherwise `setpriv`
     would load an LD_PRELOAD of the job while it is root.
     """
     is_ours = user.is_current_user
-    before: list[str] = []
+    before = [*first]
     if nice:
         before += [_needed("nice"), "-n", str(nice), "--"]
     if not is_ours:

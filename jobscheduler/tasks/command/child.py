@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from jobscheduler.model import ResourceUse
 from jobscheduler.tasks.command.fd_budget import FD_BUDGET, FD_LIMIT
 from jobscheduler.tasks.command.keyring import join_new_session_keyring
 from jobscheduler.tasks.command.oom_score import OOM_SCORE
@@ -17,6 +18,7 @@ from jobscheduler.tasks.command.output_buffer import HeadTailBuffer
 from jobscheduler.tasks.command.posix_spawn import spawn
 from jobscheduler.tasks.command.processes import Process, read_process
 from jobscheduler.tasks.command.reaper_thread import REAPER
+from jobscheduler.tasks.command.usage import own_peak, resource_use
 
 _CHUNK = 64 * 1024
 _LAST_READ = 1 << 20  # bytes that are still read after the main process has ended
@@ -43,11 +45,14 @@ class SpawnSpec:
 class ChildProcess:
     """The main process of a run. Make it with `start`. Call `close` once it has ended or was given up.
 
-    `pidfd` becomes readable when it ends; it is None if no descriptor was left.
+    `pidfd` becomes readable when it ends; it is None if no descriptor was left. `use` is what it has used, once it was
+    reaped.
     """
 
     def __init__(self, pid: int, pipe: int) -> None:
         self.pid = pid
+        self.use: ResourceUse | None = None
+        self._inherited_peak = own_peak()
         self._lock = threading.Lock()
         self._is_reaped = False
         self._was: Process | None = None
@@ -156,9 +161,11 @@ class ChildProcess:
         try:
             with self._lock:
                 self._is_reaped = True
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                pid, status, usage = os.wait4(self.pid, os.WNOHANG)
         except ChildProcessError:
             return None
+        if pid:
+            self.use = resource_use(usage, self._inherited_peak)
         return os.waitstatus_to_exitcode(status) if pid else None
 
     def _read_the_rest(self) -> None:

@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
-LIMIT = 64 * 1024  # bytes kept of one run, with the note about omitted bytes
+import threading
+
+from jobscheduler.model import KeptOutput
+
+LIMIT = 64 * 1024  # bytes kept of one attempt, with the note about omitted bytes
 
 _NOTE = 80  # bytes reserved for the note in the middle
 
 
 class HeadTailBuffer:
-    """Keeps the first and the last bytes of an output, together at most `limit`."""
+    """Keeps the first and the last bytes of an output, together at most `limit`.
+
+    Thread: one at a time calls `add`; any may call the others meanwhile.
+    """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._half = (limit - _NOTE) // 2
         self._start = bytearray()
         self._end = bytearray()
+        self._lock = threading.Lock()
         self.total = 0
 
     def add(self, chunk: bytes) -> None:
         """Add the next bytes."""
-        self.total += len(chunk)
-        room = self._limit // 2 - len(self._start)
-        if room > 0:
-            self._start += chunk[:room]
-            chunk = chunk[room:]
-        self._end += chunk[-self._limit :]
-        surplus = len(self._end) - self._limit // 2
-        if surplus > 0:
-            del self._end[:surplus]
+        with self._lock:
+            self.total += len(chunk)
+            room = self._limit // 2 - len(self._start)
+            if room > 0:
+                self._start += chunk[:room]
+                chunk = chunk[room:]
+            self._end += chunk[-self._limit :]
+            surplus = len(self._end) - self._limit // 2
+            if surplus > 0:
+                del self._end[:surplus]
 
-    def kept(self) -> bytes:
-        """Return the kept bytes. A line in the middle has the number of bytes left out."""
-        if self.total <= len(self._start) + len(self._end):
-            return bytes(self._start + self._end)
-        start = trim_end(bytes(self._start[: self._half]))
-        end = trim_start(bytes(self._end[-self._half :]))
-        return b"%b\n[... %d bytes left out ...]\n%b" % (start, self.total - len(start) - len(end), end)
+    def kept(self) -> KeptOutput:
+        """Return what is kept now."""
+        with self._lock:
+            if self.total <= len(self._start) + len(self._end):
+                return KeptOutput(bytes(self._start + self._end), b"", self.total)
+            start, end = bytes(self._start[: self._half]), bytes(self._end[-self._half :])
+            return KeptOutput(trim_end(start), trim_start(end), self.total)
+
+
+def bounded(output: bytes, limit: int = LIMIT) -> KeptOutput:
+    """Return what is kept of a whole output."""
+    if len(output) <= limit:
+        return KeptOutput(output, b"", len(output))
+    buffer = HeadTailBuffer(limit)
+    buffer.add(output)
+    return buffer.kept()
 
 
 def trim_start(text: bytes) -> bytes:

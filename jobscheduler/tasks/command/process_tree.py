@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from jobscheduler.tasks.command.processes import Process, is_alive
+from jobscheduler.tasks.command.run_groups import RunGroup
 from jobscheduler.tasks.command.run_markers import NO_MARKERS, Known, Markers, matches, owners
 from jobscheduler.tasks.command.self_stop import stops_this_service
 from jobscheduler.tasks.command.tree_search import descendants
@@ -59,8 +60,9 @@ class ProcessTree:
     """The tree of one attempt. `marker` is the id of its run and the number of the attempt.
 
     `notice` gets the processes that the search finds. `owner` is the user of the run, None for the user of the
-    service. `first_scan` is set after the first whole scan. `is_over` is set when the tree has ended, or when the run
-    no longer waits for it. `stops_service` is set when a member stops this very service.
+    service. The processes in `group`, its control group, are members, too. `first_scan` is set after the first whole
+    scan. `is_over` is set when the tree has ended, or when the run no longer waits for it. `stops_service` is set when
+    a member stops this very service.
 
     Thread: that of the search, except for `abandon` and `unkillable`.
     """
@@ -71,7 +73,9 @@ class ProcessTree:
         marker: tuple[str, int],
         owner: int | None,
         notice: Callable[[Iterable[Process]], object],
+        group: RunGroup | None = None,
     ) -> None:
+        self._group = group
         self.first_scan = threading.Event()
         self.is_over = threading.Event()
         self.stops_service = False
@@ -99,7 +103,7 @@ class ProcessTree:
     def scan(self, within: float, adopted: Iterable[Process] = ()) -> None:
         """Find all descendants of the members and of `adopted`. Signal the new ones."""
         main = () if self._is_reaped else ((self._main.pid, None),)
-        adopted = tuple(adopted)
+        adopted = (*adopted, *(() if self._group is None else self._group.processes()))
         roots = [*main, *((process.pid, process.start) for process in (*self._members.values(), *adopted))]
         found = descendants(roots, within)
         if self.is_over.is_set():  # the pid of the main process may be that of another process

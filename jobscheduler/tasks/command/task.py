@@ -18,7 +18,9 @@ from jobscheduler.tasks.command.errors import describe_error, in_words_of_helper
 from jobscheduler.tasks.command.fields import SCHEMA, check_fields
 from jobscheduler.tasks.command.helpers import HELPERS_STATUS, failed_helper, helper_error
 from jobscheduler.tasks.command.job_variables import JobVariables
+from jobscheduler.tasks.command.missing_paths import missing_paths
 from jobscheduler.tasks.command.reaper_thread import REAPER
+from jobscheduler.tasks.command.run_groups import NO_GROUP, NOT_ENTERED_STATUS, RUN_GROUPS, GroupEnd, RunGroup
 from jobscheduler.tasks.command.run_markers import ATTEMPT_VAR, RUN_ID_VAR
 from jobscheduler.tasks.command.tree_killer import TreeKiller
 from jobscheduler.tasks.command.waiter import ProcessWaiter
@@ -49,8 +51,9 @@ class ExecuteCommand(ProcessTask):
 
     @classmethod
     def warnings(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        """Yield warnings about a command that is legal and odd, and about environment files that a run cannot use."""
+        """Yield warnings about an odd command, and about files that a run would not find or cannot use."""
         yield from command_warnings(fields)
+        yield from missing_paths(fields)
         yield from unusable_files(fields)
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
@@ -109,8 +112,16 @@ class ExecuteCommand(ProcessTask):
             ACTIVE_STARTS.leave()
 
     def _start(self, context: Context) -> RunningCommand:
+        group = _make_group(context)
         try:
-            spec = self._spawn_spec(context)
+            return self._start_in(context, group)
+        except BaseException:
+            RUN_GROUPS.release(group)
+            raise
+
+    def _start_in(self, context: Context, group: RunGroup) -> RunningCommand:
+        try:
+            spec = self._spawn_spec(context, group)
         except (OSError, ValueError, NoSuchAccount) as error:
             raise TaskFailed(describe_error(error), reason="start") from error
         try:
@@ -118,9 +129,9 @@ class ExecuteCommand(ProcessTask):
         except (OSError, ValueError) as error:
             failure = TaskFailed(describe_error(error, spec.directory, spec.command), reason="start")
             raise (StartFailedTemporarily(failure) if is_transient(error) else failure) from error
-        return RunningCommand(child, spec, context, self.fields.get("success_exit_codes", (0,)))
+        return RunningCommand(child, spec, context, group, self.fields.get("success_exit_codes", (0,)))
 
-    def _spawn_spec(self, context: Context) -> SpawnSpec:
+    def _spawn_spec(self, context: Context, group: RunGroup) -> SpawnSpec:
         fields = self.fields
         user = account(fields.get("user"), fields.get("group"))
         is_ours = user.is_current_user
@@ -128,7 +139,10 @@ class ExecuteCommand(ProcessTask):
         stdin = fields.get("stdin")
         variables = environment(user, _run_variables(context), self._variables.all())
         own_command = self._command()
-        command, hidden = wrap_command(own_command, variables, user, nice=fields.get("nice"), directory=directory)
+        first = group.entering()
+        command, hidden = wrap_command(
+            own_command, variables, user, nice=fields.get("nice"), directory=directory, first=first
+        )
         return SpawnSpec(
             command,
             hidden,
@@ -154,14 +168,24 @@ class ExecuteCommand(ProcessTask):
 class RunningCommand:
     """A command that is running."""
 
-    def __init__(self, child: ChildProcess, spec: SpawnSpec, context: Context, success_codes: Container[int]) -> None:
+    def __init__(
+        self,
+        child: ChildProcess,
+        spec: SpawnSpec,
+        context: Context,
+        group: RunGroup,
+        success_codes: Container[int],
+    ) -> None:
         self._child = child
+        self._group = group
         self._spec = spec
         self._context = context
         self._success_codes = success_codes
         self._lock = threading.Lock()
         self._killer: TreeKiller | None = None
         self._is_closed = False
+        context.output = child.output
+        context.pid = child.pid
         context.signals.has_processes = True
         context.on_stop(self.begin_stop)
 
@@ -190,7 +214,9 @@ class RunningCommand:
             if self._killer is None and not self._is_closed:
                 marker = self._context.run_id, self._context.attempt
                 signals, owner = self._context.signals, self._spec.owner
-                self._killer = TreeKiller(self._child, marker, signals, REAPER.orphans.adopt, owner=owner)
+                self._killer = TreeKiller(
+                    self._child, marker, signals, REAPER.orphans.adopt, owner=owner, group=self._group_or_none
+                )
             return self._killer
 
     def wait(self) -> Outcome:
@@ -212,19 +238,34 @@ class RunningCommand:
             self._is_closed = True
             if self._killer is not None:
                 self._killer.tree.abandon()
+        self._context.pid = None
         return self._child.close(self._context.job_id)
 
     def collect(self, unkillable: Sequence[UnkillableProcess] = ()) -> Outcome:
         """Release the command and return its outcome. `unkillable` are its processes that could not be ended."""
-        status, output = self._close(), self._child.output.kept()
-        details = (*_status_details(status), *self._background_details())
+        status, output = self._close(), self._child.output.kept().text
+        details = (*_status_details(status), *self._background_details(), *self._limit_details())
+        end = GroupEnd.of(self._group)
+        outcome = Outcome(details, output, end.with_memory(self._child.use))
+        RUN_GROUPS.release(self._group)
         if unkillable:
-            raise _unended(unkillable, Outcome(details, output))
+            raise _unended(unkillable, outcome)
         if self._context.reason == "shutdown" and self._killer is not None and self._killer.tree.stops_service:
-            raise TaskFailed(_INHERITED_IDS, reason="exit", outcome=Outcome(details, output))
+            raise TaskFailed(_INHERITED_IDS, reason="exit", outcome=outcome)
+        if status == NOT_ENTERED_STATUS and not end.was_entered:
+            message = "it could not be put into its control group"
+            raise TaskFailed(message, reason="start", outcome=outcome)
         if status is not None and self._spec.program is not None:
             self._check_helpers(status, output, self._spec.program)
-        return self._judge(status, Outcome(details, output))
+        return self._judge(status, outcome, end)
+
+    @property
+    def _group_or_none(self) -> RunGroup | None:
+        return None if self._group.path is None else self._group
+
+    def _limit_details(self) -> tuple[tuple[str, LogValue], ...]:
+        """Return which limits of the job were not in force."""
+        return (("unlimited", ",".join(self._group.missing)),) if self._group.missing else ()
 
     def _background_details(self) -> tuple[tuple[str, LogValue], ...]:
         """Return how many background processes of this job still have an open output, if there are many."""
@@ -243,13 +284,22 @@ class RunningCommand:
         outcome = Outcome((("exit_code", status),), output)
         raise TaskFailed(in_words_of_helper(error), reason="start", outcome=outcome) from error
 
-    def _judge(self, status: int | None, outcome: Outcome) -> Outcome:
+    def _judge(self, status: int | None, outcome: Outcome, end: GroupEnd) -> Outcome:
         """Return the outcome of a success. Raises: `TaskFailed` for any other status."""
         if status is None:
             raise TaskFailed("its exit status was lost (is SIGCHLD ignored?)", reason="exit", outcome=outcome)
         if status in self._success_codes and status >= 0:
             return outcome
-        raise TaskFailed(_hint(status), reason="exit", outcome=outcome)
+        if end.oom_kills:
+            raise TaskFailed(end.describe_oom(self._context.limits), reason="oom", outcome=outcome)
+        hint = end.describe_refused_forks(self._context.limits) or _hint(status)
+        raise TaskFailed(hint, reason="exit", outcome=outcome)
+
+
+def _make_group(context: Context) -> RunGroup:
+    if context.limits is None:
+        return NO_GROUP
+    return RUN_GROUPS.create(context.run_id, context.attempt, context.limits)
 
 
 def _run_variables(context: Context) -> Mapping[bytes, bytes]:

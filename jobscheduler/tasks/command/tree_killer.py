@@ -6,11 +6,12 @@
    because the death of a parent cuts the only link to a child without its session and markers.
 3. The search (`tree_search.py`) scans for further members of the tree (`process_tree.py`) again and again, and each is
    signalled once (`tree_signals.py`). It ends after `QUIET_ROUNDS` in a row without a process, because a dying process
-   may have forked since it was found. A process that replaces itself too fast to be caught within the wait of 4 is
+   may have forked since it was found. A process that replaces itself too fast to be caught within the wait of 5 is
    named as unkillable. Without the first scan, TERM goes to the whole group of the main process instead.
-4. `TreeKiller.wait` waits for the end, no longer than the grace and `KILL_TIMEOUT_S`.
+4. The processes in the control group of a run with limits are members, too, and KILL goes to the group as a whole.
+5. `TreeKiller.wait` waits for the end, no longer than the grace and `KILL_TIMEOUT_S`.
 
-Invariant: 1, 2 and 4 need neither /proc nor a lock that another thread may hold for longer than it takes to send a
+Invariant: 1, 2 and 5 need neither /proc nor a lock that another thread may hold for longer than it takes to send a
 signal. Even if 3 hangs, both signals are sent in time and the run gets its record.
 """
 
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterable
 
 from jobscheduler.tasks.command.process_tree import ProcessTree
 from jobscheduler.tasks.command.processes import KILL_TIMEOUT_S, TERM_GRACE_S, Process
+from jobscheduler.tasks.command.run_groups import RunGroup
 from jobscheduler.tasks.command.tree_search import SEARCH, TreeSearch
 from jobscheduler.tasks.command.tree_signals import MainProcess
 from jobscheduler.tasks.stop_signals import StopSignals, UnkillableProcess
@@ -36,7 +38,7 @@ _KILL = (signal.SIGKILL,)
 
 
 class TreeKiller:
-    """Ends the tree of one attempt. `main`, `marker`, `notice` and `owner` make the `ProcessTree`.
+    """Ends the tree of one attempt. `main`, `marker`, `notice`, `owner` and `group` make the `ProcessTree`.
 
     `signals` gets the instants at which TERM and KILL were sent, and the unkillable processes.
 
@@ -51,8 +53,10 @@ class TreeKiller:
         notice: Callable[[Iterable[Process]], object] = tuple,
         search: TreeSearch = SEARCH,
         owner: int | None = None,
+        group: RunGroup | None = None,
     ) -> None:
-        self.tree = ProcessTree(main, marker, owner, notice)
+        self.tree = ProcessTree(main, marker, owner, notice, group)
+        self._group = group
         self._signals = signals
         self._search = search
         self._once = threading.Lock()
@@ -84,6 +88,8 @@ class TreeKiller:
         self._signals.term_sent = time.monotonic()
 
     def _kill(self) -> None:
+        if self._group is not None:
+            self._group.kill()
         self.tree.signals.send(_KILL, group=True)
         self._signals.kill_sent = time.monotonic()
 

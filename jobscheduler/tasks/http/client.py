@@ -107,7 +107,7 @@ def _read_body(response: BaseHTTPResponse, method: str, allowance: Allowance) ->
         response.close()
     if announced is not None and output.total < min(announced, MAX_ANSWER_BYTES):
         raise ProtocolError("the answer is shorter than announced")
-    return Response(response.status, output.kept(), response.headers.get("Location"))
+    return Response(response.status, output.kept().text, response.headers.get("Location"))
 
 
 def _announced(response: BaseHTTPResponse, method: str) -> int | None:

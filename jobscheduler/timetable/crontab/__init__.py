@@ -6,19 +6,23 @@ from jobscheduler.timetable.crontab.describe import describe
 from jobscheduler.timetable.crontab.dst import DstEffect, DstKind, dst_effect_at, why_not_due
 from jobscheduler.timetable.crontab.errors import ScheduleError
 from jobscheduler.timetable.crontab.messages import build_error
+from jobscheduler.timetable.crontab.oddities import Oddity, oddities
 from jobscheduler.timetable.crontab.parser import SyntaxFault, parse_expression
 from jobscheduler.timetable.crontab.wall_clock import to_epoch_seconds
-from jobscheduler.timetable.iso8601 import is_one_time, parse_instant
+from jobscheduler.timetable.iso8601 import is_one_time, names_offset, parse_instant
 
 __all__ = [
     "Crontab",
     "DstEffect",
     "DstKind",
+    "Oddity",
     "ScheduleError",
     "count_slots",
     "describe",
     "dst_effect_at",
     "is_one_time",
+    "names_offset",
+    "oddities",
     "parse",
     "parse_instant",
     "to_epoch_seconds",

@@ -146,11 +146,28 @@ def _over_the_end(text: str, word: Word, field: Field) -> str:
     return replace_word(text, word, str(field.low))
 
 
+_DAYS_OF_MONTH = re.compile(r"([0-7]|[A-Za-z]{3})-([0-7]|[A-Za-z]{3})(#[1-5]|[Ll])")
+
+
+def _each_day(match: re.Match[str]) -> str:
+    """Write each day of a range with what follows it: `mon-wed#2` is `mon#2,tue#2,wed#2`."""
+    first, last = (
+        int(end) if end.isdigit() else WEEKDAY.names.get(end.lower(), WEEKDAY.high + 1) for end in match.groups()[:2]
+    )
+    last = 7 if last == 0 < first else last
+    if not first <= last <= WEEKDAY.high:
+        raise NoSuggestion
+    days = (str(day) if match[1].isdigit() else WEEKDAY_NAMES[day % 7] for day in range(first, last + 1))
+    return ",".join(f"{day}{match[3].upper()}" for day in days)
+
+
 def fix_form(text: str, fault: SyntaxFault) -> str:
     """Write the replacement of a known form; cut full names of months and weekdays."""
     field, item = fault.field or WEEKDAY, fault.word.text
     if (shorter := shorten_names(item)) != item:
         return replace_word(text, fault.word, shorter)
+    if field is WEEKDAY and (match := _DAYS_OF_MONTH.fullmatch(item)):
+        return replace_word(text, fault.word, _each_day(match))
     form = find_form(item, field)
     if form is NO_FORM or form.is_ambiguous:
         raise NoSuggestion

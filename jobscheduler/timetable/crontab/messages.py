@@ -7,12 +7,14 @@ import unicodedata
 from jobscheduler.timetable.crontab.errors import ScheduleError
 from jobscheduler.timetable.crontab.parser import (
     ALL_MACROS,
+    FIELDS,
     MAX_SCHEDULE_CHARS,
     MAX_STEP,
     WEEKDAY,
     Field,
     SyntaxFault,
     Word,
+    parse_expression,
     split_words,
 )
 from jobscheduler.timetable.crontab.suggest import suggestion
@@ -21,7 +23,15 @@ from jobscheduler.timetable.crontab.unknown_items import DEBIAN_IGNORES, find_fo
 from jobscheduler.timetable.crontab.years import looks_like_years
 from jobscheduler.util.text import quote
 
-_ANY = "write five fields, for example `0 1 * * *` for 01:00 every day"
+_ANY = "write five fields, for example `0 1 * * *` for 01:00 every day, or six with the seconds first"
+_EXAMPLES = {
+    "second": "*/20",
+    "minute": "*/15",
+    "hour": "6",
+    "day of the month": "1",
+    "month": "jan",
+    "weekday": "mon-fri",
+}
 _NEVER = "Debian's cron accepts this and never runs it"
 
 
@@ -36,9 +46,32 @@ def build_error(text: str, fault: SyntaxFault) -> ScheduleError:
         start=word.start,
         end=word.start + len(word.text),
         instead=proposal.text,
-        help=proposal.help or (None if proposal.text else _ANY),
+        help=proposal.help or (None if proposal.text else _example(text, fault.field)),
         notes=(*notes, *(note for note in proposal.notes if note not in notes)),
     )
+
+
+def _example(text: str, field: Field | None) -> str:
+    """Return an example: the line with another value in the field at fault; any line, if the rest is wrong, too."""
+    words = text.split()
+    if field is None or len(words) not in (5, 6):
+        return _ANY
+    fields = FIELDS[-len(words) :]
+    position = fields.index(field)
+    words[position] = _EXAMPLES[field.name]
+    for line in (words, ["0", *"****", "*"][-len(words) :]):
+        whole = " ".join([*line[:position], _EXAMPLES[field.name], *line[position + 1 :]])
+        if _is_valid(whole):
+            return f"write {_article(field.name)} there, for example `{whole}`"
+    return _ANY
+
+
+def _is_valid(text: str) -> bool:
+    try:
+        parse_expression(text)
+    except SyntaxFault:
+        return False
+    return True
 
 
 def _suggestion(text: str, fault: SyntaxFault) -> Suggestion:

@@ -1,0 +1,59 @@
+"""Follow the output of a run through the service, part by part, across its attempts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jobscheduler.cli.client_helpers import api_path
+from jobscheduler.cli.output_display import Display
+from jobscheduler.control.client import request
+
+WAIT_S = 25  # that one request waits for output
+_PAUSE_S = 0.5  # before the next request when the service did not let this one wait
+
+
+def follow(socket: Path, run_id: str, display: Display, *, attempt: int = 1) -> Mapping[str, Any] | None:
+    """Show the output of a run from an attempt on, until the run has ended; return its record, None if it has none.
+
+    Raises:
+        ServiceUnreachable: the service has ended, or does not answer.
+        ApiError: the service does not know the run.
+
+    """
+    offset, begun = 0, 0
+    while True:
+        asked_at = time.monotonic()
+        query = f"attempt={attempt}&offset={offset}&wait={WAIT_S}"
+        part = request(socket, "GET", f"{api_path('runs', run_id, 'output')}?{query}")
+        if part["text"]:
+            if begun != attempt:
+                display.begin(part["job_id"], run_id, attempt)
+                begun = attempt
+            display.add(part["text"], part["missing"])
+        offset = part["next"]
+        if part["is_over"] or part["next_attempt"] is not None:
+            if begun == attempt:
+                display.end()
+            if part["is_over"]:
+                record: Mapping[str, Any] | None = part["record"]
+                return record
+            attempt, offset = part["next_attempt"], 0
+        elif not part["text"] and time.monotonic() - asked_at < _PAUSE_S:
+            time.sleep(_PAUSE_S)
+
+
+def show(socket: Path, run: Mapping[str, Any], attempt: int, display: Display) -> None:
+    """Show what one attempt has printed so far. `run` is the service's description of its run."""
+    display.begin(run["job_id"], run["run_id"], attempt)
+    offset = 0
+    while True:
+        path = f"{api_path('runs', run['run_id'], 'output')}?attempt={attempt}&offset={offset}"
+        part = request(socket, "GET", path)
+        if not part["text"]:
+            display.end()
+            return
+        display.add(part["text"], part["missing"])
+        offset = part["next"]

@@ -1,0 +1,64 @@
+"""Text that others wrote, on a terminal: nothing in it is obeyed but colours."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobscheduler.util.terminal_text import TerminalText, printable, printable_line, printable_lines
+
+
+def shown(*parts: bytes, colours: bool = True) -> str:
+    """What a terminal gets of an output in parts."""
+    text = TerminalText(colours=colours)
+    return "".join(map(text.add, parts)) + text.end()
+
+
+def test_colours_stay_where_they_are_wanted() -> None:
+    """Elsewhere they are left out."""
+    assert shown(b"\x1b[1;31mred\x1b[0m\n") == "\x1b[1;31mred\x1b[0m\n"
+    assert shown(b"\x1b[1;31mred\x1b[0m\n", colours=False) == "red\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "spelled"),
+    [
+        (b"\x1b[2J\x1b[H", r"\x1b[2J\x1b[H"),
+        (b"\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        (b"\x1b[31", r"\x1b[31"),
+        (b"\x1b[" + b"1" * 99 + b"m", r"\x1b[" + "1" * 99 + "m"),
+        (b"a\rb\r\nc\td\n", "a\\rb\nc\td\n"),
+        ("\u202egpj.exe \u009b31m".encode(), r"\u202egpj.exe \x9b31m"),
+        (b"\xff\xfe", r"\xff\xfe"),
+        ("grün 日本 😀".encode(), "grün 日本 😀"),
+        (b"", ""),
+    ],
+)
+def test_everything_else_is_spelled_out(raw: bytes, spelled: str) -> None:
+    """Line ends and tabs stay."""
+    assert shown(raw) == shown(raw, colours=False) == spelled
+
+
+def test_a_colour_ends_with_the_output() -> None:
+    """What the terminal shows next is not red."""
+    assert shown(b"\x1b[31mred") == "\x1b[31mred\x1b[0m"
+    assert shown(b"\x1b[31mred\x1b[m") == "\x1b[31mred\x1b[m"
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b"\x1b", b"[", b"31", b"m", b"\r", b"\n", b"\xc3", b"\xa9", b"\xff"]), max_size=20)
+)
+def test_the_parts_in_which_an_output_comes_change_nothing(parts: list[bytes]) -> None:
+    """A character or a colour may come in two parts."""
+    whole = b"".join(parts)
+    assert shown(*parts) == shown(whole)
+    assert shown(*parts, colours=False) == shown(whole, colours=False)
+    assert set(shown(whole, colours=False)) <= set("a[31mé\n\\xcbfre") | set("0123456789")
+
+
+def test_a_line_is_one_line() -> None:
+    """In a table, a list, a message."""
+    assert printable("a\n\x1b[31mb") == r"a\n\x1b[31mb"
+    assert printable_line("\x1b[31mone\x1b[0m\r\ntwo\x07\n") == r"one ⏎ two\x07"
+    assert printable_lines("a\x1b[1mb\n") == "ab\n"
