@@ -27,8 +27,9 @@ LATENESS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)  #
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # from a file's change to its job being active
 
 MAX_LAST_LINE_CHARS = 120  # characters kept of the last line of a failed run's output
-USUAL_RUNS = 20  # successful runs whose median is the usual duration
-LAST_RUNS = 20  # runs of each job whose result and duration are kept
+LAST_RUNS = (
+    20  # runs of each job whose result and duration are kept; failures drive out no success before twice as many
+)
 
 _OBSERVED_EVENTS = frozenset({"run.attempt_failed", "job.removed"})
 
@@ -61,7 +62,7 @@ class JobStats:
 class RecentRuns:
     """A job's last record, the last line of the output that it has, and the usual duration of a success in seconds.
 
-    `usual` is the median of the last `USUAL_RUNS`, None without any.
+    `usual` is the median of those among the last `LAST_RUNS`, None without any.
     """
 
     last: Record
@@ -218,7 +219,6 @@ class _JobCounters:
 
     __slots__ = (
         "cpu",
-        "durations",
         "failures",
         "is_failing",
         "last",
@@ -233,7 +233,6 @@ class _JobCounters:
     def __init__(self, record: Record) -> None:
         self.last = record
         self.last_line: str | None = None
-        self.durations: array[float] | None = None
         self.runs: array[float] | None = None  # their durations; of a failed one its negative, less one
         self.success: datetime | None = None
         self.is_failing: bool | None = None
@@ -250,8 +249,6 @@ class _JobCounters:
         match record.status:
             case Status.SUCCESS:
                 self.success, self.is_failing = record.at, False
-                if record.duration is not None:
-                    self._add_duration(record.duration)
                 self.successes += slots
             case Status.FAILURE:
                 self.is_failing = True
@@ -266,25 +263,23 @@ class _JobCounters:
         if seconds is not None:
             self.cpu = (self.cpu or 0.0) + seconds
 
-    def _add_duration(self, seconds: float) -> None:
-        if self.durations is None:
-            self.durations = array("f")
-        self.durations.append(seconds)
-        del self.durations[:-USUAL_RUNS]
-
     def _add_run(self, seconds: float, *, is_success: bool) -> None:
         if self.runs is None:
             self.runs = array("f")
         self.runs.append(seconds if is_success else -1.0 - seconds)
-        del self.runs[:-LAST_RUNS]
+        del self.runs[: -LAST_RUNS if is_success else -2 * LAST_RUNS]
 
     def last_runs(self) -> list[tuple[Status, float]]:
         """Return the results and durations of the last runs, the oldest first."""
-        return [(Status.SUCCESS, run) if run >= 0 else (Status.FAILURE, -1.0 - run) for run in self.runs or ()]
+        return [
+            (Status.SUCCESS, run) if run >= 0 else (Status.FAILURE, -1.0 - run)
+            for run in (self.runs or ())[-LAST_RUNS:]
+        ]
 
     def recent_runs(self) -> RecentRuns:
         """Return the last record, its last line and the usual duration."""
-        usual = round(median(self.durations), 3) if self.durations else None
+        succeeded = [seconds for seconds in self.runs or () if seconds >= 0]
+        usual = round(median(succeeded), 3) if succeeded else None
         return RecentRuns(self.last, self.last_line, usual)
 
     def value(self) -> JobStats:

@@ -61,20 +61,15 @@ def with_code(text: str) -> Markup:
     parts = printable_lines(text).split("`")
     if len(parts) % 2 == 0:  # one without its partner
         parts[-2:] = ["`".join(parts[-2:])]
-    shown = (
-        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
-    )
-    return Markup("").join(shown)
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts))
 
 
 def excerpt_lines(problem: Problem) -> str:
     """Return the offending line with its number, and below it a caret at the mistake."""
     text, number = problem.excerpt or "", str(problem.line or "")
-    before, wrong = (
-        printable_lines(text[: problem.caret]),
-        printable_lines(text[problem.caret : problem.caret + problem.width]),
-    )
-    rest = printable_lines(text[problem.caret + problem.width :])
+    end = problem.caret + problem.width
+    before, wrong, rest = map(printable_lines, (text[: problem.caret], text[problem.caret : end], text[end:]))
     caret = " " * len(before) + "^" * max(1, len(wrong))
     return f"{number} | {before}{wrong}{rest}\n{' ' * len(number)} | {caret}"
 

@@ -389,6 +389,16 @@ def test_a_run_has_a_page_with_its_attempts_and_all_that_was_kept() -> None:
     assert [get(view, f"/run/{name}").status for name in ("0123", "../x", "a" * 99)] == [404] * 3
 
 
+def test_a_run_leads_to_the_runs_before_and_after_it() -> None:
+    """Those of the same job."""
+    view = FakeServiceView()
+    view.add("0 * * * *", "a")
+    first, second, third = (str(view.ran("a", local(f"22 0{hour}:00"), 1).run_id) for hour in (1, 2, 3))
+    view.runs[second] = RunDetail("a", second, [{**view.log[1], "word": "SUCCESS"}], ())
+    page = get(view, f"/run/{second}").text
+    assert f'<a href="{first}" rel="prev">previous run</a><a href="{third}" rel="next">next run</a>' in page
+
+
 def test_a_run_at_work_shows_what_it_has_printed_so_far() -> None:
     """On its own page, which is loaded again, and its end on the page of its job."""
     view = FakeServiceView()
