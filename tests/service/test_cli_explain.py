@@ -92,7 +92,8 @@ def test_a_slot_is_explained_by_its_record(tmp_path: Path) -> None:
         "  the end of its output:\n"
         "    no space\n"
         "    \\x1b[2Jleft\n"
-        "  what can be done: `jobscheduler run report --wait` or `jobscheduler history report -n 10`\n"
+        "  what can be done: `jobscheduler output report` or `jobscheduler run report --wait`"
+        " or `jobscheduler history report -n 10`\n"
     )
 
 
@@ -199,7 +200,8 @@ def test_a_run_that_goes_on_is_the_answer(tmp_path: Path) -> None:
     log_of(tmp_path / "log", record(0))
 
     said = "`report` has been running since Mon 2026-03-02 12:00:01 UTC, attempt 2\n"
-    assert ask(tmp_path, "report", "--at", "2026-03-02T12:00", service=service).stdout == said
+    help_ = "  what can be done: `jobscheduler output report -f` or `jobscheduler stop report`\n"
+    assert ask(tmp_path, "report", "--at", "2026-03-02T12:00", service=service).stdout == said + help_
     assert said in ask(tmp_path, "report", service=service).stdout
 
 

@@ -239,8 +239,8 @@ def test_the_first_contact_is_one_problem_with_help(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "env", "status", "message"),
     [
-        (["--nonsense"], {}, 2, "unrecognized arguments: --nonsense"),
-        (["frobnicate"], {}, 2, "invalid choice"),
+        (["--nonsense"], {}, 2, "`jobscheduler serve` has no option `--nonsense`"),
+        (["frobnicate"], {}, 2, "there is no verb `frobnicate`"),
         (["--max-workers", "many"], {}, 2, "--max-workers: `many`"),
         ([], {"JOBSCHEDULER_LOG_FORMAT": "xml"}, 2, "JOBSCHEDULER_LOG_FORMAT: `xml`"),
         (["--timezone", "Mars/Olympus"], {}, 1, "unknown time zone `Mars/Olympus`"),

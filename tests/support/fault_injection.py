@@ -62,4 +62,4 @@ if __name__ == "__main__":
 
     built.Reconciler = Breakable  # type: ignore[misc]
     threading.Thread(target=obey, daemon=True).start()
-    raise SystemExit(main())
+    raise SystemExit(main(default="serve"))
