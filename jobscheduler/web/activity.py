@@ -99,7 +99,9 @@ class Activity:
             return former[1]
         axis = TimeAxis(snapshot.at, zone_of(snapshot), query.reach)
         jobs = {job.id: job for job in chosen if job.id}
-        records = [run for run in read.records if run.end >= axis.begin]
+        records = read.records
+        if query.reach < WINDOW:  # else the records are those of this window
+            records = [run for run in records if run.end >= axis.begin]
         if query.is_filter:
             records = [run for run in records if run.job_id in jobs]
         order = rank_jobs(records, chosen, snapshot.at + query.reach)

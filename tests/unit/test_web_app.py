@@ -422,7 +422,7 @@ def test_long_output_shows_its_end_and_the_whole_is_a_link_away() -> None:
     page = get(view, "/job/a").text
     assert "&lt;b&gt;first" not in page
     assert "the-end" in page
-    assert f'href="../output/{run_id}"' in page
+    assert f'href="../run/{run_id}"' in page
     whole = get(view, f"/output/{run_id}")
     assert whole.body == output
     assert whole.headers["Content-Type"] == "text/plain; charset=utf-8"
