@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -73,7 +74,7 @@ def test_environment_files_that_hang_delay_nothing_and_are_named(service: Servic
     assert failed["error"] == f"the environment file `{mount.path}/x11.env` does not answer"
     wait_until(lambda: health(service)[0] == 503, SOON, "the page says that it is not well")
     assert health(service)[1].startswith(f"the environment file `{mount.path}/x")
-    assert f"the environment file `{mount.path}/x11.env` does not answer" in status(service)[1]
+    assert re.search(rf"service +\d+  the environment file `{mount.path}/x\d+.env` does not answer", status(service)[1])
     mount.answer()
     count = len(service.words("SUCCESS", job_id="x11"))
     service.wait_for("SUCCESS", count + 1, job_id="x11")

@@ -142,7 +142,10 @@ BAD = {
     "latin1": ('{"job_id": "ü"}'.encode("latin-1"), "the byte 0xfc is not UTF-8"),
     "huge": (b" " * (1024 * 1024 + 1), "the file is larger than 1 MiB"),
     "deep": (b"[" * 100_000, "nested more than 32 levels deep"),
-    "doubled": (b'{"job_id": "y", "job_id": "z"}', "the key `job_id` appears here a second time"),
+    "doubled": (
+        json.dumps(job("y")).encode().replace(b"{", b'{"job_id": "x", ', 1),
+        "the key `job_id` appears here a second time",
+    ),
     "nan": (b'{"job_id": "y", "timeout": NaN}', "`NaN` is not JSON"),
     "types": (json.dumps(job("y", enabled="yes")).encode(), "`enabled` must be true or false, not text"),
     "unknown-key": (json.dumps({**job("y"), "shedule": 1}).encode(), "unknown field `shedule`"),
