@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from array import array
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from statistics import median
 from typing import Any
 
 from jobscheduler.model import Event, LogEntry, Record, Status
+from jobscheduler.status.histogram import Histogram, HistogramBuilder
 
 # Upper bounds of the buckets of each histogram, in seconds.
 DURATION = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)  # of a run
@@ -32,15 +32,6 @@ LAST_RUNS = (
 )
 
 _OBSERVED_EVENTS = frozenset({"run.attempt_failed", "job.removed"})
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """The spread of a quantity: `counts` has one number for each bucket, and one for values above the last bound."""
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    sum: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +92,9 @@ class RunStats:
         self._jobs: dict[str, _JobCounters] = {}
         self._counts: Counter[Status] = Counter()
         self._attempts_failed = 0
-        self._duration = _HistogramBuilder(DURATION)
-        self._lateness = _HistogramBuilder(LATENESS)
-        self._latency = _HistogramBuilder(LATENCY)
+        self._duration = HistogramBuilder(DURATION)
+        self._lateness = HistogramBuilder(LATENESS)
+        self._latency = HistogramBuilder(LATENCY)
 
     def observe(self, entry: LogEntry) -> None:
         """Count a record or a failed attempt, and forget a job that was removed; ignore any other event.
@@ -286,24 +277,6 @@ class _JobCounters:
         """Return a frozen copy."""
         counts = (self.successes, self.failures, self.skipped, self.missed)
         return JobStats(self.last, self.success, self.is_failing, dict(zip(Status, counts, strict=True)), self.cpu)
-
-
-class _HistogramBuilder:
-    """A histogram that grows."""
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def add(self, value: float) -> None:
-        """Count one value; a value that equals a bound is within it."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def value(self) -> Histogram:
-        """Return a frozen copy."""
-        return Histogram(self._bounds, tuple(self._counts), self._sum)
 
 
 def _small(record: Record) -> Record:
