@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.job_rows import failure_text
 from jobscheduler.cli.table import MEASURED, Column, table, terminal_width, use_colour
 from jobscheduler.config import Settings
 from jobscheduler.model.corrections import Corrections, describe_corrections
 from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog import query
 from jobscheduler.runlog.filter import LogLine
+from jobscheduler.status.reasons import failure_text
 from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_local
 from jobscheduler.util.terminal_text import printable_line

@@ -8,10 +8,10 @@ from typing import Any
 
 from jobscheduler.cli.pause_text import user_name
 from jobscheduler.cli.table import Column
+from jobscheduler.status.reasons import failure_text, reason_text
 from jobscheduler.status.shown_status import SEVERITY, ShownStatus
 from jobscheduler.util.durations import format_age, format_compact_duration
 from jobscheduler.util.instants import format_relative
-from jobscheduler.util.terminal_text import printable_line
 from jobscheduler.util.text import plural
 
 JobJson = Mapping[str, Any]  # a job of the service's answer
@@ -26,21 +26,6 @@ PAINT = {
 }
 _NO_START = frozenset({"disabled", "refused", "expired", "done"})
 _WAITS_FOR = {"worker": "waits for a worker", "turn": "waits for its turn", "retry": "waits for a further attempt"}
-_REASONS = {
-    "interrupted": "the service ended during the run",
-    "shutdown": "ended by the stop of the service",
-    "replaced": "ended by its next run",
-    "stopped": "stopped by hand",
-    "down": "the service was not running",
-    "asleep": "the host was asleep",
-    "stalled": "the service stood still",
-    "clock": "the clock was set ahead",
-    "deleted": "the file was deleted",
-    "disabled": "the job was disabled",
-    "overlap": "its last run was still going on",
-    "paused": "the job was paused",
-    "oom": "out of memory",
-}
 
 
 def paint(text: str) -> str | None:
@@ -191,30 +176,6 @@ def _overdue_text(job: JobJson, now: datetime) -> str | None:
         return None
     success = job.get("last_success")
     return "no success yet" if success is None else f"last success {_relative(success, now)}"
-
-
-def failure_text(last: JobJson, last_line: str | None) -> str:
-    """Return why a run failed: the last line of its output, and the exit code if it says more than that it failed."""
-    why, line = reason_text(last), printable_line(last_line or "")
-    if not line:
-        return why
-    return line if why in {"exit 1", "exit"} else f"{why}: {line}"
-
-
-def reason_text(last: JobJson) -> str:
-    """Return the reason of a record in words."""
-    reason = str(last.get("reason") or "")
-    if reason == "exit" and last.get("signal"):
-        return f"ended by {last['signal']}"
-    if reason == "exit":
-        return f"exit {last.get('exit_code', '?')}"
-    if reason == "timeout" and last.get("duration") is not None:
-        return f"timed out after {format_compact_duration(float(last['duration']))}"
-    if reason == "http" and last.get("http_status"):
-        return f"HTTP {last['http_status']}"
-    if last.get("error"):
-        return str(last["error"])
-    return _REASONS.get(reason, reason)
 
 
 def _pause_text(pause: JobJson) -> str:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
-from jobscheduler.cli.job_rows import failure_text, reason_text
 from jobscheduler.cli.pause_text import describe_end, describe_without
 from jobscheduler.cli.table import colourize, display_width
 from jobscheduler.cli.wrapping import wrap
 from jobscheduler.model.selection import ALL
+from jobscheduler.status.reasons import failure_text, reason_text
 from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_moment, format_relative
 from jobscheduler.util.terminal_text import printable

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from array import array
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from statistics import median
 from typing import Any
 
 from jobscheduler.model import Event, LogEntry, Record, Status
+from jobscheduler.status.histogram import Histogram, HistogramBuilder
 
 # Upper bounds of the buckets of each histogram, in seconds.
 DURATION = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)  # of a run
@@ -27,18 +27,11 @@ LATENESS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)  #
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # from a file's change to its job being active
 
 MAX_LAST_LINE_CHARS = 120  # characters kept of the last line of a failed run's output
-USUAL_RUNS = 20  # successful runs whose median is the usual duration
+LAST_RUNS = (
+    20  # runs of each job whose result and duration are kept; failures drive out no success before twice as many
+)
 
 _OBSERVED_EVENTS = frozenset({"run.attempt_failed", "job.removed"})
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """The spread of a quantity: `counts` has one number for each bucket, and one for values above the last bound."""
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    sum: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ class JobStats:
 class RecentRuns:
     """A job's last record, the last line of the output that it has, and the usual duration of a success in seconds.
 
-    `usual` is the median of the last `USUAL_RUNS`, None without any.
+    `usual` is the median of those among the last `LAST_RUNS`, None without any.
     """
 
     last: Record
@@ -99,9 +92,9 @@ class RunStats:
         self._jobs: dict[str, _JobCounters] = {}
         self._counts: Counter[Status] = Counter()
         self._attempts_failed = 0
-        self._duration = _HistogramBuilder(DURATION)
-        self._lateness = _HistogramBuilder(LATENESS)
-        self._latency = _HistogramBuilder(LATENCY)
+        self._duration = HistogramBuilder(DURATION)
+        self._lateness = HistogramBuilder(LATENESS)
+        self._latency = HistogramBuilder(LATENCY)
 
     def observe(self, entry: LogEntry) -> None:
         """Count a record or a failed attempt, and forget a job that was removed; ignore any other event.
@@ -158,6 +151,12 @@ class RunStats:
             counters = self._jobs.get(job_id)
             return counters.recent_runs() if counters else None
 
+    def last_runs(self, job_id: str) -> list[tuple[Status, float]]:
+        """Return the results and durations in seconds of a job's last runs since the start, the oldest first."""
+        with self._lock:
+            counters = self._jobs.get(job_id)
+            return counters.last_runs() if counters else []
+
     def last_success(self, job_id: str) -> datetime | None:
         """Return the time of a job's last success, None if none is known."""
         with self._lock:
@@ -211,12 +210,12 @@ class _JobCounters:
 
     __slots__ = (
         "cpu",
-        "durations",
         "failures",
         "is_failing",
         "last",
         "last_line",
         "missed",
+        "runs",
         "skipped",
         "success",
         "successes",
@@ -225,7 +224,7 @@ class _JobCounters:
     def __init__(self, record: Record) -> None:
         self.last = record
         self.last_line: str | None = None
-        self.durations: array[float] | None = None
+        self.runs: array[float] | None = None  # their durations; of a failed one its negative, less one
         self.success: datetime | None = None
         self.is_failing: bool | None = None
         self.cpu: float | None = None
@@ -236,11 +235,11 @@ class _JobCounters:
         self.last, self.last_line = _small(record), _last_line(record.output)
         if slots and is_correction(record):
             self.missed = max(0, self.missed - 1)
+        if record.duration is not None:
+            self._add_run(record.duration, is_success=record.status is Status.SUCCESS)
         match record.status:
             case Status.SUCCESS:
                 self.success, self.is_failing = record.at, False
-                if record.duration is not None:
-                    self._add_duration(record.duration)
                 self.successes += slots
             case Status.FAILURE:
                 self.is_failing = True
@@ -255,39 +254,29 @@ class _JobCounters:
         if seconds is not None:
             self.cpu = (self.cpu or 0.0) + seconds
 
-    def _add_duration(self, seconds: float) -> None:
-        if self.durations is None:
-            self.durations = array("f")
-        self.durations.append(seconds)
-        del self.durations[:-USUAL_RUNS]
+    def _add_run(self, seconds: float, *, is_success: bool) -> None:
+        if self.runs is None:
+            self.runs = array("f")
+        self.runs.append(seconds if is_success else -1.0 - seconds)
+        del self.runs[: -LAST_RUNS if is_success else -2 * LAST_RUNS]
+
+    def last_runs(self) -> list[tuple[Status, float]]:
+        """Return the results and durations of the last runs, the oldest first."""
+        return [
+            (Status.SUCCESS, run) if run >= 0 else (Status.FAILURE, -1.0 - run)
+            for run in (self.runs or ())[-LAST_RUNS:]
+        ]
 
     def recent_runs(self) -> RecentRuns:
         """Return the last record, its last line and the usual duration."""
-        usual = round(median(self.durations), 3) if self.durations else None
+        succeeded = [seconds for seconds in self.runs or () if seconds >= 0]
+        usual = round(median(succeeded), 3) if succeeded else None
         return RecentRuns(self.last, self.last_line, usual)
 
     def value(self) -> JobStats:
         """Return a frozen copy."""
         counts = (self.successes, self.failures, self.skipped, self.missed)
         return JobStats(self.last, self.success, self.is_failing, dict(zip(Status, counts, strict=True)), self.cpu)
-
-
-class _HistogramBuilder:
-    """A histogram that grows."""
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def add(self, value: float) -> None:
-        """Count one value; a value that equals a bound is within it."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def value(self) -> Histogram:
-        """Return a frozen copy."""
-        return Histogram(self._bounds, tuple(self._counts), self._sum)
 
 
 def _small(record: Record) -> Record:

@@ -1,17 +1,19 @@
-"""Read the log for the pages: one request at a time, and the last day at most every ten seconds."""
+"""Read the log for the pages: one request at a time, and the last day or week at most every ten seconds."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from jobscheduler.status.run_stats import Records
-from jobscheduler.status.snapshot import Snapshot
+from jobscheduler.model import Status
+from jobscheduler.status.run_stats import LAST_RUNS, Records
+from jobscheduler.status.snapshot import JobStatus, Snapshot
 from jobscheduler.web.log_record import LoggedRun, latest, parse_records
+from jobscheduler.web.page_query import PageQuery
 from jobscheduler.web.time_axis import WINDOW, TimeAxis, zone_of
 from jobscheduler.web.timeline import ISSUE_KINDS, MAX_ROWS, MAX_SLOTS, Timeline, rank_jobs, timeline
 from jobscheduler.web.view import ServiceView
@@ -23,6 +25,8 @@ MAX_ISSUES = 2000  # records of issues read if there are more than `MAX_RECORDS`
 MAX_READS_OF_JOB = 1000  # records read of one job
 
 TIMELINE_MAX_AGE_S = 10.0  # seconds that a timeline is reused, since making it reads the log
+
+MAX_TIMELINES = 16  # timelines kept, one for each query
 
 READ_WAIT_S = 3.0  # seconds that a request waits for others that read the log
 
@@ -37,11 +41,16 @@ class Busy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RecentActivity:
-    """The records of the last day, newest first, and their timeline; `at` is the monotonic time it was made."""
+    """The records of a window, newest first, complete from `read_from` on; `at` is the monotonic time of reading.
+
+    `runs` has the last runs of each job, the newest first, and `failures` the last failure.
+    """
 
     at: float
     records: Sequence[LoggedRun]
-    timeline: Timeline
+    read_from: datetime
+    runs: Mapping[str, Sequence[LoggedRun]]
+    failures: Mapping[str, LoggedRun]
 
 
 class Activity:
@@ -53,7 +62,8 @@ class Activity:
     def __init__(self, view: ServiceView) -> None:
         self._view = view
         self._lock = threading.Lock()
-        self._last: RecentActivity | None = None
+        self._read: dict[timedelta, RecentActivity] = {}
+        self._timelines: dict[PageQuery, tuple[float, Timeline]] = {}
 
     def history(self, job_id: str, check: Check) -> Records:
         """Return the newest records of one job.
@@ -65,29 +75,63 @@ class Activity:
         with self.exclusive(check):
             return self._view.history(job_id, MAX_READS_OF_JOB, check)
 
-    def recent(self, snapshot: Snapshot, check: Check) -> RecentActivity:
-        """Return the last day, at most `TIMELINE_MAX_AGE_S` old; one request reads it and the others wait."""
+    def recent(
+        self, snapshot: Snapshot, chosen: Sequence[JobStatus], query: PageQuery, check: Check
+    ) -> tuple[RecentActivity, Timeline]:
+        """Return what happened lately and its timeline, at most `TIMELINE_MAX_AGE_S` old.
+
+        One request reads and the others wait. The timeline is of the jobs that the query has chosen.
+        """
         with self.exclusive(check):
-            if self._last is None or time.monotonic() - self._last.at > TIMELINE_MAX_AGE_S:
-                self._last = self._read_log(snapshot, check)
-            return self._last
+            window = max(WINDOW, query.reach)
+            read = self._read.get(window)
+            if read is None or time.monotonic() - read.at > TIMELINE_MAX_AGE_S:
+                read = self._read[window] = self._read_log(snapshot.at, window, check)
+            return read, self._timeline(snapshot, chosen, query, read)
 
-    def _read_log(self, snapshot: Snapshot, check: Check) -> RecentActivity:
-        now = snapshot.at
-        records, read_from = self._records(now, check)
-        order = rank_jobs(records, snapshot.jobs, now)
-        upcoming = self._view.upcoming(order[:MAX_ROWS], now + WINDOW, MAX_SLOTS)
-        jobs = {job.id: job for job in snapshot.jobs if job.id}
-        layout = timeline(TimeAxis(now, zone_of(snapshot)), records, jobs, order, upcoming, read_from)
-        return RecentActivity(time.monotonic(), records, layout)
+    def _timeline(
+        self, snapshot: Snapshot, chosen: Sequence[JobStatus], query: PageQuery, read: RecentActivity
+    ) -> Timeline:
+        """Return the timeline of these records; a former one while it is fresh."""
+        key = PageQuery(q=query.q, state=query.state, tag=query.tag, zoom=query.zoom)
+        former = self._timelines.get(key)
+        if former is not None and former[0] >= read.at:
+            return former[1]
+        axis = TimeAxis(snapshot.at, zone_of(snapshot), query.reach)
+        jobs = {job.id: job for job in chosen if job.id}
+        records = read.records
+        if query.reach < WINDOW:  # else the records are those of this window
+            records = [run for run in records if run.end >= axis.begin]
+        if query.is_filter:
+            records = [run for run in records if run.job_id in jobs]
+        order = rank_jobs(records, chosen, snapshot.at + query.reach)
+        upcoming = self._view.upcoming(order[:MAX_ROWS], snapshot.at + query.reach, MAX_SLOTS)
+        made = timeline(axis, records, jobs, order, upcoming, read.read_from)
+        if len(self._timelines) >= MAX_TIMELINES:
+            self._timelines.clear()
+        self._timelines[key] = time.monotonic(), made
+        return made
 
-    def _records(self, now: datetime, check: Check) -> tuple[list[LoggedRun], datetime]:
-        """Return the records of the last day, and since when they are complete; before that only issues are read."""
-        answer = self._view.records(now - WINDOW, MAX_RECORDS, check=check)
+    def _read_log(self, now: datetime, window: timedelta, check: Check) -> RecentActivity:
+        records, read_from = self._records(now - window, check)
+        runs: dict[str, list[LoggedRun]] = {}
+        failures: dict[str, LoggedRun] = {}
+        for run in records:
+            if run.started is not None:
+                of_job = runs.setdefault(run.job_id, [])
+                if len(of_job) < LAST_RUNS:
+                    of_job.append(run)
+            if run.status is Status.FAILURE:
+                failures.setdefault(run.job_id, run)
+        return RecentActivity(time.monotonic(), records, read_from, runs, failures)
+
+    def _records(self, since: datetime, check: Check) -> tuple[list[LoggedRun], datetime]:
+        """Return the records since then, and from when on they are complete; before that only issues are read."""
+        answer = self._view.records(since, MAX_RECORDS, check=check)
         records = latest(parse_records(answer.lines))
-        if answer.since is None or answer.since <= now - WINDOW:
-            return records, now - WINDOW
-        issues = parse_records(self._view.records(now - WINDOW, MAX_ISSUES, ISSUE_KINDS, check).lines)
+        if answer.since is None or answer.since <= since:
+            return records, since
+        issues = parse_records(self._view.records(since, MAX_ISSUES, ISSUE_KINDS, check).lines)
         return [*records, *(run for run in issues if run.at < answer.since)], answer.since
 
     @contextmanager

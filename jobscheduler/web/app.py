@@ -104,14 +104,18 @@ class App:
             case ("style.css", ""):
                 return Answer("200 OK", "text/css; charset=utf-8", self._pages.style)
             case ("icon.svg", ""):
-                return Answer("200 OK", "image/svg+xml", self._pages.icon)
+                return Answer("200 OK", "image/svg+xml", self._icon(environ))
             case ("output", run_id) if run_id:
                 return self._output(run_id, partial(_check, environ))
         page = self._page(section, name, _query(environ), partial(_check, environ))
         if page is not None:
             return Answer("200 OK", HTML, page.encode("utf-8", "backslashreplace"))
         root = "../" * path.removeprefix("/").count("/")
-        return Answer("404 Not Found", HTML, self._pages.not_found(root).encode())
+        return Answer("404 Not Found", HTML, self._pages.not_found(root, name if section == "job" else "").encode())
+
+    def _icon(self, environ: Environ) -> bytes:
+        icons = self._pages.icons
+        return icons.get(environ.get("QUERY_STRING", ""), icons[""])
 
     def _page(self, section: str, name: str, query: dict[str, str], check: Check) -> str | None:
         match section, name:
@@ -120,9 +124,9 @@ class App:
             case ("files", ""):
                 return self._pages.files(query)
             case ("run", run_id):
-                return self._pages.run(run_id, check)
+                return self._pages.run(run_id, query, check)
             case ("job", job_id):
-                return self._pages.job(job_id, check)
+                return self._pages.job(job_id, query, check)
         return None
 
     def _health(self) -> Answer:

@@ -30,6 +30,23 @@ def format_clock(at: datetime, zone: ZoneInfo, now: datetime) -> str:
     return f"{local:%Y-%m-%d} {time}"
 
 
+def format_short(at: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """Format the minute of an instant in local time, with as much of the date as it needs; seconds if they matter."""
+    local = at.astimezone(zone)
+    return format_clock(at, zone, now).removesuffix(":00") if local.second == 0 else format_clock(at, zone, now)
+
+
+def format_time(at: datetime, zone: ZoneInfo) -> str:
+    """Format the local time of day of an instant."""
+    return f"{at.astimezone(zone):%H:%M:%S}"
+
+
+def format_day(at: datetime, zone: ZoneInfo) -> str:
+    """Format the local date of an instant."""
+    local = at.astimezone(zone)
+    return f"{local:%a} {local.day} {local:%b}"
+
+
 def format_full(at: datetime, zone: ZoneInfo) -> str:
     """Format an instant in local time, with its date and its distance from UTC."""
     local = at.astimezone(zone)

@@ -14,7 +14,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from jobscheduler.status.run_stats import Histogram, JobStats, Totals
+from jobscheduler.status.histogram import Histogram
+from jobscheduler.status.run_stats import JobStats, Totals
 from jobscheduler.status.snapshot import JobState, Snapshot
 from jobscheduler.web.view import ServiceView
 

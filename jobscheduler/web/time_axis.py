@@ -14,21 +14,37 @@ from jobscheduler.util.text import plural
 from jobscheduler.web.formatting import format_clock
 from jobscheduler.web.log_record import LoggedRun
 
-WINDOW = timedelta(days=1)  # the reach of the timeline, back and ahead
+WINDOW = timedelta(days=1)  # the usual reach of the timeline, back and ahead
 
-BUCKETS = 240  # parts of the past, of six minutes each, in which concurrent runs are counted
+_DAY = 24 * 60  # minutes
+_STEPS = (  # minutes between two lines of the scale, by how far it reaches
+    (timedelta(hours=1), 15),
+    (timedelta(hours=6), 2 * 60),
+    (timedelta(days=1), 6 * 60),
+    (timedelta.max, _DAY),
+)
+_NEAR_NOW_PCT = 4.0  # percent from now within which a label would touch that of now
+_BY_NOW_PCT = 13.0  # the same on a narrow screen
+
+BUCKETS = 240  # parts of the past, in which concurrent runs are counted
 
 
 @dataclass(frozen=True, slots=True)
 class TimeAxis:
-    """The positions of instants on the timeline, and the zone in which they are shown."""
+    """The positions of instants on the timeline, which reaches as far back as ahead, and the zone of its clock."""
 
     now: datetime
     zone: ZoneInfo
+    reach: timedelta = WINDOW
+
+    @property
+    def begin(self) -> datetime:
+        """The left edge."""
+        return self.now - self.reach
 
     def percent(self, at: datetime) -> float:
         """Return the position of an instant in percent; an instant beyond an edge is at that edge."""
-        share = (at - self.now) / (2 * WINDOW)
+        share = (at - self.now) / (2 * self.reach)
         return round(min(1.0, max(0.0, 0.5 + share)) * 100, 2)
 
     def clock(self, at: datetime) -> str:
@@ -38,13 +54,18 @@ class TimeAxis:
 
 @dataclass(frozen=True, slots=True)
 class HourLine:
-    """A line of the scale: local time, the same in UTC, and the date where a day begins."""
+    """A line of the scale: local time, and the date where a day begins.
+
+    A minor one is not labelled on a narrow screen; `is_near_now` has no label, as that of now is there, and
+    `is_by_now` has none on a narrow screen.
+    """
 
     at: float
     local: str
-    utc: str
     day: str
     is_minor: bool
+    is_near_now: bool
+    is_by_now: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +79,35 @@ class Concurrency:
 
 
 def hours(view: TimeAxis) -> Iterator[HourLine]:
-    """Yield a line at each sixth hour of local time, whatever the zone's distance from UTC."""
+    """Yield the lines of the scale at round local times, whatever the zone's distance from UTC."""
+    step = next(step for reach, step in _STEPS if view.reach <= reach)
     quarter = timedelta(minutes=15)
-    at = (view.now - WINDOW).astimezone(UTC)
+    at = view.begin.astimezone(UTC)
     at -= timedelta(minutes=at.minute % 15, seconds=at.second, microseconds=at.microsecond)
-    while (at := at + quarter) < view.now + WINDOW:
+    while (at := at + quarter) < view.now + view.reach:
         local = at.astimezone(view.zone)
-        if local.minute == 0 and local.hour % 6 == 0:
-            day = f"{local:%a} {local.day} {local:%b}" if local.hour == 0 else ""
-            yield HourLine(view.percent(at), f"{local:%H:%M}", f"{at:%H:%M}", day, local.hour % 12 != 0)
+        if (60 * local.hour + local.minute) % step == 0:
+            yield _line(view, at, local, step)
+
+
+def _line(view: TimeAxis, at: datetime, local: datetime, step: int) -> HourLine:
+    position, is_midnight = view.percent(at), local.hour == local.minute == 0
+    day = f"{local:%a} {local.day} {local:%b}" if is_midnight else ""
+    is_whole_day = step == _DAY
+    is_minor = local.weekday() != 0 if is_whole_day else bool((60 * local.hour + local.minute) % (2 * step))
+    return HourLine(
+        position,
+        f"{local:%a} {local.day}" if is_whole_day else f"{local:%H:%M}",
+        "" if is_whole_day else day,
+        is_minor,
+        abs(position - 50) < _NEAR_NOW_PCT,
+        abs(position - 50) < _BY_NOW_PCT,
+    )
 
 
 def concurrency(view: TimeAxis, records: Iterable[LoggedRun]) -> tuple[tuple[Concurrency, ...], int]:
     """Count the runs that went on at once: the most in each part of the past, and the peak of all."""
-    begin, size = view.now - WINDOW, WINDOW / BUCKETS
+    begin, size = view.begin, view.reach / BUCKETS
     steps = sorted(
         step
         for run in records
@@ -90,11 +126,11 @@ def concurrency(view: TimeAxis, records: Iterable[LoggedRun]) -> tuple[tuple[Con
 
 
 def _concurrency(view: TimeAxis, peaks: Sequence[int], peak: int) -> Iterator[Concurrency]:
-    size = WINDOW / BUCKETS
+    size = view.reach / BUCKETS
     for count, buckets in groupby(range(BUCKETS), key=peaks.__getitem__):
         first, *others = buckets
         if count:
-            begin = view.now - WINDOW + first * size
+            begin = view.begin + first * size
             end = begin + (len(others) + 1) * size
             title = f"{view.clock(begin)} to {view.clock(end)}: up to {plural(count, 'run')} at once"
             left = view.percent(begin)

@@ -1,8 +1,8 @@
-"""Lay out a timeline of one day back and one day ahead: runs, failures, skipped and missed slots, and due slots. Pure.
+"""Lay out a timeline around now: runs, failures, skipped and missed slots, and due slots. Pure.
 
 1. Positions are percent of the width, so the drawing fits any screen. Now is in the middle.
 2. Each job has one row. Runs are bars; overlapping runs use two lanes. Successful runs in close succession are merged
-   into one bar: at this scale a job of every minute is a line.
+   into one bar: at this scale a job of every minute is a line. Slots ahead in close succession are one bar, too.
 3. Failed, skipped and missed slots get a marker of their own shape on top, never merged with success. Markers too
    close to be distinguished become one, which gives their number.
 4. Rows with issues come first, then jobs that ran, then due jobs; beyond `MAX_ROWS` they are only counted.
@@ -20,13 +20,17 @@ from jobscheduler.status.snapshot import JobStatus
 from jobscheduler.util.durations import format_duration
 from jobscheduler.util.text import plural
 from jobscheduler.web.log_record import LoggedRun
-from jobscheduler.web.time_axis import WINDOW, Concurrency, HourLine, TimeAxis, concurrency, hours
+from jobscheduler.web.time_axis import Concurrency, HourLine, TimeAxis, concurrency, hours
 
-MAX_ROWS = 40  # jobs that have a row
+MAX_ROWS = 20  # jobs that have a row
 
 MAX_SLOTS = 100  # future slots shown of one job
 
 MERGE_BARS_PCT = 0.1  # bars closer than this are merged (percent; three minutes)
+
+MIN_DENSE_SLOTS = 4  # fewer slots ahead are always drawn one by one
+
+DENSE_PCT = 0.45  # slots ahead that are on average closer than this are one bar (percent)
 
 MERGE_MARKERS_PCT = 1.2  # markers closer than this are merged (percent)
 
@@ -89,8 +93,8 @@ class Timeline:
     omitted_issues: int
 
 
-def rank_jobs(records: Sequence[LoggedRun], jobs: Iterable[JobStatus], now: datetime) -> list[str]:
-    """Return the ids of jobs to draw, in order of rank, including those beyond the last row."""
+def rank_jobs(records: Sequence[LoggedRun], jobs: Iterable[JobStatus], until: datetime) -> list[str]:
+    """Return the ids of jobs that ran or are due until then, in order of rank, also those beyond the last row."""
     worst: dict[str, tuple[int, float]] = {}
     for run in records:
         severity = ISSUE_KINDS.index(run.status) if run.status in ISSUE_KINDS else len(ISSUE_KINDS)
@@ -100,9 +104,7 @@ def rank_jobs(records: Sequence[LoggedRun], jobs: Iterable[JobStatus], now: date
     busy = {job.id for job in jobs if job.id and job.active_runs}
     ran = sorted(busy.union(worst).difference(troubled))
     known = {*troubled, *ran}
-    due = [
-        (job.next, job.id) for job in jobs if job.next and job.next <= now + WINDOW and job.id and job.id not in known
-    ]
+    due = [(job.next, job.id) for job in jobs if job.next and job.next <= until and job.id and job.id not in known]
     return [*troubled, *ran, *(job_id for _, job_id in sorted(due))]
 
 
@@ -145,8 +147,7 @@ def layout_row(
     view: TimeAxis, job_id: str, records: Sequence[LoggedRun], job: JobStatus | None, upcoming: Sequence[datetime]
 ) -> Row:
     """Lay out one job; `records` oldest first."""
-    begin = view.now - WINDOW
-    records = [run for run in records if run.end >= begin]
+    records = [run for run in records if run.end >= view.begin]
     runs = sorted((run for run in records if run.started is not None), key=lambda run: run.begin)
     bars = [*_runs(view, runs), *_active_runs(view, job), *_missed(view, records), *_outside(view, upcoming)]
     marks = [*_slots(view, upcoming, None if job is None else job.paused_until), *_issues(view, records)]
@@ -206,10 +207,22 @@ def _missed(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[TimelineBa
 
 
 def _outside(view: TimeAxis, upcoming: Sequence[datetime]) -> Iterator[TimelineBar]:
-    """Draw a bar for further slots than are shown."""
-    if len(upcoming) >= MAX_SLOTS:
+    """Draw a bar for slots that are too close to be distinguished, or for further ones than are shown."""
+    is_cut = len(upcoming) >= MAX_SLOTS
+    if is_dense(view, upcoming):
+        left, right = view.percent(upcoming[0]), 100.0 if is_cut else view.percent(upcoming[-1])
+        gap = format_duration((upcoming[-1] - upcoming[0]).total_seconds() / (len(upcoming) - 1))
+        yield TimelineBar(left, _width(left, right), "dense", f"due about every {gap}")
+    elif is_cut:
         left = view.percent(upcoming[-1])
         yield TimelineBar(left, _width(left, 100), "more", f"more slots after {view.clock(upcoming[-1])}")
+
+
+def is_dense(view: TimeAxis, upcoming: Sequence[datetime]) -> bool:
+    """Return whether slots ahead are too close to be distinguished."""
+    if len(upcoming) < MIN_DENSE_SLOTS:
+        return False
+    return view.percent(upcoming[-1]) - view.percent(upcoming[0]) < DENSE_PCT * (len(upcoming) - 1)
 
 
 def _issues(view: TimeAxis, records: Iterable[LoggedRun]) -> Iterator[Marker]:
@@ -252,6 +265,8 @@ def _issue_mark(view: TimeAxis, record: LoggedRun) -> str:
 
 def _slots(view: TimeAxis, upcoming: Sequence[datetime], paused_until: datetime | None) -> Iterator[Marker]:
     """Draw the future slots; those at one position are one line, and those of a pause are faint."""
+    if is_dense(view, upcoming):
+        return
     for position, slots in groupby(upcoming[:MAX_SLOTS], key=lambda slot: round(view.percent(slot) / MERGE_BARS_PCT)):
         first, *others = slots
         count = f" and {len(others)} more" if others else ""

@@ -65,8 +65,13 @@ class FakeServiceView:
     def snapshot(self) -> Snapshot:
         if self.broken:
             raise RuntimeError("a secret of the service")
-        jobs = sorted(self.jobs, key=lambda one: (one.state is JobState.REFUSED, one.id or one.file))
+        jobs = [self._with_usual(one) if one.active_runs else one for one in self.jobs]
+        jobs.sort(key=lambda one: (one.state is JobState.REFUSED, one.id or one.file))
         return Snapshot(NOW, self.service, tuple(jobs))
+
+    def _with_usual(self, job: JobStatus) -> JobStatus:
+        recent = self.results.recent_runs(job.id or "")
+        return replace(job, usual=recent.usual if recent else None)
 
     def detail(self, job_id: str) -> Detail | None:
         found = self.snapshot().find(job_id)
@@ -264,13 +269,24 @@ def _troubled_jobs(fake: FakeServiceView) -> None:
 
 
 def _bad_files(fake: FakeServiceView) -> None:
-    unknown = Problem("unknown field `shedule`", line=4, column=3, help="did you mean `schedule`?")
+    unknown = Problem(
+        "unknown field `shedule`",
+        line=4,
+        column=3,
+        excerpt='  "shedule": "0 8 * * mon",',
+        caret=2,
+        width=9,
+        help="did you mean `schedule`?",
+    )
     fake.refuse("newsletter.json", unknown, "newsletter")
     stale = Problem(
         "`0 0 30 2 *` never happens: February has no day 30",
         "prune-logs.json",
         4,
         15,
+        '  "schedule": "0 0 30 2 *",',
+        14,
+        12,
         help="write a day that the month has, such as `28`",
     )
     fake.add("40 5 * * *", "prune-logs", "Delete what is older than a year.", stale=True, problems=(stale,))

@@ -15,14 +15,15 @@ import pytest
 
 pytest.importorskip("jinja2", reason="the extra `web` is not installed")
 
-from jobscheduler.model import KeptOutput, Problem, StoredAttempt
+from jobscheduler.model import KeptOutput, Pause, Problem, StoredAttempt
+from jobscheduler.model.selection import Selector
 from jobscheduler.status.run_detail import RunDetail
 from jobscheduler.status.snapshot import ActiveRun
 from jobscheduler.web.access import AccessCheck
 from jobscheduler.web.activity import TIMELINE_MAX_AGE_S
 from jobscheduler.web.app import App
 from jobscheduler.web.job_list import PER_PAGE
-from jobscheduler.web.pages import HISTORY, MAX_OUTPUT_BYTES
+from jobscheduler.web.job_page import HISTORY, MAX_OUTPUT_BYTES
 from tests.support.web_view import HOSTILE, NOW, FakeServiceView, a_day, hostile, local, many
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
@@ -181,49 +182,178 @@ def test_unknown_pages_and_jobs_are_not_found() -> None:
 # --- what is shown ------------------------------------------------------------------------------------------
 
 
-def test_jobs_are_shown_with_state_next_slot_last_result_and_how_long() -> None:
+def test_a_job_has_one_status_its_last_result_its_next_start_and_its_schedule_in_words() -> None:
     """In local time, with UTC to be had."""
+    text = jobs_table(a_day())
+    assert "failing \N{MULTIPLICATION SIGN}2 backup-database Dump the shop's database to the second site." in text
+    assert "failed 2 h ago , took 1 min 4 s" in text
+    assert "in 1 h 16:00 At 00:00, 04:00, 08:00, 12:00, 16:00 and 20:00 every day 0 */4 * * *" in text
+    assert "running sync-warehouse Compare stock with the warehouse. skipped 2 min ago" in text
+    assert 'title="2026-11-22 15:00:00 UTC">16:00</time>' in get(a_day()).text
+
+
+def jobs_table(view: FakeServiceView, url: str = "/") -> str:
+    """What is read in the table of jobs."""
+    return Reader(re.findall(r"<tbody>.*?</tbody>", get(view, url).text, re.DOTALL)[0]).text
+
+
+def test_the_worst_jobs_come_first() -> None:
+    """A failure, an overdue job, a refused file, a stale one; then what runs; then the others by id."""
+    names = re.findall(r'<td class="job">(?:<a[^>]*>|<code>)([^<]*)', get(a_day()).text)
+    worst = ["backup-database", "certificates", "newsletter.json", "prune-logs", "sync-warehouse", "metrics-rollup"]
+    assert names[:6] == worst
+    assert names[6:-1] == sorted(names[6:-1])
+    assert names[-1] == "cleanup-tmp"
+
+
+def test_what_needs_an_operator_comes_before_everything_else() -> None:
+    """A failing job with since when, how often and what it printed last; an overdue one; a run that takes too long."""
     text = Reader(get(a_day()).text).text
-    assert "backup-database Dump the shop's database to the second site. scheduled 0 */4 * * * 16:00:00 in 1 h" in text
-    assert "failed exit 12:00:00 1 min 4 s" in text
-    assert "sync-warehouse Compare stock with the warehouse. running" in text
-    assert "for 2 h 32 min" in text
-    assert 'title="2026-11-22 15:00:00 UTC">16:00:00</time>' in get(a_day()).text
+    assert "failing backup-database since 08:28:30 , 2 times pg_dump: error: could not write to output file" in text
+    assert "overdue certificates since 14:31:10 no success within its time" in text
+    assert "long sync-warehouse since 12:00:01 running for 2 h 32 min, usually 7 min 54 s" in text
+    assert text.index("Needs you") < text.index("Running now") < text.index("Jobs 15") < text.index("A day back")
+    assert "Needs you" not in get(FakeServiceView()).text
 
 
-def test_jobs_that_need_attention_come_first() -> None:
-    """A failure, a stale file, a refused one; then what runs; then the others by id."""
-    ids = re.findall(r'<td class="job">(?:<a[^>]*>|<code>)([^<]*)', get(a_day()).text)
-    assert ids[:5] == ["backup-database", "prune-logs", "newsletter", "sync-warehouse", "certificates"]
-    assert ids[4:] == sorted(ids[4:])
+def test_a_failing_job_leads_to_its_last_failure() -> None:
+    """Also if a slot was skipped since; the log has the failure then."""
+    view = a_day()
+    failure = next(one for one in view.told[::-1] if one.job_id == "backup-database")
+    view.skipped("backup-database", local("22 13:00"))
+    page = get(view).text
+    assert f'href="run/{failure.run_id}"' in page
+    assert f'id="run-{failure.run_id}"' in get(view, "/job/backup-database").text
+    assert "pg_dump: error: could not write" in page
 
 
-def test_files_with_problems_are_shown_with_place_and_help() -> None:
-    """A refused one, and a stale one whose job stays active."""
+def test_a_running_job_is_shown_with_its_usual_time_and_its_limit() -> None:
+    """As a bar, and in words."""
     text = Reader(get(a_day()).text).text
-    assert "line 4, column 3: unknown field `shedule` help did you mean `schedule`?" in text
-    assert "prune-logs The last good version stays active." in text
+    assert "Running now 1 of 32 workers long sync-warehouse for 2 h 32 min usually 7 min 54 s, limit 4 h" in text
+
+
+def test_the_first_line_the_title_and_the_icon_carry_the_worst() -> None:
+    """So that a tab in the background says it."""
+    page = get(a_day()).text
+    assert "<title>✕3 " in page
+    assert 'href="icon.svg?failure"' in page
+    assert (
+        "the service is well · 14 jobs: 1 failing , 1 overdue , 1 running long , 2 files with problems"
+        in Reader(page).text
+    )
+    quiet = FakeServiceView()
+    quiet.add("@daily", "a")
+    assert "✕" not in get(quiet).text
+    assert 'href="icon.svg"' in get(quiet).text
+    quiet.refuse("b.json", Problem("no"))
+    assert "<title>⚠1 " in get(quiet).text
+    assert len({get(quiet, f"/icon.svg{which}").body for which in ("", "?failure", "?warning")}) == 3
+    assert get(quiet, "/icon.svg?nothing").body == get(quiet, "/icon.svg").body
+
+
+def test_files_with_problems_are_shown_with_place_line_and_help() -> None:
+    """A refused one, and a stale one whose job stays active; what is in backticks is code."""
+    page = get(a_day()).text
+    text = Reader(page).text
+    assert "refused newsletter.json line 4, column 3 unknown field shedule — did you mean schedule ?" in text
+    assert "prune-logs.json the last good version stays" in text
+    assert "unknown field <code>shedule</code>" in page
+    assert "4 |   &#34;shedule&#34;: &#34;0 8 * * mon&#34;,\n  |   ^^^^^^^^^</pre>" in page
+    assert "<details open" not in page
+
+
+def test_files_with_the_same_mistake_are_one_line() -> None:
+    """With their names behind it; another mistake has a line of its own."""
+    view = FakeServiceView()
+    for number in range(40):
+        view.refuse(f"bad-{number:02}.json", Problem("unknown field `shedule`", help="did you mean `schedule`?"))
+    view.refuse("other.json", Problem("not JSON"))
+    page = get(view).text
+    assert page.count('class="row file"') == 2
+    assert "files 40 files unknown field shedule" in Reader(page).text
+    assert "bad-19.json and 20 more" in Reader(page).text.replace(" , ", ", ")
+
+
+def test_at_most_eight_things_that_need_an_operator_are_shown() -> None:
+    """And how many there are; files keep two lines."""
+    view = FakeServiceView()
+    for number in range(23):
+        view.add("@daily", f"job-{number:02}")
+        view.ran(f"job-{number:02}", local(f"22 {number % 13:02}:00"), 1, reason="exit")
+    for number in range(5):
+        view.refuse(f"bad-{number}.json", Problem(f"problem {number}"))
+    page = get(view).text
+    assert page.count('class="row failing"') == 6
+    assert page.count('class="row file"') == 2
+    assert ">all 23 failing</a>" in page
+    assert ">all 5 files with problems</a>" in page
 
 
 def test_issues_of_the_service_are_at_the_top() -> None:
-    """In words; otherwise it says that all is well."""
+    """In words, with the command that helps as code; otherwise it says that all is well."""
     view = a_day()
-    assert "has issues" not in get(view).text
-    view.service = replace(view.service, issues=("the jobs directory is gone",), overdue="the watcher")
+    assert "the service is well" in get(view).text
+    view.service = replace(view.service, issues=("the jobs directory is gone: `mkdir /x`",), overdue="the watcher")
     text = Reader(get(view).text).text
-    assert "has issues" in text
-    assert text.index("the jobs directory is gone") < text.index("Files with problems")
+    assert "the service has problems" in text
+    assert text.index("the jobs directory is gone") < text.index("Needs you")
     assert "the watcher is not on time" in text
+    assert "<code>mkdir /x</code>" in get(view).text
+    assert "<title>! " in get(view).text
 
 
-def test_a_job_has_a_page_with_definition_sentence_slots_and_records() -> None:
-    """Slots in local time and UTC; records with reason, output and duration."""
-    text = Reader(get(a_day(), "/job/backup-database").text).text
-    assert "At 00:00, 04:00, 08:00, 12:00, 16:00 and 20:00 every day Europe/Berlin" in text
-    assert "Sun 2026-11-22 16:00:00 +01:00 2026-11-22 15:00:00 UTC 1 h 28 min" in text
-    assert text.count(" UTC ") >= 10
+def test_updating_keeps_what_was_asked_for() -> None:
+    """And what is asked for keeps updating: search, status, tag, order and zoom are in every link."""
+    asked = "/?q=a&state=ok&tag=shop&sort=last&zoom=6h&refresh=5"
+    page = get(a_day(), asked).text
+    assert '<meta http-equiv="refresh" content="5">' in page
+    links = [link for link in re.findall(r'href="(\?[^"]*)"', page) if "#h-jobs" in link or "zoom" in link]
+    assert len(links) > 10
+    assert [link for link in links if "refresh=" not in link] == [links[0]]
+    assert 'href="?q=a&amp;state=ok&amp;tag=shop&amp;sort=last&amp;zoom=6h">off</a>' in page
+    assert 'href="?q=a&amp;state=ok&amp;tag=shop&amp;sort=last&amp;zoom=6h&amp;refresh=30">30 s</a>' in page
+    for name, value in {"state": "ok", "tag": "shop", "sort": "last", "zoom": "6h", "refresh": "5"}.items():
+        assert f'<input type="hidden" name="{name}" value="{value}">' in page
+    assert 'href="?refresh=30">30 s</a>' in get(a_day(), "/job/backup-database").text
+    assert 'content="30"' in get(a_day(), "/job/backup-database?refresh=30").text
+
+
+def test_a_job_has_a_page_with_its_standing_schedule_starts_figures_and_records() -> None:
+    """In local time; what one came for, the records, is not below the next slots."""
+    page = get(a_day(), "/job/backup-database").text
+    text = Reader(page).text
+    assert "failing since 08:28:30 , 6 h ago, 2 times in a row" in text
+    assert "At 00:00, 04:00, 08:00, 12:00, 16:00 and 20:00 every day 0 */4 * * * · Europe/Berlin" in text
+    assert "next starts in 1 h 16:00 in 5 h 20:00 in 9 h Mon 23 Nov 00:00" in text
+    assert "succeeded 66.7 % p50 30 min p95 32 min 40 s longest 32 min 40 s" in text
+    assert "jobscheduler run backup-database --wait jobscheduler pause backup-database --for 2h" in text
     assert '"command": "/opt/scripts/backup-database"' in text
-    assert "failed 12:00:00 exit exit_code=1 run 1 min 4 s output pg_dump: connecting" in text
+    assert "Sun 22 Nov 12:00:00 failed 1 min 4 s pg_dump: error: could not write" in text
+    assert "Sat 21 Nov 20:00:00 succeeded 31 min 20 s" in text
+
+
+def test_a_running_job_has_the_command_that_stops_it_on_its_page() -> None:
+    """And says for how long it has been running, beside its usual time and its limit."""
+    text = Reader(get(a_day(), "/job/sync-warehouse").text).text
+    assert "running for 2 h 32 min, since 12:00:01 slot 12:00, usually 7 min 54 s, limit 4 h" in text
+    assert "jobscheduler stop sync-warehouse" in text
+    assert "jobscheduler stop" not in get(a_day(), "/job/backup-database").text
+
+
+def test_a_refused_file_has_a_page_with_its_problems() -> None:
+    """By its name, as the service knows no id of it."""
+    view = FakeServiceView()
+    view.refuse("newsletter.json", Problem("unknown field `shedule`"))
+    assert 'href="job/newsletter"' in get(view).text
+    assert "unknown field shedule" in Reader(get(view, "/job/newsletter").text).text
+
+
+def test_an_unknown_job_gets_the_likely_one() -> None:
+    """As on the command line."""
+    got = get(a_day(), "/job/bakup-database")
+    assert got.status == 404
+    assert 'Did you mean <a href="../job/backup-database">backup-database</a>?' in got.text
 
 
 def test_colours_of_an_output_are_left_out_and_other_control_characters_spelled_out() -> None:
@@ -250,11 +380,23 @@ def test_a_run_has_a_page_with_its_attempts_and_all_that_was_kept() -> None:
     view.runs[run_id] = RunDetail("a", run_id, [{**view.log[-1], "word": "FAILURE"}], attempts)
     page = get(view, f"/run/{run_id}")
     assert "failed" in page.text
-    assert "exit_code=1" in page.text
+    assert "<dt>exit_code</dt><dd>1</dd>" in page.text
+    assert '<a id="L1" href="#L1">1</a>second' in page.text
+    assert '<a id="A1L1" href="#A1L1">1</a>first' in page.text
     for shown in ("Attempt 1", "first", "Attempt 2", "1,000 bytes left out", r"second &lt;b&gt;\x1b[2J"):
         assert shown in page.text
     assert f'href="../run/{run_id}"' in get(view, "/job/a").text
     assert [get(view, f"/run/{name}").status for name in ("0123", "../x", "a" * 99)] == [404] * 3
+
+
+def test_a_run_leads_to_the_runs_before_and_after_it() -> None:
+    """Those of the same job."""
+    view = FakeServiceView()
+    view.add("0 * * * *", "a")
+    first, second, third = (str(view.ran("a", local(f"22 0{hour}:00"), 1).run_id) for hour in (1, 2, 3))
+    view.runs[second] = RunDetail("a", second, [{**view.log[1], "word": "SUCCESS"}], ())
+    page = get(view, f"/run/{second}").text
+    assert f'<a href="{first}" rel="prev">previous run</a><a href="{third}" rel="next">next run</a>' in page
 
 
 def test_a_run_at_work_shows_what_it_has_printed_so_far() -> None:
@@ -278,9 +420,9 @@ def test_long_output_shows_its_end_and_the_whole_is_a_link_away() -> None:
     output = b"<b>first</b>\n" + b"x" * MAX_OUTPUT_BYTES + b"\nthe-end\n"
     run_id = view.ran("a", local("22 12:00"), 1, output=output).run_id
     page = get(view, "/job/a").text
-    assert "first" not in page
+    assert "&lt;b&gt;first" not in page
     assert "the-end" in page
-    assert f'href="../output/{run_id}"' in page
+    assert f'href="../run/{run_id}"' in page
     whole = get(view, f"/output/{run_id}")
     assert whole.body == output
     assert whole.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -306,7 +448,7 @@ def test_a_deleted_job_shows_its_records() -> None:
 
 def test_at_most_so_many_records_of_a_job_are_shown() -> None:
     """Fifty."""
-    assert get(a_day(), "/job/heartbeat").text.count('<article class="record">') == HISTORY
+    assert get(a_day(), "/job/heartbeat").text.count('<article class="record" id="run-') == HISTORY
 
 
 def test_attempts_to_be_executed_are_text() -> None:
@@ -342,7 +484,7 @@ def test_a_page_of_ten_thousand_jobs_stays_small(crowd: App) -> None:
     """A hundred of them, those that failed first; 300 kB, a tenth of that as it is sent."""
     page = get(crowd)
     assert len(ids_on(page)) == PER_PAGE
-    assert ids_on(page)[:2] == ["job-00007", "job-01007"]
+    assert ids_on(page)[:2] == ["job-09007", "job-08007"]  # the latest failures first
     assert len(page.body) < 300_000
     packed = get(crowd, HTTP_ACCEPT_ENCODING="gzip, br")
     assert packed.headers["Content-Encoding"] == "gzip"
@@ -358,7 +500,7 @@ def test_every_job_is_on_exactly_one_of_the_pages(count: int) -> None:
     found = [job_id for number in range(1, pages + 1) for job_id in ids_on(get(crowd, f"/?page={number}"))]
     assert len(found) == len(set(found)) == count
     assert f">1 to 100 of {count:,}<" in get(crowd).text
-    assert 'href="?page=2" rel="next"' in get(crowd).text
+    assert 'href="?page=2#h-jobs" rel="next"' in get(crowd).text
     for wrong in ("0", "-1", "x", "٣", "1e3", "", "99999999999999999999"):
         assert get(crowd, f"/?page={wrong}").status == 200
     assert ids_on(get(crowd, "/?page=5000")) == ids_on(get(crowd, f"/?page={pages}"))
@@ -370,7 +512,7 @@ def test_jobs_are_found_by_text_and_state(crowd: App) -> None:
     failing = get(crowd, "/?state=failing&q=job-0")
     assert len(ids_on(failing)) == 10
     assert ids_on(get(crowd, "/?state=paused")) == []
-    assert 'href="?q=one%20of&amp;page=2"' in get(crowd, "/?q=one+of").text
+    assert 'href="?q=one%20of&amp;page=2#h-jobs"' in get(crowd, "/?q=one+of").text
     assert 'value="&lt;b&gt;&#34;"' in get(crowd, "/?q=%3Cb%3E%22").text
 
 
@@ -402,9 +544,79 @@ def test_all_files_with_problems_are_on_pages_of_their_own() -> None:
     view = FakeServiceView()
     for number in range(250):
         view.refuse(f"bad-{number:03}.json", Problem(f"problem number {number}"))
-    assert get(view).text.count('<article class="file') == 5
-    assert 'href="files"' in get(view).text
+    assert get(view).text.count('class="row file"') == 8
+    assert 'href="files">all 250 files' in get(view).text
     assert "problem number 249" in get(view, "/files?page=3").text
+
+
+def test_what_is_counted_follows_the_search() -> None:
+    """Statuses count within search and tag, tags within search and status; a job may have several statuses."""
+    view = FakeServiceView()
+    for number in range(4):
+        view.add("@daily", f"shop-{number}", tags=("shop", "nightly") if number else ("shop",))
+        view.add("@daily", f"mail-{number}", enabled=number != 0)
+    view.ran("shop-1", local("22 12:00"), 1, reason="exit")
+    chips = re.compile(r">([a-z]+) <b>(\d+)</b></a>")
+    assert chips.findall(get(view).text) == [
+        *[("all", "8"), ("failing", "1"), ("ok", "6"), ("disabled", "1")],
+        *[("nightly", "3"), ("shop", "4")],
+    ]
+    assert chips.findall(get(view, "/?q=mail&state=disabled").text) == [("all", "4"), ("ok", "3"), ("disabled", "1")]
+    assert ("failing", "1") in chips.findall(get(view, "/?tag=nightly").text)
+    assert ids_on(get(view, "/?tag=nightly&state=ok")) == ["shop-2", "shop-3"]
+    assert "No job matches" in get(view, "/?tag=nothing").text
+
+
+def test_jobs_are_sorted_as_asked() -> None:
+    """By links in the heads; what has no such value comes last."""
+    view = FakeServiceView()
+    for job_id, expression, hour, took in (
+        ("b", "0 15 * * *", 3, 5),
+        ("a", "0 20 * * *", 2, 9),
+        ("c", "0 16 * * *", 4, 1),
+    ):
+        view.add(expression, job_id)
+        view.ran(job_id, local(f"22 {hour:02}:00"), took)
+    view.add("0 0 * * *", "d", enabled=False)
+    orders = {"job": "abcd", "last": "cbad", "took": "abcd", "next": "bcad", "status": "abcd", "odd": "abcd"}
+    assert {order: "".join(ids_on(get(view, f"/?sort={order}"))) for order in orders} == orders
+
+
+def test_the_timeline_obeys_search_and_zoom() -> None:
+    """A week is read by itself; nearer views show a part of the day."""
+    view = a_day()
+    rows = re.compile(r'<div class="name[^"]*"><a href="job/([^"]*)"')
+    assert rows.findall(get(view, "/?q=thumb").text) == ["thumbnails"]
+    assert len(rows.findall(get(view).text)) == 12
+    page = get(view, "/?zoom=6h&q=thumb").text
+    assert ">14:00</text>" in page
+    assert "Six hours back, six ahead" in page
+    assert 'href="?q=thumb&amp;zoom=week#h-day">week</a>' in page
+    week = get(view, "/?zoom=week").text
+    assert ">Mon 16</text>" in week
+    assert ">Sun 29</text>" in week
+
+
+def test_a_job_has_a_strip_of_its_last_runs_described_in_words() -> None:
+    """A failure has a form of its own, a foot."""
+    page = get(a_day(), "/?q=backup-database").text
+    assert 'aria-label="6 runs, 2 failed, up to 32 min 40 s"' in page
+    (drawn,) = re.findall(r'<svg class="strip".*?</svg>', page, re.DOTALL)
+    assert drawn.count('class="bar success"') == 4
+    assert drawn.count('class="bar failure"') == 4
+
+
+def test_the_start_with_jitter_is_shown_and_a_paused_job_has_none() -> None:
+    """A pause with an end says when."""
+    view = FakeServiceView()
+    view.add("0 15 * * *", "jittery", jitter=600.0)
+    view.jobs[0] = replace(view.jobs[0], start=view.jobs[0].next + timedelta(minutes=7))
+    view.add("0 15 * * *", "paused", pauses=(Pause("1", Selector("*"), NOW, NOW + timedelta(hours=3)),))
+    view.add("0 15 * * *", "forever", pauses=(Pause("2", Selector("*"), NOW),))
+    table = jobs_table(view)
+    assert "jittery in 34 min 15:07 , slot 15:00" in table
+    assert "paused resumes in 3 h 17:32:10" in table
+    assert "paused forever At 15:00 every day" in table
 
 
 def test_a_form_of_the_log_that_has_only_text_is_read_all_the_same() -> None:
@@ -420,7 +632,7 @@ def test_a_form_of_the_log_that_has_only_text_is_read_all_the_same() -> None:
 def test_a_definition_is_shown_as_json() -> None:
     """As in a job file."""
     page = get(a_day(), "/job/report-daily").text
-    (text,) = re.findall(r"<h2 id=\"h-definition\">Definition</h2>\s*<pre>(.*?)</pre>", page, re.DOTALL)
+    (text,) = re.findall(r"<h2>Definition</h2></summary>\s*<pre>(.*?)</pre>", page, re.DOTALL)
     assert json.loads(text.replace("&#34;", '"'))["job_id"] == "report-daily"
 
 
@@ -449,7 +661,7 @@ def test_one_request_reads_the_log_and_others_wait_a_while(monkeypatch: pytest.M
     monkeypatch.setattr("jobscheduler.web.activity.POLL_S", 0.01)
     app = App(a_day(), AccessCheck("build7", None))
     name = next(one.id for one in a_day().jobs if one.id)
-    with app._pages._activity._lock:
+    with app._pages._job._activity._lock:
         busy = get(app, f"/job/{name}")
         assert (busy.status, busy.headers["Retry-After"]) == (503, "5")
         assert get(app, "/").status == 503

@@ -14,7 +14,7 @@ from jobscheduler.util.durations import format_duration
 from jobscheduler.util.terminal_text import printable_lines as printable
 from jobscheduler.web.formatting import format_clock, format_relative
 from jobscheduler.web.log_record import LoggedRun, parse_records
-from jobscheduler.web.time_axis import WINDOW, TimeAxis
+from jobscheduler.web.time_axis import WINDOW, TimeAxis, hours
 from jobscheduler.web.timeline import MAX_ROWS, MAX_SLOTS, Row, Timeline, layout_row, rank_jobs, timeline
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -51,7 +51,7 @@ def status(
 
 def whole(records: list[LoggedRun], jobs: list[JobStatus], read_from: datetime = NOW - WINDOW) -> Timeline:
     newest_first = sorted(records, key=lambda one: one.at, reverse=True)
-    return timeline(VIEW, newest_first, {}, rank_jobs(newest_first, jobs, NOW), {}, read_from)
+    return timeline(VIEW, newest_first, {}, rank_jobs(newest_first, jobs, NOW + WINDOW), {}, read_from)
 
 
 def test_now_is_in_the_middle_and_the_edges_are_a_day_away() -> None:
@@ -146,11 +146,21 @@ def test_slots_ahead_are_lines_and_too_many_become_a_bar() -> None:
         (62.5, "slot", "due 18:00:00"),
         (75.0, "slot", "due Mon 23 Nov 00:00:00"),
     ]
-    dense = one(upcoming=tuple(NOW + step * MINUTE for step in range(1, MAX_SLOTS + 1)))
-    (bar,) = dense.bars
-    assert (bar.kind, bar.left + bar.width) == ("more", 100)
-    assert len(dense.marks) < MAX_SLOTS
-    assert "100 or more due" in dense.summary
+    many = one(upcoming=tuple(NOW + step * 14 * MINUTE for step in range(1, MAX_SLOTS + 1)))
+    (bar,) = many.bars
+    assert (bar.kind, round(bar.left + bar.width, 2)) == ("more", 100)
+    assert len(many.marks) == MAX_SLOTS
+    assert "100 or more due" in many.summary
+
+
+def test_slots_too_close_to_be_distinguished_are_one_line() -> None:
+    """A hundred grey ticks say nothing; how often it is due does."""
+    every_minute = one(upcoming=tuple(NOW + step * MINUTE for step in range(1, MAX_SLOTS + 1)))
+    (bar,) = every_minute.bars
+    assert (bar.kind, bar.title, bar.left + bar.width) == ("dense", "due about every 1 min", 100)
+    assert every_minute.marks == ()
+    (bar,) = one(upcoming=tuple(NOW + step * MINUTE for step in range(1, 11))).bars
+    assert (bar.kind, bar.left, bar.width) == ("dense", 50.03, 0.32)
 
 
 def test_slots_of_a_paused_job_are_drawn_faintly() -> None:
@@ -228,19 +238,44 @@ def test_the_part_that_was_not_read_is_marked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("zone", "hours"),
+    ("zone", "labels"),
     [
         ("UTC", ["18:00", "00:00", "06:00", "12:00", "18:00", "00:00", "06:00"]),
         ("Asia/Kathmandu", ["18:00", "00:00", "06:00", "12:00", "18:00", "00:00", "06:00", "12:00"]),
     ],
 )
-def test_the_scale_has_each_sixth_hour_of_local_time(zone: str, hours: list[str]) -> None:
+def test_the_scale_has_each_sixth_hour_of_local_time(zone: str, labels: list[str]) -> None:
     """In any zone, with the day at its beginning."""
     view = TimeAxis(NOW, ZoneInfo(zone))
     found = timeline(view, [], {}, [], {}, NOW).hours
-    assert [hour.local for hour in found] == hours
+    assert [hour.local for hour in found] == labels
     assert [hour.day for hour in found if hour.day] == ["Sun 22 Nov", "Mon 23 Nov"]
     assert all(0 < hour.at < 100 for hour in found)
+
+
+@pytest.mark.parametrize(
+    ("reach", "labels"),
+    [
+        (HOUR, ["11:15", "11:30", "11:45", "12:00", "12:15", "12:30", "12:45"]),
+        (6 * HOUR, ["08:00", "10:00", "12:00", "14:00", "16:00"]),
+        (7 * WINDOW, ["Mon 16", "Tue 17", "Wed 18", "Thu 19", "Fri 20", "Sat 21", "Sun 22"]),
+    ],
+)
+def test_a_nearer_or_farther_view_has_a_scale_of_its_own(reach: timedelta, labels: list[str]) -> None:
+    """With round times."""
+    found = list(hours(TimeAxis(NOW, ZoneInfo("UTC"), reach)))
+    assert [hour.local for hour in found][: len(labels)] == labels
+    assert [hour.local for hour in found if hour.is_near_now] == (["12:00"] if reach < WINDOW else ["Sun 22", "Mon 23"])
+
+
+@pytest.mark.parametrize("minutes", range(-90, 91, 15))
+def test_no_label_stands_where_now_is(minutes: int) -> None:
+    """Also around midnight: the day stands in a line of its own, and hours beside now are left out."""
+    view = TimeAxis(NOW + 12 * HOUR + minutes * MINUTE, ZoneInfo("UTC"))
+    found = list(hours(view))
+    assert [hour for hour in found if abs(hour.at - 50) < 3 and not hour.is_near_now] == []
+    assert [hour for hour in found if abs(hour.at - 50) < 12 and not hour.is_by_now] == []
+    assert "Mon 23 Nov" in [hour.day for hour in found]
 
 
 def test_the_scale_follows_a_change_of_the_clocks() -> None:
