@@ -192,7 +192,7 @@ def settings_path(arguments: argparse.Namespace) -> Path | None:
     """Return the path of the settings file of a service that is not asked; None if it is not there and not named."""
     own = own_service.found(arguments, os.environ)
     path, is_named = _settings_path(arguments, os.environ, own)
-    return path if is_named or path.exists() else None
+    return path if is_named or os.path.exists(path) else None  # noqa: PTH110 - False where the directory is closed
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, str | None]:

@@ -11,7 +11,7 @@ import pytest
 
 from jobscheduler.util.control_groups import LIMIT_CONTROLLERS
 from tests.support.booted import Machine, booted, filled_checkout
-from tests.support.service import job
+from tests.support.service import job, wait_until
 
 __all__ = ["filled_checkout"]
 pytestmark = pytest.mark.systemd
@@ -92,6 +92,7 @@ def test_limits_hold_for_the_whole_tree_or_the_record_says_which_do_not(machine:
     for name, command in commands.items():
         definition = json.dumps(job(name, "@yearly", command, limits=limits))
         machine(f"echo {shlex.quote(definition)} > /etc/scheduler/jobs.d/{name}.json")
+    wait_until(lambda: machine.run("jobscheduler list place hungry crowd").returncode == 0, step=0.2)
     records = {}
     for name in commands:
         machine.run(f"jobscheduler run {name} --wait")

@@ -98,6 +98,7 @@ def test_a_service_can_have_a_database_and_no_directory(base: Service, tmp_path:
     with_database(base, place).add(job("row"))
     base.patched(
         f"""
+        import sys
         from pathlib import Path
         from jobscheduler.config import Settings
         Settings.__init__.__defaults__ = (Path({str(tmp_path / "none")!r}), *Settings.__init__.__defaults__[1:])
@@ -251,7 +252,11 @@ def serve(*options: str, code: str = "", **env: str) -> subprocess.CompletedProc
 def test_without_the_extra_jobs_run_and_the_command_that_installs_it_is_named(base: Service, tmp_path: Path) -> None:
     """And a service without a database needs none of it."""
     base.patched(
-        "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n, *a: None if n == 'pymysql' else f(n, *a)"
+        """
+        import jobscheduler.database.setup as one
+        found = one.find_spec
+        one.find_spec = lambda name: None if name == "pymysql" else found(name)
+        """
     )
     base.options = ("--database-url", f"sqlite:///{tmp_path}/jobs.db")
     base.write("a.json", job("a"))
