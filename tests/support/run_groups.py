@@ -20,6 +20,7 @@ from jobscheduler.tasks import Context, Outcome, TaskFailed
 from jobscheduler.tasks.command import run_groups, task
 from jobscheduler.tasks.command.leftover_killer import LeftoverKiller
 from jobscheduler.tasks.command.run_groups import RunGroups
+from tests.support.service import wait_until
 
 LIMITS = Limits(1 << 30, 0.5, 100)
 
