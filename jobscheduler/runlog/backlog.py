@@ -23,7 +23,7 @@ from jobscheduler.runlog.target import LogTarget
 
 MAX_PENDING_BYTES = 16 * 1024 * 1024  # of lines that wait for the file
 RETRY_S = 1.0  # seconds between a failed write and the next
-CLOSE_TIMEOUT_S = 1.0  # seconds that the end waits for the file to be closed
+CLOSE_TIMEOUT_S = 5.0  # seconds that the end waits for the file to be closed
 
 _LARGE_COUNT = 10**9  # more lines than are ever lost: the event that counts them becomes no longer than with this
 

@@ -31,7 +31,9 @@ def service(tmp_path: Path) -> Iterator[Service]:
     made.close()
 
 
-@pytest.mark.parametrize("how", ["touch", "copy", "other command"])
+@pytest.mark.parametrize(
+    "how", ["touch", *(pytest.param(how, marks=pytest.mark.deep) for how in ("copy", "other command"))]
+)
 def test_what_touches_a_file_while_the_service_is_down_loses_nothing_of_the_outage(service: Service, how: str) -> None:
     """The log knows which definitions were active, so it does not matter when the file was written last."""
     path = service.write("s.json", job("s", "* * * * * *", "true", catch_up="10m"))

@@ -87,7 +87,12 @@ def simulated() -> Iterator[Simulated]:
 
 
 @pytest.mark.parametrize(
-    "by", [timedelta(minutes=m) for m in (5, 90, -5, -90, -179)], ids=lambda by: f"{by.total_seconds() / 60:+.0f}min"
+    "by",
+    [
+        *(timedelta(minutes=minutes) for minutes in (90, -90)),
+        *(pytest.param(timedelta(minutes=minutes), marks=pytest.mark.deep) for minutes in (5, -5, -179)),
+    ],
+    ids=lambda by: f"{by.total_seconds() / 60:+.0f}min",
 )
 def test_a_clock_set_by_minutes_or_hours_doubles_and_loses_nothing(simulated: Simulated, by: timedelta) -> None:
     """Every slot from the first to the last has exactly one account, whichever way the clock went."""

@@ -15,7 +15,9 @@ from tests.support.accounting import FINAL, lines_of
 from tests.support.service import Service, job, parse_line, wait_until
 
 
-@pytest.mark.parametrize("count", [500, pytest.param(1000, marks=pytest.mark.deep)])
+@pytest.mark.parametrize(
+    "count", [300, pytest.param(500, marks=pytest.mark.deep), pytest.param(1000, marks=pytest.mark.deep)]
+)
 def test_a_mark_larger_than_the_whole_log_survives_a_flood_and_a_crash(tmp_path: Path, count: int) -> None:
     """Very many jobs are due at once; the lines about them are larger than a file, or (1,000 jobs) than all of them."""
     service = Service(tmp_path, "--log-max-bytes", "64K", "--log-backups", "1")

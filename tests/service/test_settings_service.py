@@ -115,7 +115,7 @@ def test_a_reload_applies_what_it_can_and_names_what_needs_a_restart(place: Plac
     )
     (updated,) = place.service.words("job.updated", job_id="a")
     assert {"timeout"} <= set(updated["changed"].split(","))
-    (line,) = place.service.words("service.reloaded")
+    (line,) = place.service.wait_for("service.reloaded")
     assert (line["applied"], line["need_restart"]) == ("timezone defaults", "max-workers")
     entries = json.loads(place.verb("config", "--json").stdout)["settings"]
     assert entries["max-workers"] == {"value": "32", "origin": "default"}

@@ -41,14 +41,15 @@ def assert_prompt(line: dict[str, str], cause: datetime, seconds: float = PROMPT
 
 
 def assert_every_second_once(service: Service, job_id: str, least: int = 3) -> None:
-    """Each second between the first and the last record of a job has exactly one record, and it is a success."""
+    """Each second from the first record of a job to the last has exactly one: a success, or it was skipped."""
     records = [line for line in service.lines() if line["word"] in {"SUCCESS", "FAILURE", "SKIPPED", "MISSED"}]
     slots = Counter(datetime.fromisoformat(line["scheduled"]) for line in records if line["job_id"] == job_id)
     first, last = min(slots), max(slots)
     wanted = [first + timedelta(seconds=number) for number in range(int((last - first).total_seconds()) + 1)]
     assert len(wanted) >= least
     assert slots == Counter(wanted)
-    assert {line["word"] for line in records if line["job_id"] == job_id} == {"SUCCESS"}
+    # a run of a busy host may take more than its second: then the next slot is skipped
+    assert {line["word"] for line in records if line["job_id"] == job_id} <= {"SUCCESS", "SKIPPED"}
 
 
 def assert_said_once(service: Service, bad: str, good: str, since: int = 0) -> tuple[dict[str, str], dict[str, str]]:

@@ -543,6 +543,7 @@ def test_no_order_of_the_threads_loses_or_doubles_a_run(scene: Scene, shared: se
     assert found.states > 100
 
 
+@pytest.mark.deep
 def test_the_search_finds_the_wakeup_that_the_former_order_lost() -> None:
     """Two threads waited for one descriptor: the old one read the wakeup and ended, the new one slept on."""
     found = explore(
