@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = "jobs, or files or directories of jobs (default: all jobs of the service)"
     parser.add_argument("jobs", nargs="*", metavar="JOB", help=which)
     parser.add_argument("--from", dest="first", metavar="TIME", help="starts from this time on (default: now)")
-    parser.add_argument("--to", dest="last", metavar="TIME", help="no starts after this time (default: 24h later)")
+    parser.add_argument(
+        "--to", "--until", dest="last", metavar="TIME", help="no starts after this time (default: 24h later)"
+    )
     count = whole_number("-n", 0)
     parser.add_argument("-n", type=count, metavar="N", help=f"at most N starts (default: {LIMIT}; 0: all)")
     parser.add_argument("--ical", action="store_true", help="print an iCalendar file")

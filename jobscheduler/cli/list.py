@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif found:
         for line in _lines(found):
             print(line)
+        sys.stdout.flush()  # where both streams lead to one place, the sum comes below
         print(summary_text(found), file=sys.stdout if sys.stdout.isatty() else sys.stderr)
     return _status(answer, arguments)
 

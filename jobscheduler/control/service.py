@@ -36,6 +36,7 @@ from jobscheduler.status.snapshot_json import (
 )
 from jobscheduler.timetable.overlap import Action, Overlap
 from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.util.text import plural
 
 _POLL_S = 0.02  # seconds between two checks whether a run has ended
 
@@ -245,7 +246,7 @@ def _unknown(job_id: str, snapshot: Snapshot) -> NotFound:
     known = {job.id: job.job.tags for job in snapshot.jobs if job.id and job.job}
     problem = no_job_problem(Selector(job_id), known)
     if refused and problem.help == ALL_JOBS_HELP:
-        help_ = f"{problem.help}; {len(refused)} files are refused, perhaps one that defines it"
+        help_ = f"{problem.help}; {plural(len(refused), 'file is', 'files are')} refused, perhaps one that defines it"
         problem = replace(problem, help=help_)
     return NotFound(problem)
 
