@@ -91,7 +91,8 @@ def _tell(root: Path, group: Path, scratch: Path) -> dict[str, Any]:
     told["after_stop"] = _names(group)
 
     left = _run(group, "ff66", "env -i setsid sleep 300 >/dev/null 2>&1 & echo $!").output.decode().strip()
-    wait_until(lambda: not Path(f"/proc/{left}/environ").read_bytes())  # until then it has the marker of its shell
+    # until it is the last program it may have the marker of its shell
+    wait_until(lambda: Path(f"/proc/{left}/cmdline").read_bytes() == b"sleep\x00300\x00")
     (group / "run-0077-1").mkdir()
     LeftoverKiller(("ff66",))(grace=0.0)
     told["unmarked"] = _is_alive(left)
