@@ -158,7 +158,7 @@ def test_a_delay_too_large_to_compute_is_the_maximum():
 def test_an_attempt_ends_at_its_time_limit(runner, tmp_path):
     """With its whole process tree. The reason is `timeout`."""
     pipe = Pipe(tmp_path)
-    run = runner.new_run(job(own={"command": f"echo $$ > {pipe.path}; sleep 1000 & wait"}, timeout=0.3), SLOT)
+    run = runner.new_run(job(own={"command": f"echo $$ > {pipe.path}; sleep 1000 & wait"}, timeout=1.0), SLOT)
     pids = []
     with in_thread(lambda: pids.extend(pipe.pids())):
         record = run.attempt()
