@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from jobscheduler.service.control_group import enter_leaf
 from jobscheduler.tasks import Context, Outcome, TaskFailed
 from jobscheduler.tasks.command import run_groups, task
 from jobscheduler.tasks.command.run_groups import RunGroups
+from tests.support.service import wait_until
 
 LIMITS = Limits(1 << 30, 0.5, 100)
 
@@ -90,7 +92,13 @@ def _tell(root: Path, group: Path, scratch: Path) -> dict[str, Any]:
 
     left = _run(group, "ff66", "env -i setsid sleep 300 >/dev/null 2>&1 & echo $!").output.decode().strip()
     (group / "run-0077-1").mkdir()
-    told["left"] = _is_alive(left)
+    # the next start has not seen the process while it was still the shell that has the marker
+    wait_until(lambda: Path(f"/proc/{left}/cmdline").read_bytes() == b"sleep\x00300\x00")
+    search = (
+        "from jobscheduler.tasks.command.leftover_killer import LeftoverKiller; LeftoverKiller(('ff66',))(grace=0.0)"
+    )
+    subprocess.run([sys.executable, "-c", search], check=True, timeout=60)
+    told["unmarked"] = _is_alive(left)
     after = RunGroups(root)  # that of the next start
     after.take_over()
     after.kill_runs(["ff66", "none"])

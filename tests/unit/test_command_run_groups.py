@@ -69,8 +69,8 @@ def test_a_stop_ends_every_process_in_the_group(told: dict[str, Any]) -> None:
 
 @as_root
 def test_the_next_start_kills_and_removes_what_a_crash_has_left(told: dict[str, Any]) -> None:
-    """Processes of an interrupted run in its group, which need no marker, and empty groups."""
-    assert told["left"]
+    """Processes of an interrupted run that no marker shows, and empty groups."""
+    assert told["unmarked"]
     assert told["killed_after_crash"]
     assert told["after_next_start"] == ["service"]
 
