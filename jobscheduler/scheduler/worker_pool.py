@@ -15,6 +15,7 @@ from functools import partial
 
 from jobscheduler.model import Event, Job, Level, LogEntry, LogFields, Record
 from jobscheduler.runner import LogThen, OutputKeeper, ProcessLoop, RetryAfter, Run, Runner, runs_as_process
+from jobscheduler.scheduler.overdue_steps import OverdueSteps
 from jobscheduler.scheduler.pool_monitor import PoolMonitor
 from jobscheduler.scheduler.records import cancelled_record
 from jobscheduler.scheduler.run_queue import RunQueue
@@ -52,15 +53,15 @@ class WorkerPool:
         )
         self._process_loop = ProcessLoop(self._runner.log, self._attempt_ended, waker.submit)
         self._queue = RunQueue(max_workers)
-        self.monitor = PoolMonitor(
-            self._queue,
-            max_workers,
-            overdue=self._runner.overdue,
-            is_short=waker.is_short,
-            write=write,
-            clock=clock,
-        )
         self._retries: dict[Run, float] = {}
+        overdue = OverdueSteps(
+            self._queue,
+            self._runner,
+            commands_answer=self._process_loop.answers,
+            retries=lambda: tuple(self._retries.items()),
+            is_short=waker.is_short,
+        )
+        self.monitor = PoolMonitor(self._queue, max_workers, overdue=overdue.find, write=write, clock=clock)
         self._lost = 0
         self._lost_lock = threading.Lock()
         self._stopping = False
