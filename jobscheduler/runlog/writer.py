@@ -86,6 +86,7 @@ class LogWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._queue.close()
+        self._backlog.prepare_end(time.monotonic())
         until = time.monotonic() + WRITE_TIMEOUT_S
         while self._thread.is_alive() and time.monotonic() < until:
             self._thread.join(_CHECK_INTERVAL_S)
