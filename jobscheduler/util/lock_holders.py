@@ -1,4 +1,4 @@
-"""Tell which process has a lock: the refusal of a lock that another one has, and what the kernel knows of its holder."""
+"""Tell which process has a lock: the refusal of a lock that another has, and what the kernel knows of its holder."""
 
 from __future__ import annotations
 
