@@ -29,7 +29,8 @@ from jobscheduler.model.selection import selectors
 from jobscheduler.runlog import LogFile, LogWriter, recover
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.scheduler.job_entry import JobEntry
-from jobscheduler.tasks.base import Context, Outcome, Task
+from jobscheduler.tasks.base import Outcome, Task
+from jobscheduler.tasks.context import Context
 from jobscheduler.timetable.definition_hash import hash_in_log
 from jobscheduler.timetable.overlap import Overlap
 from jobscheduler.timetable.timetable import Timetable, timetable_of

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from jobscheduler.model import LogValue
-from jobscheduler.tasks.base import Context, FieldError, Outcome, ProcessTask, StartFailedTemporarily, TaskFailed
+from jobscheduler.tasks.base import FieldError, Outcome, ProcessTask, StartFailedTemporarily, TaskFailed
 from jobscheduler.tasks.command.accounts import NoSuchAccount, account, encode_environment, environment, wrap_command
 from jobscheduler.tasks.command.background_pipes import MAX_PIPES_OF_JOB
 from jobscheduler.tasks.command.child import ChildProcess, SpawnSpec
@@ -25,6 +25,7 @@ from jobscheduler.tasks.command.run_markers import ATTEMPT_VAR, RUN_ID_VAR
 from jobscheduler.tasks.command.tree_killer import TreeKiller
 from jobscheduler.tasks.command.waiter import ProcessWaiter
 from jobscheduler.tasks.command.warnings import command_warnings
+from jobscheduler.tasks.context import Context
 from jobscheduler.tasks.hung_paths import ACTIVE_STARTS, check_paths
 from jobscheduler.tasks.stop_signals import UnkillableProcess
 from jobscheduler.util.hang_guard import CallHung
