@@ -175,7 +175,7 @@ class SnapshotBuilder:
         return JobStatus(runtime.job.id, state, "", runtime.job, active_runs=runtime.active_runs, last=last)
 
     def _service(self) -> ServiceStatus:
-        queued, new_rules = self._scheduler.queued(), self._issues.waiting_rules()
+        queued, new_rules = self._scheduler.runs.queued(), self._issues.waiting_rules()
         return ServiceStatus(
             version=__version__,
             pid=os.getpid(),
@@ -185,12 +185,12 @@ class SnapshotBuilder:
             database=self._locations[1],
             log_file=log_name(self._settings.log_file),
             workers=self._settings.max_workers,
-            running=max(0, self._scheduler.running() - queued),
+            running=max(0, self._scheduler.runs.count() - queued),
             queued=queued,
-            lost_threads=self._scheduler.lost_threads(),
+            lost_threads=self._scheduler.runs.lost_threads(),
             last_tick_age=self._scheduler.seconds_since_tick(),
             overdue=self._issues.overdue(),
-            issues=(*self._issues.issues(), *self._scheduler.issues()),
+            issues=(*self._issues.issues(), *self._scheduler.runs.issues()),
             alerts=self._alerts(),
             left_pipes=_left_pipes(),
             notes=(*self._notes, *_note_on(new_rules)),

@@ -54,7 +54,7 @@ def open_listeners(
         alerts=parts.alerts.waiting,
         notes=opened.notes,
     )
-    stored, requested = parts.outputs.stored(), RequestedRuns(parts.scheduler.active_run)
+    stored, requested = parts.outputs.stored(), RequestedRuns(parts.scheduler.runs.active)
     logged = LoggedRuns(settings.log_file, settings.log_backups, ask=ask_log, kept=opened.kept)
     finder = RunFinder(parts.scheduler, stats, requested, logged, stored)
     outputs = OutputService(finder, stored, lambda: list(parts.reconciler.active_state()[0]))

@@ -41,7 +41,7 @@ class ServiceOutputs:
             return None
         settings = self._checked.settings
         limits = Limits(settings.output_max_bytes, keep_s=settings.output_keep)
-        thread = OutputThread(self._folder, limits, self.recent, scheduler.running_attempts, log_event)
+        thread = OutputThread(self._folder, limits, self.recent, scheduler.runs.running_attempts, log_event)
         return stack.enter_context(thread)
 
     def stored(self) -> StoredOutputs:

@@ -14,7 +14,7 @@ from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Record, Status
 from jobscheduler.output import OutputThread
 from jobscheduler.runlog import LogWriter, last_record
-from jobscheduler.scheduler import Scheduler
+from jobscheduler.scheduler import Clocks, Scheduler, SchedulerHost, SchedulerLog
 from jobscheduler.service.checked_settings import CheckedSettings
 from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.mailbox import Mailbox
@@ -96,16 +96,14 @@ def _scheduler(
 ) -> Scheduler:
     settings = checked.settings
     return Scheduler(
-        write=log.write,
-        write_checkpoint=checked.database.checkpoint_gate(log.checkpoint),
-        log_then=log.write_and_call,
-        on_behind=log.warn_behind,
+        SchedulerLog(log.write, checked.database.checkpoint_gate(log.checkpoint), log.write_and_call, log.warn_behind),
         max_workers=settings.max_workers,
-        host=host_seed(settings.host_id, settings.log_file.parent),
-        host_id=host_id(settings.host_id, settings.log_file.parent),
-        boot=read_boot_id(log),
-        late_reason=clock.late_reason,
-        standstills=clock.standstills,
+        host=SchedulerHost(
+            seed=host_seed(settings.host_id, settings.log_file.parent),
+            id=host_id(settings.host_id, settings.log_file.parent),
+            boot=read_boot_id(log),
+        ),
+        clocks=Clocks(late_reason=clock.late_reason, standstills=clock.standstills),
         standings=standings,
         outputs=outputs.recent,
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Checkpoint, Cron, Event, Job, LogEntry, Record, TaskSpec
-from jobscheduler.scheduler import Scheduler
+from jobscheduler.scheduler import Clocks, Scheduler, SchedulerLog
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.accounting import MARKING, Account, lines_of
 from tests.support.service import Service, job, wait_until
@@ -32,11 +32,9 @@ class Simulated:
         self.written: list[LogEntry] = []
         self.marks: list[Checkpoint] = []
         self.scheduler = Scheduler(
-            write=self.written.append,
-            write_checkpoint=self.marks.append,
+            SchedulerLog(self.written.append, self.marks.append),
             max_workers=2,
-            clock=lambda: self.now,
-            late_reason=lambda: "clock",
+            clocks=Clocks(now=lambda: self.now, late_reason=lambda: "clock"),
         )
         self.scheduler._waker.start = lambda: None  # the host's clock is not the test's
         self.jobs = {
@@ -58,7 +56,7 @@ class Simulated:
         for name in self.jobs:
             self.scheduler._on_due(name, self.now)
         self.scheduler.check_clock()
-        wait_until(lambda: not self.scheduler.running())
+        wait_until(lambda: not self.scheduler.runs.count())
 
     def set(self, by: timedelta) -> None:
         """Set the clock, and do what the service does when it notices."""

@@ -155,6 +155,7 @@ class Parts:
         self.alive = True
         self.standing: str | None = None
         self.stuck_for_good = False
+        self.runs = self
 
     def stuck_run(self) -> str | None:
         return self.standing
