@@ -29,7 +29,7 @@ AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 def service(service: Service) -> Service:
     """A service that looks for its log, and tries again, after less time than those of users."""
     service.constants = {
-        "runlog.writer.REOPEN_CHECK_S": 0.5,
+        "runlog.writer_thread.REOPEN_CHECK_S": 0.5,
         "runlog.backlog.RETRY_S": 0.3,
     }
     return service
@@ -285,7 +285,7 @@ def test_a_slow_disk_is_waited_for_a_moment_and_logged_once(tmp_path: Path) -> N
             file.may.set()
             wait_until(lambda expected=round_: log.exists() and log.read_text().count("log.behind") == expected)
             assert runlog.write_and_wait(Event(AT, Level.INFO, "x"), 5)
-            wait_until(lambda: not runlog._is_behind)
+            wait_until(lambda: not runlog._thread.is_behind)
 
     words = [parse_line(line)["word"] for line in log.read_text().splitlines()]
     assert (words.count("x"), words.count("log.behind")) == (16, 2)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from jobscheduler.model import Checkpoint, Event, Level, LogEntry, Record, Status
 from jobscheduler.runlog import LogFile, LogWriter, format_json, format_text, parse, recovery
-from jobscheduler.runlog.backlog import MAX_PENDING_BYTES
 from jobscheduler.runlog.format import MAX_LINE
+from jobscheduler.runlog.pending_lines import MAX_PENDING_BYTES
 from jobscheduler.util.file_locks import LockFile
 from tests.support.service import parse_line, wait_until
 

@@ -138,7 +138,7 @@ def test_a_log_that_hangs_keeps_a_bounded_number_of_bytes(tmp_path: Path, releas
         for _ in range(40):
             log.write(*(Event.of(AT, Level.INFO, "line", text="x" * 1000) for _ in range(500)))
         assert log.flush(30)
-        assert log._backlog._pending_bytes <= 16 * 1024 * 1024
+        assert log._thread.pending_bytes() <= 16 * 1024 * 1024
         release.set()
         wait_until(lambda: not log.is_silent() and not log.is_failing(), why="it is written again")
     assert "lines_not_kept=" in (tmp_path / "s.log").read_text() or list(tmp_path.glob("s.log.*"))
