@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socketserver
 import threading
@@ -144,10 +145,15 @@ def alert(kind: AlertKind = AlertKind.FAILURE, **circumstances: Any) -> Alert:
     return build_payload(change, host="db1")
 
 
+def run_id() -> str:
+    """Return the id of a run of its own: another test, or another checkout's, may end all processes of its run."""
+    return os.urandom(6).hex()
+
+
 def send(to: object, told: Alert | None = None, **fields: Any) -> AttemptResult:
     """Send a message to these receivers."""
     given = ({"to": to} if to is not None else {}) | fields
-    return execute_task(TaskSpec.from_params("notify", given), Context("backup", "0123456789ab", AT, alert=told))
+    return execute_task(TaskSpec.from_params("notify", given), Context("backup", run_id(), AT, alert=told))
 
 
 def error_of(result: AttemptResult) -> str:
@@ -265,9 +271,29 @@ def test_receivers_that_hang_drip_refuse_and_fail_cost_no_other_its_message(rece
     assert "/good-s3cr3t-4" in [path for path, _ in receiver.requests]
 
 
+@pytest.mark.parametrize(("victim", "paths"), [("os.getppid()", ["kill"]), ("os.getpid()", ["kill", "good"])])
+def test_a_process_that_was_killed_is_not_taken_for_a_receiver_that_did_not_answer(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str, paths: list[str]
+) -> None:
+    """As by the kernel, for want of memory: the whole program, or the process for one receiver."""
+    program = tmp_path / "send.py"
+    program.write_text(
+        "import os, runpy, signal\n"
+        "from apprise.plugins.custom_json import NotifyJSON as JSON\n"
+        "send = JSON.send\n"
+        f"JSON.send = lambda self, *a, **k: 'kill' in self.fullpath and os.kill({victim}, signal.SIGKILL)"
+        " or send(self, *a, **k)\n"
+        f"runpy.run_path({str(notify.PROGRAM)!r}, run_name='__main__')\n"
+    )
+    monkeypatch.setattr(notify, "PROGRAM", program)
+    result = send([f"json://127.0.0.1:{receiver.http}/{path}" for path in paths])
+    assert result.reason == "task"
+    assert error_of(result).partition(": ")[2] == "the process that sends it was ended by SIGKILL"
+
+
 def test_a_stop_ends_the_message_at_once(receiver: Receiver) -> None:
     """As at the limit of an alert; the reason is that of the stop, and no process is left."""
-    context = Context("backup", "0123456789ab", AT)
+    context = Context("backup", run_id(), AT)
     spec = TaskSpec.from_params("notify", {"to": f"json://127.0.0.1:{receiver.http}/hang", "timeout": 60})
     results: list[AttemptResult] = []
     thread = threading.Thread(target=lambda: results.append(execute_task(spec, context)))
