@@ -14,7 +14,8 @@ from jobscheduler.cli.options import add_options, client_settings, settings_of_s
 from jobscheduler.cli.output_display import Display, JsonDisplay, TextDisplay, attempt_line, readable, result_line
 from jobscheduler.cli.output_files import OutputUnavailable, StoredRun, stored_run
 from jobscheduler.cli.output_follow import follow, show
-from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.problems import ArgumentProblem, print_problem
+from jobscheduler.cli.usage import refuse_both
 from jobscheduler.control.client import ServiceUnreachable, request
 from jobscheduler.model import Problem, StoredAttempt
 from jobscheduler.status.snapshot_json import instant
@@ -36,6 +37,9 @@ When no service answers, the output directory and the log are read, as far as th
 Exit status: 0 fine, 1 no such run, 2 wrong usage, 3 service not reachable (with -f)."""
 
 
+_ONE_OF_TWO = "leave out one of the two"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the job or run and the options."""
     parser.add_argument("name", nargs="?", metavar="JOB|RUN", help="the id of a job, for its last run, or of a run")
@@ -48,10 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the service, or read the files when none answers."""
-    problem = _misuse(arguments)
-    if problem is not None:
-        print_problem(problem, sys.stderr)
-        return 2
+    _check_usage(arguments)
     try:
         return _of_service(arguments)
     except ServiceUnreachable:
@@ -65,14 +66,21 @@ def run(arguments: argparse.Namespace) -> int:
     return _of_files(arguments, stored)
 
 
-def _misuse(arguments: argparse.Namespace) -> Problem | None:
-    if arguments.name is None and not arguments.failed:
-        return Problem("which run?", help="name a job or a run, or use `--failed` for the last failure of all jobs")
+def _check_usage(arguments: argparse.Namespace) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        ArgumentProblem: no run is named, or two options exclude each other.
+
+    """
+    if not arguments.name and not arguments.failed:
+        help_ = "name a job or a run, or write `--failed` for the last failure of all jobs"
+        raise ArgumentProblem(Problem("`jobscheduler output` needs JOB|RUN", help=help_))
     if arguments.follow and arguments.failed:
-        return Problem("`--failed` is about a former run, which `-f` cannot follow", help="leave out one of the two")
+        note = "`--failed` is about a former run, which cannot be followed"
+        raise ArgumentProblem(Problem("`--failed` and `--follow` exclude each other", notes=(note,), help=_ONE_OF_TWO))
     if arguments.raw and arguments.json:
-        return Problem("`--raw` does not go with `--json`", help="leave out one of the two")
-    return None
+        refuse_both("--raw", "--json")
 
 
 def _display(arguments: argparse.Namespace) -> Display:
