@@ -37,8 +37,8 @@ JOB_BYTES = 16 * 1024 * 1024  # bytes of the log's end read for the page of a jo
 class SharedSnapshot:
     """The snapshot that all viewers share. Thread: any; one of them builds it while the others wait."""
 
-    def __init__(self, build: Callable[[], Snapshot]) -> None:
-        self._build = build
+    def __init__(self, snapshots: SnapshotBuilder) -> None:
+        self._snapshots = snapshots
         self._lock = threading.Lock()
         self._taken: tuple[float, Snapshot] | None = None
 
@@ -47,7 +47,7 @@ class SharedSnapshot:
         with self._lock:
             now = time.monotonic()
             if self._taken is None or now - self._taken[0] > SNAPSHOT_MAX_AGE_S:
-                self._taken = now, self._build()
+                self._taken = now, self._snapshots.build()
             return self._taken[1]
 
 
@@ -75,7 +75,7 @@ class LiveServiceView:
         self._ask = ask
         self._log = settings.log_file, settings.log_backups
         self._snapshots = snapshots
-        self._shared = SharedSnapshot(snapshots.build)
+        self._shared = SharedSnapshot(snapshots)
         self._scheduler = scheduler
         self._issues = issues
         self._results = results
