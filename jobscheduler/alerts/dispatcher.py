@@ -164,7 +164,7 @@ class AlertDispatcher:
                     self._send(self._damper.pop_all(self._monotonic()))
                     return
                 self._handle(news)
-            except Empty:
+            except Empty:  # no news in time: what was held back may be due
                 pass
             except Exception as error:  # what follows has to be handled all the same
                 self._report_error(format_error(error))

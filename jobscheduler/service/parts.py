@@ -62,17 +62,7 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stac
         is_stopping=mailbox.is_ending,
     )
     counters = [stats.observe, recent.observe] if checked.has_page else [stats.observe]
-    sender, host = AlertSenderPool(log.write), os.uname().nodename
-    alerts = AlertDispatcher(
-        log.write,
-        standings,
-        checked.default_alerts,
-        reconciler.job,
-        last_record=partial(_last_record, checked, stats),
-        host=host,
-        sender=sender,
-    )
-    tests = AlertTests(sender.put, lambda: alerts.defaults, host=host)
+    alerts, tests = _alerts(checked, log, standings, reconciler, stats)
     log.subscribe(before=[standings.observe, *counters], after=[alerts.observe])
     return Parts(
         checked,
@@ -107,6 +97,23 @@ def _scheduler(
         standings=standings,
         outputs=outputs.recent,
     )
+
+
+def _alerts(
+    checked: CheckedSettings, log: LogWriter, standings: Standings, reconciler: Reconciler, stats: RunStats
+) -> tuple[AlertDispatcher, AlertTests]:
+    """Build what sends alerts about jobs, and what sends a test of them."""
+    sender, host = AlertSenderPool(log.write), os.uname().nodename
+    alerts = AlertDispatcher(
+        log.write,
+        standings,
+        checked.default_alerts,
+        reconciler.job,
+        last_record=partial(_last_record, checked, stats),
+        host=host,
+        sender=sender,
+    )
+    return alerts, AlertTests(sender.put, lambda: alerts.defaults, host=host)
 
 
 def _last_record(checked: CheckedSettings, stats: RunStats, job_id: str, statuses: Collection[Status]) -> Record | None:

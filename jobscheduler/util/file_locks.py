@@ -139,7 +139,7 @@ class Locks:
         for lock in locks:
             try:
                 lock.acquire()
-            except OSError:
+            except OSError:  # not possible there; that none is possible is an error below
                 continue
             except LockHeld:
                 self.release()

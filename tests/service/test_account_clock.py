@@ -6,7 +6,6 @@ its other clocks go on.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from jobscheduler.model import Checkpoint, Cron, Event, Job, LogEntry, Record, T
 from jobscheduler.scheduler import Clocks, Scheduler, SchedulerLog
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.accounting import MARKING, Account, lines_of
+from tests.support.job_files import unavailable
 from tests.support.service import Service, job, wait_until
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -193,8 +193,7 @@ def faked(tmp_path: Path) -> Iterator[Faked]:
     """A service under libfaketime; skipped where that is not installed, unless it has to be tested here."""
     library = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
     if library is None:
-        reason = "libfaketime is not here (Debian: apt-get install faketime)"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+        unavailable("libfaketime is not here (Debian: apt-get install faketime)")
     marks = tmp_path / "marks"
     marks.touch()
     made = Faked(tmp_path, library)

@@ -19,6 +19,7 @@ from jobscheduler.model import Event, Level, Record, Status
 from jobscheduler.runlog import LogFile, LogWriter
 from tests.service.test_cli import run
 from tests.support.accounting import Account, lines_of
+from tests.support.job_files import unavailable
 from tests.support.marked_service import EACH_SECOND, MarkedService, each_second, with_log_directory
 from tests.support.service import Service, job, parse_line, wait_until
 
@@ -39,11 +40,11 @@ def service(service: Service) -> Service:
 def mounted(at: Path, *options: str) -> Iterator[Path]:
     """Mount something there for as long as the block lasts, whatever happens in it."""
     if os.geteuid() != 0:
-        pytest.skip("only root can mount")
+        unavailable("only root can mount")
     at.mkdir(exist_ok=True)
     done = subprocess.run(["mount", *options, at], check=False, capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+        unavailable(f"cannot mount here: {done.stderr.strip()}")
     try:
         yield at
     finally:

@@ -749,4 +749,4 @@ def test_the_output_of_an_alert_has_no_control_characters_but_lines_and_tabs() -
     one = record(output="a\r\n.\r\nMAIL FROM:<x@y>\r\n\x1b]0;t\x07\tb\x85\u2028\u202ec\0")
     text = build_payload(AlertKind.FAILURE, one, description="", host="").variables["JOB_OUTPUT"]
 
-    assert text == "a\\r\n.\\r\nMAIL FROM:<x@y>\\r\n\\x1b]0;t\\x07\tb\\x85\\u2028\\u202ec\\x00"
+    assert text == "a\n.\nMAIL FROM:<x@y>\n\\x1b]0;t\\x07\tb\\x85\\u2028\\u202ec\\x00"
