@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.fork_server import run_program
-from tests.support.service import ROOT, job
+from tests.support.service import ROOT, job, wait_until
 from tests.support.settings_place import Place, place
 from tests.support.tasks import open_to_all
 
@@ -177,6 +177,39 @@ def test_a_setting_of_an_optional_part_stops_no_job(place: Place, settings: dict
     status = place.verb("status")
     assert status.returncode == 1
     assert f"{part} cannot be used: " in status.stdout
+    assert place.service.stop() == 0
+
+
+WEB = "from jobscheduler.web import setup; setup._LIBRARIES = ('not_there',)"
+DATABASE = "from jobscheduler.database import setup; setup._LIBRARIES = ('not_there',)"
+NOTIFY = "from jobscheduler.tasks.notify import library; library.is_installed = lambda: False"
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "issue"),
+    [
+        ({"http": "127.0.0.1:0"}, WEB, "the page cannot be used: `--http` needs the extra `web`"),
+        ({"database_url": "sqlite:////x"}, DATABASE, "the database cannot be used: `--database-url` needs the extra"),
+        ({"on_failure": "alert.json"}, NOTIFY, "`notify` needs the library Apprise"),
+        ({"output_dir": "/proc/none"}, "", "/proc/none"),
+        ({"on_failure": "wrong.json"}, "", "the alerts for all jobs cannot be used: "),
+    ],
+    ids=["page", "database", "notify", "output", "alert"],
+)
+def test_what_is_missing_for_an_optional_part_stops_no_job(
+    place: Place, settings: dict[str, Any], code: str, issue: str
+) -> None:
+    """An extra that is not installed, a directory that cannot be made, a misspelt alert: an issue in `status`."""
+    for name, task in (("alert", {"type": "notify", "to": "json://h"}), ("wrong", {"type": "notifi"})):
+        (place.file.parent / f"{name}.json").write_text(json.dumps(task))
+    given = {name: str(place.file.parent / value) if "json" in value else value for name, value in settings.items()}
+    place.service.patched(code)
+    place.write(**given)
+    place.service.write("a.json", job("a", command="echo hello"))
+    place.start()
+    place.service.wait_for("SUCCESS", 2, job_id="a")
+    status = wait_until(lambda: found if (found := place.verb("status")).returncode else None)
+    assert issue in " ".join(status.stdout.split())
     assert place.service.stop() == 0
 
 
