@@ -71,6 +71,11 @@ def _words(
     return frozenset(words | ({JobState.SCHEDULED.value} if state is JobState.SCHEDULED else set()))
 
 
+def has_word(words: frozenset[str], word: str) -> bool:
+    """Return whether a list of this status or state has a job with these words. What needs an operator is not `ok`."""
+    return word in words and (word != ShownStatus.OK.value or worst(words) is ShownStatus.OK)
+
+
 def shown_status(job: JobStatus) -> ShownStatus:
     """Return the worst word that applies to a job."""
     return worst(all_words(job))
