@@ -157,7 +157,7 @@ class LiveServiceView:
 
     def live_runs(self, run_ids: Sequence[str]) -> Mapping[str, LiveRun]:
         """Return how these runs at work are, by id."""
-        return live_runs(run_ids, self._scheduler.active_run)
+        return live_runs(run_ids, self._scheduler.runs.active)
 
     def outputs(self, job_id: str, runs: Mapping[str, datetime | None]) -> Mapping[str, bytes]:
         """Return what was kept of the last attempts of runs of a job, by run. `runs` says when each began."""

@@ -11,11 +11,18 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Event, Level
-from jobscheduler.runlog import LogFile, LogWriter
+from jobscheduler.runlog import LogFile, LogWriter, backlog, writer_thread
 from jobscheduler.runlog.file_calls import CALL_TIMEOUT_S, FileCalls, Superseded
 from tests.support.service import wait_until
 
 AT = datetime(2026, 11, 22, 1, 0, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer tries again after less time than that of users, which is a second."""
+    for module in (backlog, writer_thread):
+        monkeypatch.setattr(module, "RETRY_S", 0.05)
 
 
 @pytest.fixture
