@@ -78,7 +78,7 @@ class EntryQueue:
                 self.has_ended = True
             else:
                 items.append(item)
-        except Empty:
+        except Empty:  # no more entries for this batch
             pass
         self._last_count = len(items)
         return items

@@ -15,7 +15,7 @@ import pytest
 
 from jobscheduler.model import Event, Record, Retry, Status
 from jobscheduler.runner import ProcessLoop, RetryAfter, Run, Runner, loop_ownership, poller, start_queue
-from jobscheduler.tasks.command import child
+from jobscheduler.tasks.command import child, tree_killer
 from tests.support.tasks import (
     SLOT,
     Kept,
@@ -229,8 +229,11 @@ def test_a_background_process_may_keep_the_output_open(world: World, tmp_path: P
     eventually(nothing_to_look_after)
 
 
-def test_a_stopped_run_ends_with_its_process_tree(world: World, tmp_path: Path) -> None:
+def test_a_stopped_run_ends_with_its_process_tree(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another run is not delayed meanwhile, although the tree ignores TERM."""
+    monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 1.0)
     pipe = Pipe(tmp_path)
     run = world.submit(f"trap '' TERM; sleep 60 & echo $$ $! > {pipe.path}; wait; wait; sleep 60")
     pids = pipe.pids()

@@ -108,7 +108,7 @@ StartQueue.announce_submitted = lambda self: self._submitted.clear() if is_on() 
 """
 
 NO_SIGNAL = """
-from jobscheduler.tasks.command.task import RunningCommand
+from jobscheduler.tasks.command.running_command import RunningCommand
 real = RunningCommand.__init__
 def made(self, child, plan, context, *others):
     real(self, child, plan, context, *others)
