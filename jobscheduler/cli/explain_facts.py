@@ -174,7 +174,7 @@ def _names(job_id: str, settings: Settings) -> Iterator[frozenset[str]]:
     try:
         lines = iter_lines_newest_first(settings.log_file, settings.log_backups, LogFilter(job_id, _NAMING_A_FILE))
         yield frozenset(line["file"] for line in islice(lines, 1) if "file" in line)
-    except OSError:
+    except OSError:  # without a readable log there is no hint
         return
 
 
@@ -198,7 +198,7 @@ def _files_of(job_id: str, directory: Path, names: Container[str]) -> Iterator[P
     naming = re.compile(rb'"job_id"\s*:\s*"' + re.escape(job_id.encode("utf-8", "replace")) + rb'"')
     try:
         files = sorted(directory.iterdir())
-    except OSError:
+    except OSError:  # the report says by itself that the directory cannot be read
         return
     for path in files:
         if is_job_file(path.name):
@@ -218,7 +218,7 @@ def _content(path: Path) -> bytes:
 def _written_at(path: Path) -> datetime | None:
     try:
         return datetime.fromtimestamp(path.stat().st_ctime, UTC)
-    except OSError:
+    except OSError:  # the file has just been removed
         return None
 
 

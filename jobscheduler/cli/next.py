@@ -19,6 +19,7 @@ from jobscheduler.cli.times import parse_when, problem_from
 from jobscheduler.cli.usage import refuse_both, whole_number
 from jobscheduler.cli.validate import severity
 from jobscheduler.cli.waiting_rules import waiting_rules_note
+from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.config import Settings
 from jobscheduler.config.job_context import job_context
 from jobscheduler.control.client import ServiceUnreachable
@@ -113,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
             status = max(status, _show_all(verdict))
     note = waiting_rules_note(settings, {listing.zone.key for listing in found})
     if note is not None:
-        print(f"note: {note}", file=sys.stderr)
+        print_wrapped(f"note: {note}", sys.stderr)
     _print_all(found, after, until, arguments)
     return status
 
@@ -216,7 +217,7 @@ def _print_all(
         if number:
             print()
         for line in _as_text(listing, slots):
-            print(line)
+            print_wrapped(line, hanging=4)
 
 
 def _as_object(listing: _SlotListing, slots: Iterable[_Remarks]) -> dict[str, object]:

@@ -16,6 +16,7 @@ from jobscheduler.cli.output_files import OutputUnavailable, StoredRun, stored_r
 from jobscheduler.cli.output_follow import follow, show
 from jobscheduler.cli.problems import ArgumentProblem, print_problem
 from jobscheduler.cli.usage import refuse_both
+from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.control.client import ServiceUnreachable, request
 from jobscheduler.model import Problem, StoredAttempt
 from jobscheduler.status.snapshot_json import instant
@@ -199,9 +200,9 @@ def _print_end(
         return
     sys.stdout.flush()
     if not has_output:
-        print(f"{found['job_id']}, run {found['run_id']}: nothing is kept of an output", file=sys.stderr)
+        print_wrapped(f"{found['job_id']}, run {found['run_id']}: nothing is kept of an output", sys.stderr)
     record = found["record"]
     if record is not None:
         print(result_line(record), file=sys.stderr)
     elif found["state"] != "ended":
-        print(f"run {found['run_id']} is {found['state']}; `-f` follows it", file=sys.stderr)
+        print_wrapped(f"run {found['run_id']} is {found['state']}; `-f` follows it", sys.stderr)

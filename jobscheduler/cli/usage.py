@@ -12,7 +12,6 @@ from jobscheduler.model import Problem
 from jobscheduler.util.text import nearest, quote
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_OPTION_IN_USAGE = re.compile(r"\s*\[-(?:[^\[\]]|\[[^\[\]]*\])*\]")
 _OF_ARGUMENT = re.compile(r"argument ([^:]+): (.*)", re.DOTALL)
 _LONG = 2  # hyphens before a long option
 
@@ -34,9 +33,14 @@ class VerbParser(argparse.ArgumentParser):
 
     @property
     def usage_line(self) -> str:
-        """The usage without the list of options."""
-        text = " ".join(_COLOUR.sub("", self.format_usage()).split())
-        head, _, rest = _OPTION_IN_USAGE.sub("", text).partition(self.prog)
+        """The usage without the list of options.
+
+        It is made of the arguments alone: Python 3.14 shows an argument that excludes an option in one bracket with it.
+        """
+        formatter = self._get_formatter()
+        formatter.add_usage(None, self._get_positional_actions(), [])
+        text = " ".join(_COLOUR.sub("", formatter.format_help()).split())
+        head, _, rest = text.partition(self.prog)
         return f"{head}{self.prog} [OPTIONS]{rest}"
 
     def parse_words(self, words: list[str]) -> argparse.Namespace:

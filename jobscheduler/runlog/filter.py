@@ -140,7 +140,7 @@ def _bytes(at: datetime | None, later: timedelta = timedelta(0)) -> bytes | None
         return None
     try:
         return time_prefix(at.astimezone(UTC) + later)
-    except OverflowError:
+    except OverflowError:  # beyond the years 1 to 9999: no bound
         return None
 
 

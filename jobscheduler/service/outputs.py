@@ -41,7 +41,7 @@ class ServiceOutputs:
         if self._folder is None:
             return None
         limits = _limits(self._checked.settings)
-        thread = OutputThread(self._folder, limits, self.recent, scheduler.running_attempts, log_event)
+        thread = OutputThread(self._folder, limits, self.recent, scheduler.runs.running_attempts, log_event)
         return stack.enter_context(thread)
 
     def stored(self) -> StoredOutputs:

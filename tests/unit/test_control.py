@@ -267,7 +267,7 @@ def test_clients_that_hang_do_not_delay_others(path: Path, monkeypatch: pytest.M
     """A hundred send half a request, or read nothing of a large answer; they are closed in time."""
     before = threading.active_count()
     clients = [socket.socket(socket.AF_UNIX) for _ in range(100)]
-    monkeypatch.setattr(connection.ConnectionHandler, "timeout", 1.0)
+    monkeypatch.setattr(connection.ConnectionHandler, "timeout", 0.3)
     for number, client in enumerate(clients):
         client.connect(str(path))
         client.sendall(b"GET /v1/jobs HTTP/1.0\r\n\r\n" if number % 2 else b"GET /v1/jo")

@@ -141,6 +141,17 @@ def test_lines_fit_the_terminal_and_break_at_words() -> None:
         assert max(map(len, shown(answer, width).splitlines())) <= width
 
 
+def test_a_long_name_has_a_line_of_its_own_on_a_terminal() -> None:
+    """It is never cut, and what is said about it is where that of the others is; a pipe gets one line."""
+    long = {**FAILING["jobs"][0], "job_id": "a" * 100}  # type: ignore[index]
+    answer = situation(failing={"count": 2, "jobs": [long, FAILING["jobs"][0]]})  # type: ignore[index]
+    first, second, third = shown(answer).splitlines()[2:5]
+    assert first == f"failing     2  {'a' * 100}"
+    assert second.index("since") == third.index("since")
+    assert len(shown(answer, None).splitlines()[2:5][1]) > 0
+    assert f"{'a' * 100}  since" in shown(answer, None)
+
+
 def test_only_the_service_and_files_need_somebody_as_a_check_of_health() -> None:
     """A job that fails is the job's."""
     assert not needs_somebody(situation(failing=FAILING))

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import re
+import threading
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -20,10 +21,11 @@ from jobscheduler.model.selection import Selector
 from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.snapshot import ActiveRun
 from jobscheduler.web.access import AccessCheck
-from jobscheduler.web.activity import TIMELINE_MAX_AGE_S
+from jobscheduler.web.activity import MAX_STALE_S, TIMELINE_MAX_AGE_S
 from jobscheduler.web.app import App
 from jobscheduler.web.job_list import PER_PAGE
 from jobscheduler.web.job_page import HISTORY, MAX_OUTPUT_BYTES
+from tests.support.service import wait_until
 from tests.support.web_view import HOSTILE, NOW, FakeServiceView, a_day, hostile, local, many
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
@@ -538,8 +540,32 @@ def test_the_log_is_read_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5):
         get(app)
     assert view.reads == 1
-    now[0] += TIMELINE_MAX_AGE_S + 1
+    now[0] += MAX_STALE_S
     get(app)
+    assert view.reads == 2
+
+
+def test_a_page_that_reloads_itself_does_not_wait_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets what was read before while one thread reads anew; the next one gets that."""
+    now, goes_on = [100.0], threading.Event()
+    monkeypatch.setattr("jobscheduler.web.activity.time.monotonic", lambda: now[0])
+    view = a_day()
+    app = App(view, AccessCheck("build7", None))
+    first = get(app)
+    records = view.records
+
+    def slow(*arguments: Any, **more: Any) -> Any:
+        assert goes_on.wait(10)
+        return records(*arguments, **more)
+
+    monkeypatch.setattr(view, "records", slow)
+    view.log.clear()
+    now[0] += TIMELINE_MAX_AGE_S + 1
+    for _ in range(3):
+        assert get(app).text.count('<use href="#t-') == first.text.count('<use href="#t-')
+    assert view.reads == 1
+    goes_on.set()
+    wait_until(lambda: get(app).text.count('<use href="#t-') < first.text.count('<use href="#t-'))
     assert view.reads == 2
 
 
