@@ -150,7 +150,7 @@ class AlertDispatcher:
             return
         task = self.defaults.task_of(job, kind)
         if task is None:
-            self._damper.note_sent(job.id)
+            self._damper.count_without_alert(job.id)
             return
         change = self._changes.describe(news, kind, job, task)
         add = self._damper.remind if kind is AlertKind.REMINDER else self._damper.add

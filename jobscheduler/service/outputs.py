@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.model import EventLogger
-from jobscheduler.output import Limits, OutputReader, OutputThread, RecentOutputs
+from jobscheduler.output import OutputLimits, OutputReader, OutputThread, RecentOutputs
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.checked_settings import CheckedSettings
 
@@ -28,7 +28,7 @@ class ServiceOutputs:
     def __init__(self, checked: CheckedSettings) -> None:
         self._folder: Path | None = checked.settings.output_folder
         self._checked = checked
-        self.recent = RecentOutputs() if self._folder is not None else RecentOutputs(most_unwritten=MEMORY_BYTES)
+        self.recent = RecentOutputs() if self._folder is not None else RecentOutputs(max_unwritten=MEMORY_BYTES)
 
     @property
     def name(self) -> str:
@@ -40,7 +40,7 @@ class ServiceOutputs:
         if self._folder is None:
             return None
         settings = self._checked.settings
-        limits = Limits(settings.output_max_bytes, keep_s=settings.output_keep)
+        limits = OutputLimits(settings.output_max_bytes, keep_s=settings.output_keep)
         thread = OutputThread(self._folder, limits, self.recent, scheduler.runs.running_attempts, log_event)
         return stack.enter_context(thread)
 
