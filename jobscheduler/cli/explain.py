@@ -95,11 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the answer; report a missing answer on standard error."""
     settings, now = settings_of_service(arguments, ()), utc_now()
     facts, unreachable = _asked(arguments.job, settings)
-    try:
-        at, notes = _time(arguments.at, facts.zone, now)
-    except ArgumentProblem as wrong:
-        print_problem(wrong.problem, sys.stderr)
-        return 2
+    at, notes = _time(arguments.at, facts.zone, now)
     further = (waiting_rules_note(settings, {facts.zone.key}), _no_file_note(settings))
     question = Question(arguments.job, now, at, (*notes, *filter(None, further)))
     answer = explain(question, add_log_facts(facts, question, settings))

@@ -18,7 +18,16 @@ from jobscheduler.cli.log_files import LogUnavailable, host_zone, require_log
 from jobscheduler.cli.pause_text import user_name
 from jobscheduler.config import Settings
 from jobscheduler.config.job_context import job_context
-from jobscheduler.explain import JOB_KINDS, SERVICE_KINDS, Facts, LogEvidence, Question, RuntimeState, collect_evidence
+from jobscheduler.explain import (
+    JOB_KINDS,
+    SERVICE_KINDS,
+    Facts,
+    LogEvidence,
+    Overdue,
+    Question,
+    RuntimeState,
+    collect_evidence,
+)
 from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.model import SLOT_FIELDS, Job, Pause, Problem
@@ -52,7 +61,7 @@ def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
         tuple((_instant(span["first"]), _instant(span["last"])) for span in answer.get("decided_ahead") or ()),
         answer.get("failures") or 0,
         _instant_or_none(answer.get("failing_since")),
-        _instant_or_none(answer.get("overdue_since")),
+        _overdue(answer),
     )
     file, last = str(answer.get("file") or ""), answer.get("last")
     return Facts(
@@ -64,6 +73,15 @@ def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
         file=file,
         written=_written_at(settings.jobs_dir / file) if file else None,
     )
+
+
+def _overdue(answer: Mapping[str, Any]) -> Overdue | None:
+    since = _instant_or_none(answer.get("overdue_since"))
+    if since is None:
+        return None
+    within = (answer.get("definition") or {}).get("success_within")
+    last, in_force = answer.get("last_success"), answer.get("in_force_since")
+    return Overdue(since, within, _instant_or_none(last), _instant_or_none(in_force))
 
 
 def _job(definition: object, zone: ZoneInfo) -> Job | None:

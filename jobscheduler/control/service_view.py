@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from jobscheduler.config import Settings
+from jobscheduler.control.live_runs import live_runs
 from jobscheduler.control.past_runs import PastRuns
 from jobscheduler.control.recent_record_times import MAX_RECORDS_OF_JOB, RecentRecordTimes
 from jobscheduler.control.service_status import LiveIssues
@@ -20,7 +21,7 @@ from jobscheduler.runlog.bounded_query import ReadLimit, newest_records, records
 from jobscheduler.runlog.filter import LogFilter, LogLine
 from jobscheduler.runlog.recent_lines import RecentLines
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.status.run_detail import RunDetail
+from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import Detail, Snapshot
 from jobscheduler.util.hang_guard import CallHung
@@ -153,6 +154,10 @@ class LiveServiceView:
     def run(self, run_id: str) -> RunDetail | None:
         """Return all that is known of one run, None if that is nothing."""
         return self._past_runs.detail(run_id)
+
+    def live_runs(self, run_ids: Sequence[str]) -> Mapping[str, LiveRun]:
+        """Return how these runs at work are, by id."""
+        return live_runs(run_ids, self._scheduler.runs.active)
 
     def outputs(self, job_id: str, runs: Mapping[str, datetime | None]) -> Mapping[str, bytes]:
         """Return what was kept of the last attempts of runs of a job, by run. `runs` says when each began."""

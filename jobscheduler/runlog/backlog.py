@@ -112,11 +112,11 @@ class Backlog:
             self._restore()
         self._report_rotation()
 
-    def fail(self, reason: str = NO_ANSWER) -> None:
-        """Note that the file cannot be written, and log that once."""
+    def fail(self, reason: str = NO_ANSWER, *, is_logged: bool = False) -> None:
+        """Note that the file cannot be written, and log that once; not at all if the same trouble `is_logged`."""
         is_first = self._failed_at is None
         self._failed_at = time.monotonic()
-        if is_first:
+        if is_first and not is_logged:
             self.add_event(Level.ERROR, "log.lost", file=self._file.name, error=reason)
 
     def finish(self) -> None:

@@ -114,8 +114,7 @@ class WriterThread:
     def _take_over(self) -> None:
         """Write in place of the writer that is left to its call of the file. Its batch is in the backlog already."""
         self._busy_since = time.monotonic()
-        self._sync.forget_report()
-        self._backlog.fail()
+        self._backlog.fail(is_logged=self._sync.hand_over_report())
         self._finish(self._batch)
         self._write_all()
 

@@ -16,6 +16,7 @@ from jobscheduler.model import Record
 from jobscheduler.runner import OutputKeeper, ProcessLoop, RetryAfter, Run, Runner, runs_as_process
 from jobscheduler.scheduler.intake import Intake
 from jobscheduler.scheduler.lost_workers import LostWorkers
+from jobscheduler.scheduler.overdue_steps import OverdueSteps
 from jobscheduler.scheduler.pool_monitor import PoolMonitor
 from jobscheduler.scheduler.run_queue import RunQueue
 from jobscheduler.scheduler.surroundings import SchedulerLog
@@ -55,10 +56,14 @@ class WorkerPool:
             outputs=outputs,
         )
         self._process_loop = ProcessLoop(self.runner.log, self._attempt_ended, waker.submit)
-        overdue, is_short = self.runner.overdue, waker.is_short
-        self.monitor = PoolMonitor(
-            self._queue, max_workers, overdue=overdue, is_short=is_short, write=log.write, clock=clock
+        overdue = OverdueSteps(
+            self._queue,
+            self.runner,
+            commands_answer=self._process_loop.answers,
+            retries=lambda: tuple(self._retries.items()),
+            is_short=waker.is_short,
         )
+        self.monitor = PoolMonitor(self._queue, max_workers, overdue=overdue.find, write=log.write, clock=clock)
 
     def warm_up(self) -> None:
         """Prepare for a run, so that it need not wait for a new thread, or for one that slept long."""

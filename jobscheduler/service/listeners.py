@@ -93,7 +93,9 @@ def _open_control(
     name = f"the control socket `{path}`"
     reconciler = parts.reconciler
     tests = AlertTestRequests(parts.alert_tests, reconciler.job, lambda: [*reconciler.active_state()[0]], log.event)
-    administration = Administration(supervision.live.report, supervision.reloads, log.event, tests)
+    administration = Administration(
+        supervision.live.report, supervision.reloads, log.event, tests, supervision.issues.waiting_rules
+    )
     report = partial(_report_error, log.event)
     app = build_app(service, administration, outputs, report)
     try:

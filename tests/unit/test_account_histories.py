@@ -35,6 +35,7 @@ from jobscheduler.timetable.definition_hash import hash_in_log
 from jobscheduler.timetable.overlap import Overlap
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.support.accounting import REOPENED, TICK, lines_of
+from tests.support.in_memory import memory_or_disk
 from tests.support.paused_times import TOLD, ModelPause, PausedTimes, judge_pauses
 from tests.support.properties import examples
 from tests.support.service import parse_line
@@ -683,7 +684,7 @@ def run(folder: Path, history: list[tuple]) -> Host:  # type: ignore[type-arg]
 
 def check(history: list[tuple]) -> None:  # type: ignore[type-arg]
     """Live through a history and judge it."""
-    with tempfile.TemporaryDirectory(prefix="histories-") as folder:
+    with tempfile.TemporaryDirectory(prefix="histories-", dir=memory_or_disk()) as folder:
         wrong = judge(run(Path(folder), history))
         assert not wrong, "\n".join([*map(str, history), *wrong[:10]])
 

@@ -132,6 +132,45 @@ def test_the_run_behind_a_stopped_one_begins(closed: World) -> None:
     assert Gate.begun[1].scheduled == NOON + timedelta(minutes=2)
 
 
+def test_the_run_behind_one_that_waits_for_a_worker_begins_when_that_is_stopped() -> None:
+    """It waits for the worker in its place. A stopped one makes room for the next to wait."""
+    world = World(workers=1)
+    Gate.may_end.clear()
+    world.put(job("busy"))
+    world.put(job(overlap="queue"))
+    world.due("busy", 60)
+    wait_until(lambda: Gate.begun)
+    for seconds in (60, 120):
+        world.due("x", seconds)
+    first, second = (run.run_id for runtime in world.scheduler.runtimes(["x"]) for run in runtime.active_runs)
+    assert stop(world, "x", second) == [(second, True)]
+    world.due("x", 180)
+    assert stop(world, "x", first) == [(first, True)]
+    Gate.may_end.set()
+    world.wait_for_records(4)
+    assert [one.scheduled for one in Gate.begun[1:]] == [NOON + timedelta(minutes=3)]
+    assert (60, "SKIPPED", "stopped") in world.records()
+    assert (120, "SKIPPED", "stopped") in world.records()
+    world.scheduler.stop(5)
+
+
+def test_nothing_is_left_of_a_removed_job_whose_run_is_stopped_before_it_began() -> None:
+    """It was known only for that run."""
+    world = World(workers=1)
+    Gate.may_end.clear()
+    world.put(job("busy"))
+    world.put(job())
+    world.due("busy", 60)
+    wait_until(lambda: Gate.begun)
+    world.scheduler.run_now(job(), "0")
+    world.scheduler.drop("x", world.now)
+    assert runs_of(world)
+    assert [is_skipped for _, is_skipped in stop(world)] == [True]
+    assert list(world.scheduler.runtimes(["x"])) == []
+    Gate.may_end.set()
+    world.scheduler.stop(5)
+
+
 def test_the_record_of_a_stopped_run_by_hand_names_both_people(closed: World) -> None:
     """`by` is who stopped it, `requested_by` who asked for it; it has an id even if it never began."""
     closed.put(job(overlap="queue"))
