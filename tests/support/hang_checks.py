@@ -26,7 +26,7 @@ IMPATIENT = {
     "tasks.hung_paths.SLOW_START_S": 0.7,
     "tasks.hung_paths._PROBE_TIMEOUT_S": 0.2,
     "tasks.hung_paths.ACCOUNT_TIMEOUT_S": 2.0,
-    "runner.runner.STOP_GRACE_S": 2.0,
+    "runner.runner.STOP_GRACE_S": 1.0,
     "jobs.guarded_directory.RETRY_PATIENCE_S": 0.1,
     "runlog.file_calls.CALL_TIMEOUT_S": 0.4,
     "service.supervisor.CHECK_INTERVAL_S": 0.3,
