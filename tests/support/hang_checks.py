@@ -75,7 +75,8 @@ def assert_named(service: Service, name: str) -> None:
 def assert_well(service: Service) -> None:
     """Nothing is wrong any more."""
     wait_until(lambda: health(service)[0] == 200, SOON, "the page says that all is well")
-    assert status(service)[0] == 0
+    code, said = status(service)
+    assert code == 0, said
 
 
 def assert_tick_goes_on(service: Service, seconds: int = 2) -> None:
