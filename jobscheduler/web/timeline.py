@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -20,7 +20,7 @@ from jobscheduler.status.snapshot import JobStatus
 from jobscheduler.util.durations import format_duration
 from jobscheduler.util.text import plural
 from jobscheduler.web.log_record import LoggedRun
-from jobscheduler.web.time_axis import Concurrency, HourLine, TimeAxis, concurrency, hours
+from jobscheduler.web.time_axis import Concurrency, HourLine, Span, TimeAxis, concurrency, hours
 
 MAX_ROWS = 20  # jobs that have a row
 
@@ -43,6 +43,10 @@ WORDS = {
     Status.MISSED: "missed",
 }
 ISSUE_KINDS = (Status.FAILURE, Status.MISSED, Status.SKIPPED)  # statuses that need attention, the worst first
+
+_SEVERITY = {status: severity for severity, status in enumerate(ISSUE_KINDS)}
+
+Rank = tuple[int, float]  # the place of the worst status, and the time of its latest record, negative
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,53 +97,82 @@ class Timeline:
     omitted_issues: int
 
 
-def rank_jobs(records: Sequence[LoggedRun], jobs: Iterable[JobStatus], until: datetime) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Records, prepared once for every timeline of them.
+
+    `of_job` has those of each job, the oldest first; `ranks` says how much each job needs attention, the lowest first;
+    `spans` says when each run began and ended, in seconds of the epoch.
+    """
+
+    of_job: Mapping[str, Sequence[LoggedRun]]
+    ranks: Mapping[str, Rank]
+    spans: Sequence[Span]
+
+    def has_issue(self, job_id: str) -> bool:
+        """Return whether a record of the job is an issue."""
+        return job_id in self.ranks and self.ranks[job_id][0] < len(ISSUE_KINDS)
+
+    def only(self, jobs: Container[str]) -> Past:
+        """Return what is known of some jobs."""
+        ranks = {job_id: rank for job_id, rank in self.ranks.items() if job_id in jobs}
+        if len(ranks) == len(self.ranks):
+            return self
+        return Past(self.of_job, ranks, [span for span in self.spans if span[0] in ranks])
+
+
+def past(records: Sequence[LoggedRun]) -> Past:
+    """Prepare records, the newest first."""
+    of_job: dict[str, list[LoggedRun]] = {}
+    for run in reversed(records):
+        of_job.setdefault(run.job_id, []).append(run)
+    spans = [
+        (run.job_id, run.started.timestamp(), run.started.timestamp() + (run.duration or 0.0))
+        for run in records
+        if run.started is not None
+    ]
+    return Past(of_job, {job_id: min(map(_rank, runs)) for job_id, runs in of_job.items()}, spans)
+
+
+def _rank(run: LoggedRun) -> Rank:
+    return _SEVERITY.get(run.status, len(ISSUE_KINDS)), -run.at.timestamp()
+
+
+def rank_jobs(ranks: Mapping[str, Rank], jobs: Iterable[JobStatus], until: datetime) -> list[str]:
     """Return the ids of jobs that ran or are due until then, in order of rank, also those beyond the last row."""
-    worst: dict[str, tuple[int, float]] = {}
-    for run in records:
-        severity = ISSUE_KINDS.index(run.status) if run.status in ISSUE_KINDS else len(ISSUE_KINDS)
-        rank = severity, -run.at.timestamp()
-        worst[run.job_id] = min(worst.get(run.job_id, rank), rank)
-    troubled = sorted((job_id for job_id, rank in worst.items() if rank[0] < len(ISSUE_KINDS)), key=worst.__getitem__)
+    troubled = sorted((job_id for job_id, rank in ranks.items() if rank[0] < len(ISSUE_KINDS)), key=ranks.__getitem__)
     busy = {job.id for job in jobs if job.id and job.active_runs}
-    ran = sorted(busy.union(worst).difference(troubled))
+    ran = sorted(busy.union(ranks).difference(troubled))
     known = {*troubled, *ran}
-    due = [(job.next, job.id) for job in jobs if job.next and job.next <= until and job.id and job.id not in known]
+    due = [(job.next, job.id) for job in jobs if job.id not in known and job.id and job.next and job.next <= until]
     return [*troubled, *ran, *(job_id for _, job_id in sorted(due))]
 
 
 def timeline(
     view: TimeAxis,
-    records: Sequence[LoggedRun],
+    known: Past,
     jobs: Mapping[str, JobStatus],
     order: Sequence[str],
     upcoming: Mapping[str, Sequence[datetime]],
     read_from: datetime,
 ) -> Timeline:
-    """Lay out the timeline: `records` newest first, `order` from `rank_jobs`, `upcoming` for the jobs that have a row.
+    """Lay out the timeline of what is known: `order` from `rank_jobs`, `upcoming` for the jobs that have a row.
 
     From `read_from` on the records are complete.
     """
-    shown = order[:MAX_ROWS]
-    runs: dict[str, list[LoggedRun]] = {job_id: [] for job_id in shown}
-    with_issues = set()
-    for run in reversed(records):
-        if run.status in ISSUE_KINDS:
-            with_issues.add(run.job_id)
-        if run.job_id in runs:
-            runs[run.job_id].append(run)
-    at_once, peak = concurrency(view, records)
+    at_once, peak = concurrency(view, known.spans)
     omitted = order[MAX_ROWS:]
     return Timeline(
         rows=tuple(
-            layout_row(view, job_id, runs[job_id], jobs.get(job_id), upcoming.get(job_id, ())) for job_id in shown
+            layout_row(view, job_id, known.of_job.get(job_id, ()), jobs.get(job_id), upcoming.get(job_id, ()))
+            for job_id in order[:MAX_ROWS]
         ),
         hours=tuple(hours(view)),
         load=at_once,
         peak=peak,
         unread=view.percent(read_from),
         omitted=len(omitted),
-        omitted_issues=sum(job_id in with_issues for job_id in omitted),
+        omitted_issues=sum(map(known.has_issue, omitted)),
     )
 
 

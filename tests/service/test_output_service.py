@@ -180,9 +180,9 @@ def _memory(status: Path) -> int:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "which run?"),
+        ((), "needs JOB|RUN"),
         (("steps", "-f", "--failed"), "is about a former run"),
-        (("steps", "--raw", "--json"), "does not go with"),
+        (("steps", "--raw", "--json"), "exclude each other"),
     ],
 )
 def test_wrong_usage_is_said(service: Service, words: tuple[str, ...], message: str) -> None:

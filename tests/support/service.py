@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.deadline import Deadline
 from tests.support.fork_server import MAIN, can_fork, start_program
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,11 +27,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "", *, step: float = 0.005) -> Any:
     """Return what `condition` gives as soon as it is true; fail if it does not become so.
 
-    `step` is in seconds, between two questions: more where each one starts a process.
+    `step` is in seconds, between two questions: more where each one starts a process. A busy host has more time.
     """
-    deadline = time.monotonic() + seconds
+    deadline = Deadline(seconds)
     while not (found := condition()):
-        if time.monotonic() > deadline:
+        if deadline.is_over():
             pytest.fail(f"not within {seconds} s: {why or condition}")
         time.sleep(step)
     return found

@@ -26,6 +26,7 @@ from jobscheduler.tasks.command.processes import read_process
 from jobscheduler.tasks.command.run_markers import NO_MARKERS, matches, read_markers
 from jobscheduler.tasks.command.task import ExecuteCommand
 from jobscheduler.util.instants import utc_now
+from tests.support.deadline import Deadline
 
 SLOT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
@@ -78,9 +79,9 @@ def run_once(
 
 def eventually(true: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait for something that no event tells; how long it takes is not judged, only that it comes."""
-    until = time.monotonic() + seconds
+    deadline = Deadline(seconds)
     while not true():
-        assert time.monotonic() < until, "it did not come"
+        assert not deadline.is_over(), "it did not come"
         time.sleep(0.005)
 
 

@@ -27,9 +27,10 @@ from jobscheduler.jobs.plan import is_past
 from jobscheduler.model import Cron, Event, Job, Level, LogEntry, Once, RecoveredState, TaskSpec
 from jobscheduler.model.selection import selectors
 from jobscheduler.runlog import LogFile, LogWriter, recover
-from jobscheduler.scheduler import Scheduler
+from jobscheduler.scheduler import Clocks, Scheduler, SchedulerHost, SchedulerLog
 from jobscheduler.scheduler.job_entry import JobEntry
-from jobscheduler.tasks.base import Context, Outcome, Task
+from jobscheduler.tasks.base import Outcome, Task
+from jobscheduler.tasks.context import Context
 from jobscheduler.timetable.definition_hash import hash_in_log
 from jobscheduler.timetable.overlap import Overlap
 from jobscheduler.timetable.timetable import Timetable, timetable_of
@@ -160,16 +161,10 @@ class Host:
         self.log = LogWriter(file, echo=None, clock=lambda: self.wall).__enter__()
         self.is_dead, self.wants = False, False
         service = self.service = Scheduler(
-            write=self._alive(self.log.write),
-            write_checkpoint=self._alive(self.log.checkpoint),
-            log_then=self._announce(self.log),
+            SchedulerLog(self._alive(self.log.write), self._alive(self.log.checkpoint), self._announce(self.log)),
             max_workers=4,
-            host="host",
-            host_id=self.name,
-            boot=f"boot-{self.boot}",
-            clock=lambda: self.wall,
-            elapsed=lambda: self.elapsed,
-            late_reason=lambda: self.cause,
+            host=SchedulerHost("host", self.name, f"boot-{self.boot}"),
+            clocks=Clocks(lambda: self.wall, lambda: self.elapsed, lambda: self.cause),
         )
         service._waker.start = lambda: None  # type: ignore[method-assign]
         self._tell("test.defined", version=str(self.version))

@@ -86,6 +86,24 @@ def test_changes_without_a_task_are_counted_too() -> None:
     damper.note_sent("unknown")
 
 
+def test_a_reminder_is_left_out_while_a_change_waits() -> None:
+    """That change is told soon; without one the reminder is sent at once."""
+    damper = Damper()
+    assert len(damper.add(news(), 0.0)) == 1
+    assert len(damper.remind(news(), 10.0)) == 1
+    damper.add(news(on=R), 20.0)
+    damper.add(news(), 21.0)
+    assert damper.waiting() == ["a"]
+    assert list(damper.remind(news(), 30.0)) == []
+
+
+def test_a_change_at_the_end_of_the_wait_is_sent_at_once() -> None:
+    """Five minutes are five minutes."""
+    damper = Damper()
+    damper.add(news(), 0.0)
+    assert len(damper.add(news(), MIN_ALERT_INTERVAL_S)) == 1
+
+
 def test_many_jobs_at_once_are_one_summary() -> None:
     """The first are alerts of their own, the rest follows at the end of the minute; other tasks are not affected."""
     damper = Damper()

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.model import Checkpoint, Event, Level, LogEntry, Record, Status
-from jobscheduler.runlog import LogFile, LogWriter, backlog, format_json, format_text, parse, recovery, writer
-from jobscheduler.runlog.backlog import MAX_PENDING_BYTES
+from jobscheduler.runlog import LogFile, LogWriter, backlog, format_json, format_text, parse, recovery, writer_thread
 from jobscheduler.runlog.format import MAX_LINE
+from jobscheduler.runlog.pending_lines import MAX_PENDING_BYTES
 from jobscheduler.util.file_locks import LockFile
 from tests.support.service import parse_line, wait_until
 
@@ -225,9 +225,9 @@ def test_a_rotation_that_fails_loses_nothing_and_is_logged_once(tmp_path: Path) 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer tries again, and looks for its file, after less time than that of users: 1 s and 5 s."""
-    for module in (backlog, writer):
+    for module in (backlog, writer_thread):
         monkeypatch.setattr(module, "RETRY_S", 0.1)
-    monkeypatch.setattr(writer, "REOPEN_CHECK_S", 0.2)
+    monkeypatch.setattr(writer_thread, "REOPEN_CHECK_S", 0.2)
 
 
 class Unwritable(LogFile):

@@ -466,3 +466,8 @@ def test_other_fields_of_a_job_have_their_usual_effect(world: World, tmp_path: P
     run = world.submit("umask; pwd; cat", own={"umask": "027", "cwd": str(tmp_path), "stdin": "given"})
     assert world.record().status is Status.SUCCESS
     assert world.output(run) == f"0027\n{tmp_path}\ngiven"
+
+
+def test_a_loop_without_a_thread_has_nothing_to_answer(world: World) -> None:
+    """As when the host refused a descriptor, and a command runs on a thread of its own."""
+    assert [world.loop.answers() for _ in range(3)] == [True, True, True]
