@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from jobscheduler.cli.client_helpers import format_duration_or_dash
 from jobscheduler.cli.table import colourize, use_colour
+from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.util.instants import format_with_zone
 from jobscheduler.util.terminal_text import TerminalText, printable
 from jobscheduler.util.text import plural
@@ -51,7 +52,8 @@ class TextDisplay:
     def note(self, text: str) -> None:
         """Write a line to standard error, behind what was written before."""
         sys.stdout.flush()
-        print(printable(text), file=sys.stderr, flush=True)
+        print_wrapped(printable(text), sys.stderr)
+        sys.stderr.flush()
 
     def add(self, text: str, missing: int) -> None:
         """Write text, and what is missing before it."""

@@ -34,18 +34,23 @@ def test_a_reload_applies_what_it_can_and_names_what_needs_a_restart(place: Plac
     place.write(timezone="Asia/Kolkata")
     place.service.write("a.json", job("a", "30 9 * * *"))
     place.start()
-    place.write("[defaults]\ntimeout = '1h'\n", timezone="Asia/Tokyo", max_workers=3)
+    place.write(
+        "[defaults]\ntimeout = '1h'\n", timezone="Asia/Tokyo", max_workers=3, output_max_bytes="2M", output_keep="1d"
+    )
     done = place.verb("reload")
     assert done.returncode == 0
     assert done.stdout == (
         "reloaded: 1 job; zone Asia/Tokyo\n"
-        "applied: timezone, defaults\n"
+        "applied: output-max-bytes, output-keep, timezone, defaults\n"
         "need a restart: max-workers; `systemctl restart jobscheduler` applies them\n"
     )
     (updated,) = place.service.words("job.updated", job_id="a")
     assert {"timeout"} <= set(updated["changed"].split(","))
     (line,) = place.service.wait_for("service.reloaded")
-    assert (line["applied"], line["need_restart"]) == ("timezone defaults", "max-workers")
+    assert (line["applied"], line["need_restart"]) == (
+        "output-max-bytes output-keep timezone defaults",
+        "max-workers",
+    )
     entries = json.loads(place.verb("config", "--json").stdout)["settings"]
     assert entries["max-workers"] == {"value": "32", "origin": "default"}
     assert entries["timezone"]["value"] == "Asia/Tokyo"
@@ -170,7 +175,7 @@ def test_a_setting_of_an_optional_part_stops_no_job(place: Place, settings: dict
             """
         )
     place.write(further, **settings)
-    place.service.write("a.json", job("a"))
+    place.service.write("a.json", job("a", "@reboot"))
     place.start()
     place.service.wait_for("SUCCESS", job_id="a")
     assert [line["part"] for line in place.service.words("part.unusable")] == [part]

@@ -20,8 +20,8 @@ from jobscheduler.model import Cron, Job, Record, Status, TaskSpec
 from jobscheduler.runner import Run, Runner
 from jobscheduler.runner.unkillable_processes import add_unkillable, describe_unkillable
 from jobscheduler.scheduler.job_entry import MAX_UNKILLABLE_RUNS, JobEntry
-from jobscheduler.scheduler.pauses import Pauses
 from jobscheduler.scheduler.registry import JobRegistry
+from jobscheduler.scheduler.unkillable_watch import keep_unkillable_runs
 from jobscheduler.tasks import UnkillableProcess
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.fork_server import run_program
@@ -154,7 +154,7 @@ def with_unkillable(overlap: str) -> tuple[JobRegistry, JobEntry, Run]:
     definition = Job(
         "a", Cron("* * * * *", "UTC"), TaskSpec.from_params("execute_command", {"command": "true"}), overlap=overlap
     )
-    registry = JobRegistry(Pauses(lambda: 0.0))
+    registry = JobRegistry(lambda: 0.0)
     entry = registry.get_or_create(definition, timetable_of(definition, ""), SLOT)
     old, waiting = runner.new_run(definition, SLOT), runner.new_run(definition, None)
     old.unkillable = (UnkillableProcess(1, 1, "x", "does not end"),)
@@ -173,8 +173,8 @@ def test_what_waits_for_a_run_waits_for_the_processes_that_live_on(overlap: str)
     waiting = entry.queued_run
     assert registry.run_ended(ended(old)) is None
     assert registry.situation(entry).active_runs
-    assert registry.keep_unkillable_runs({old.run_id}) == []
-    assert registry.keep_unkillable_runs(set()) == [waiting]
+    assert keep_unkillable_runs(registry, {old.run_id}) == []
+    assert keep_unkillable_runs(registry, set()) == [waiting]
     assert (entry.unkillable_runs, registry.jobs_with_unkillable) == ([], set())
 
 
@@ -202,5 +202,5 @@ def test_the_entry_of_a_deleted_job_goes_with_the_processes_that_lived_on() -> N
     registry.run_ended(ended(old))
     registry.remove(entry, SLOT)
     assert registry.get("a") is entry
-    registry.keep_unkillable_runs(set())
+    keep_unkillable_runs(registry, set())
     assert registry.get("a") is None

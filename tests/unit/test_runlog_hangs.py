@@ -11,11 +11,18 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Event, Level
-from jobscheduler.runlog import LogFile, LogWriter
+from jobscheduler.runlog import LogFile, LogWriter, backlog, writer_thread
 from jobscheduler.runlog.file_calls import CALL_TIMEOUT_S, FileCalls, Superseded
 from tests.support.service import wait_until
 
 AT = datetime(2026, 11, 22, 1, 0, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer tries again after less time than that of users, which is a second."""
+    for module in (backlog, writer_thread):
+        monkeypatch.setattr(module, "RETRY_S", 0.05)
 
 
 @pytest.fixture
@@ -186,7 +193,7 @@ def test_a_log_that_hangs_keeps_a_bounded_number_of_bytes(tmp_path: Path, releas
         for _ in range(40):
             log.write(*(Event.of(AT, Level.INFO, "line", text="x" * 1000) for _ in range(500)))
         assert log.flush(30)
-        assert log._backlog._pending_bytes <= 16 * 1024 * 1024
+        assert log._thread.pending_bytes() <= 16 * 1024 * 1024
         release.set()
         wait_until(lambda: not log.is_silent() and not log.is_failing(), why="it is written again")
     assert "lines_not_kept=" in (tmp_path / "s.log").read_text() or list(tmp_path.glob("s.log.*"))

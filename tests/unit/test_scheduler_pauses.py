@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.model import Cron, Job, Once
+from jobscheduler.model import Cron, Job, Once, Pause
+from jobscheduler.model.selection import Selector, selectors
 from jobscheduler.runlog import LogFile, LogWriter, recover
 from jobscheduler.scheduler import MAX_PAUSES, TooManyPauses
+from jobscheduler.scheduler.pauses import Pauses
 from tests.support.service import wait_until
 from tests.unit.test_scheduler import NOON, Gate, World, gate, job, world
 
@@ -405,7 +407,8 @@ class LoggedWorld(World):
         ).__enter__()
         self.scheduler._write_checkpoint_line = self.log.checkpoint
         engine, both = self.scheduler._engine, self._write
-        for part in (engine, engine.actions, engine.pauses, engine.progress, engine.recovery):
+        recovery, others = engine.recovery, (engine.actions, engine.pauses, engine.progress, engine.definitions)
+        for part in (recovery, recovery._takeover, *others):
             part._write = both
         self.scheduler.restore(past, self.now)
 
@@ -561,3 +564,23 @@ def test_what_is_over_is_forgotten(world: World) -> None:
     seconds[0] = 87_000
     world.scheduler.write_checkpoint()
     assert not pauses.all()
+
+
+def test_a_longer_pause_of_the_same_jobs_is_the_former_one_made_longer() -> None:
+    """With its beginning."""
+    pauses = Pauses(lambda: 0.0)
+    (first,) = pauses.add(selectors(["x"]), NOON + timedelta(hours=1), "", "0", NOON)
+    later = NOON + timedelta(minutes=30)
+    assert pauses.add(selectors(["x"]), NOON + timedelta(hours=1), "", "0", later) == []
+    (second,) = pauses.add(selectors(["x"]), None, "more", "1", later)
+    assert (second.id, second.since, second.until) == (first.id, NOON, None)
+    assert pauses.all() == (second,)
+
+
+def test_a_pause_that_a_wrong_clock_resumed_in_the_future_holds_no_slot_to_come() -> None:
+    """After a start whose clock is right."""
+    resumed = Pause("aa", Selector("x"), NOON, NOON + timedelta(days=9), is_resumed=True)
+    pauses = Pauses(lambda: 0.0)
+    pauses.restore([resumed], NOON + timedelta(days=9), NOON)
+    assert pauses.index.paused_until("x", ()) == NOON
+    assert pauses.in_force(NOON) == ()

@@ -29,6 +29,7 @@ def test_colours_stay_where_they_are_wanted() -> None:
         (b"\x1b[31", r"\x1b[31"),
         (b"\x1b[" + b"1" * 99 + b"m", r"\x1b[" + "1" * 99 + "m"),
         (b"a\rb\r\nc\td\n", "a\\rb\nc\td\n"),
+        ("5\u202f% : a\u00a0b\u3000c".encode(), "5\u202f% : a\u00a0b\u3000c"),
         ("\u202egpj.exe \u009b31m".encode(), r"\u202egpj.exe \x9b31m"),
         (b"\xff\xfe", r"\xff\xfe"),
         ("grün 日本 😀".encode(), "grün 日本 😀"),
@@ -62,3 +63,21 @@ def test_a_line_is_one_line() -> None:
     assert printable("a\n\x1b[31mb") == r"a\n\x1b[31mb"
     assert printable_line("\x1b[31mone\x1b[0m\r\ntwo\x07\n") == r"one ⏎ two\x07"
     assert printable_lines("a\x1b[1mb\n") == "ab\n"
+
+
+def test_only_colours_are_colours() -> None:
+    """What erases a line or moves the cursor looks nearly like one."""
+    assert [printable_lines(f"a\x1b[{rest}b", colours=True) for rest in ("K", "2K", "1A", "?25l", "31;1m")] == [
+        r"a\x1b[Kb",
+        r"a\x1b[2Kb",
+        r"a\x1b[1Ab",
+        r"a\x1b[?25lb",
+        "a\x1b[31;1mb",
+    ]
+
+
+def test_a_character_that_never_came_whole_is_spelled_out_at_the_end() -> None:
+    """As are an escape and a carriage return that nothing followed."""
+    assert shown(b"a\xe6\x97") == r"a\xe6\x97"
+    assert shown(b"a\x1b[3") == r"a\x1b[3"
+    assert shown(b"a\r") == r"a\r"
