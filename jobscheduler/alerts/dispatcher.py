@@ -102,7 +102,7 @@ class AlertDispatcher:
     def _kind_of(self, record: Record) -> AlertKind | None:
         """Return what a record changes of how its job stands, if anything."""
         if record.status is Status.SUCCESS:
-            return AlertKind.RECOVERY if self._standings.takes_recovery(record.job_id) else None
+            return AlertKind.RECOVERY if self._standings.take_alert(record.job_id) else None
         job = record.job or self._find_job(record.job_id)
         if job is None or (record.status is Status.MISSED and not job.alert.missed):
             return None
@@ -119,12 +119,12 @@ class AlertDispatcher:
         if now < self._next_reminders:
             return
         self._next_reminders = now + REMINDER_CHECK_S
-        for job_id, age in self._standings.told():
+        for job_id, age in self._standings.alerted():
             job = self._find_job(job_id)
             standing = self._standings.of(job_id)
             is_bad = standing.is_failing or standing.overdue_since is not None
             if job is not None and job.alert.remind is not None and is_bad and age >= job.alert.remind:
-                self._standings.note_told(job_id)
+                self._standings.note_alert(job_id)
                 self._put(job_id, AlertKind.REMINDER)
 
     # -- from outside
@@ -164,7 +164,7 @@ class AlertDispatcher:
                     self._send(self._damper.pop_all(self._monotonic()))
                     return
                 self._handle(news)
-            except Empty:
+            except Empty:  # no news in time: what was held back may be due
                 pass
             except Exception as error:  # what follows has to be handled all the same
                 self._report_error(format_error(error))

@@ -16,6 +16,7 @@ from jobscheduler.cli.db_wait import wait_for_reload
 from jobscheduler.cli.options import add_options, settings_from_arguments
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
+from jobscheduler.cli.usage import SubverbParser
 from jobscheduler.config import BadSetting
 from jobscheduler.config.job_context import job_context
 from jobscheduler.database import DatabaseConfigError, load_url
@@ -52,7 +53,7 @@ _EXAMPLES = {  # the arguments in the example of each verb's help
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs below this one."""
-    verbs = parser.add_subparsers(dest="below", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(dest="below", metavar="VERB", required=True, parser_class=SubverbParser)
     _verb(verbs, "init", _init, "create the tables")
     _import = _verb(verbs, "import", _import_, "make the table hold exactly the jobs of a directory", "wait")
     _import.add_argument("directory", metavar="DIR", help="the directory of job files")

@@ -243,7 +243,7 @@ def _environment_file() -> dict[str, str]:
     """Return the settings in the environment file of the unit, none if this user may not read it."""
     try:
         text = ENVIRONMENT_FILE.read_text("utf-8", "replace")
-    except OSError:
+    except OSError:  # no unit is installed, or it is not this user's
         return {}
     return {name: value for name, value in parse_environment_file(text).items() if name.startswith(PREFIX)}
 

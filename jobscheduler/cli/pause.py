@@ -73,7 +73,7 @@ def _end(arguments: argparse.Namespace, now: datetime) -> datetime | None:
         try:
             return now + timedelta(seconds=durations.parse_duration(arguments.duration))
         except ValueError as error:
-            raise ArgumentProblem(Problem(f"--for: {error}", help=durations.HELP)) from None
+            raise ArgumentProblem(Problem(f"`--for`: {error}", help="write `90s`, `15m`, `1h30m` or `2d`")) from None
     return parse_when(arguments.until, "--until", host_zone(), now, is_ahead=True)
 
 

@@ -207,7 +207,7 @@ def _durations(job_id: str, settings: Settings) -> list[float]:
     wanted = LogFilter(job_id, frozenset({"SUCCESS", "FAILURE"}))
     try:
         found = newest_records(settings.log_file, settings.log_backups, wanted, _RUNS, ReadLimit(_MAX_LOG_BYTES))
-    except OSError:
+    except OSError:  # the plan is then without expected ends
         return []
     return sorted(float(line.pairs["duration"]) for line in found.lines if "duration" in line.pairs)
 

@@ -11,7 +11,7 @@ from jobscheduler.cli.pause_text import describe_end, describe_without
 from jobscheduler.cli.table import colourize, display_width
 from jobscheduler.cli.wrapping import wrap
 from jobscheduler.model.selection import ALL
-from jobscheduler.status.reasons import failure_text, reason_text
+from jobscheduler.status.reasons import failure_text, process_text, reason_text
 from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_moment, format_relative
 from jobscheduler.util.terminal_text import printable
@@ -142,13 +142,13 @@ def _overdue_row(job: Answer, screen: Screen) -> _Row:
 def _running_rows(jobs: Iterable[Answer], screen: Screen) -> list[_Row]:
     rows = []
     for job in jobs:
-        begun = [run["started"] for run in job["active_runs"] if run["started"] and not run["waiting_for"]]
+        begun = [run for run in job["active_runs"] if run["started"] and not run["waiting_for"]]
         if not begun:
             continue
-        age, usual = screen.age(min(begun)), job["usual"]
+        age, usual = screen.age(min(run["started"] for run in begun)), job["usual"]
         note = "" if usual is None else f" (usually {format_compact_duration(usual)})"
         is_long = usual is not None and age > _LONG * usual and age - usual > _LONG_FROM_S
-        text = f"{format_compact_duration(age)}{note}"
+        text = ", ".join(filter(None, (f"{format_compact_duration(age)}{note}", *map(process_text, begun))))
         rows.append(_Row(str(job["job_id"]), "", text, "yellow" if is_long else None))
     return rows
 

@@ -12,7 +12,6 @@ from jobscheduler.model import Problem
 from jobscheduler.util.text import nearest, quote
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_OPTION_IN_USAGE = re.compile(r"\s*\[-(?:[^\[\]]|\[[^\[\]]*\])*\]")
 _OF_ARGUMENT = re.compile(r"argument ([^:]+): (.*)", re.DOTALL)
 _LONG = 2  # hyphens before a long option
 
@@ -34,9 +33,14 @@ class VerbParser(argparse.ArgumentParser):
 
     @property
     def usage_line(self) -> str:
-        """The usage without the list of options."""
-        text = " ".join(_COLOUR.sub("", self.format_usage()).split())
-        head, _, rest = _OPTION_IN_USAGE.sub("", text).partition(self.prog)
+        """The usage without the list of options.
+
+        It is made of the arguments alone: Python 3.14 shows an argument that excludes an option in one bracket with it.
+        """
+        formatter = self._get_formatter()
+        formatter.add_usage(None, self._get_positional_actions(), [])
+        text = " ".join(_COLOUR.sub("", formatter.format_help()).split())
+        head, _, rest = text.partition(self.prog)
         return f"{head}{self.prog} [OPTIONS]{rest}"
 
     def parse_words(self, words: list[str]) -> argparse.Namespace:
@@ -79,6 +83,34 @@ class VerbParser(argparse.ArgumentParser):
         return self._option_string_actions.keys()
 
 
+class SubverbParser(VerbParser):
+    """The parser of a verb below a verb: it refuses what it does not know itself, with its own options and usage."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: list[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Return the arguments, of which none is unknown.
+
+        Raises:
+            UsageError: one is.
+
+        """
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self._refuse_unknown(unknown[0])
+        return known, unknown
+
+
+def refuse_both(first: str, second: str) -> NoReturn:
+    """Refuse two options, or an option and a word, that are both there.
+
+    Raises:
+        ArgumentProblem: always.
+
+    """
+    raise ArgumentProblem(Problem(f"`{first}` and `{second}` exclude each other", help="leave out one of the two"))
+
+
 def nearest_option(name: str, known: Iterable[str]) -> str | None:
     """Return the option that is most like a misspelt one: also one that begins so, or that has the letter."""
     options = [option for option in known if option.startswith("--")]
@@ -97,13 +129,13 @@ def _problem_of(message: str, prog: str) -> Problem:
             names = " and ".join(missing.split(", "))
             return Problem(f"`{prog}` needs {names}", help=f"`{prog} --help` has examples")
         return Problem(message)
-    argument, text = match[1].split("/")[-1], match[2]
+    argument, text = match[1], match[2]
     if text.startswith("expected"):
         return Problem(f"`{argument}` needs a value", help=f"`{prog} --help` says which")
     if text.startswith("ignored explicit argument"):
         return Problem(f"`{argument}` takes no value")
     if text.startswith("not allowed with argument"):
-        other = text.removeprefix("not allowed with argument ").split("/")[-1]
+        other = text.removeprefix("not allowed with argument ")
         return Problem(f"`{argument}` and `{other}` exclude each other", help="leave out one of the two")
     if text.startswith("invalid choice"):
         return _unknown_choice(argument, text)
@@ -133,9 +165,10 @@ def some_of(noun: str, known: Iterable[str]) -> Callable[[str], frozenset[str]]:
 def _known_word(word: str, noun: str, by_lower: Mapping[str, str]) -> str:
     if word in by_lower:
         return by_lower[word]
-    near, listed = nearest(word, by_lower), f"there are {', '.join(by_lower)}"
+    near, listed = nearest(word, by_lower), f"there {'are' if len(by_lower) > 1 else 'is'} {', '.join(by_lower)}"
     what = f"there is no {noun} {quote(word)}" if word else f"a {noun} is missing"
-    raise ArgumentProblem(Problem(what, help=f"did you mean `{near}`? {listed}" if near else listed))
+    help_ = f"did you mean `{near}`? {listed}" if near and len(by_lower) > 1 else listed
+    raise ArgumentProblem(Problem(what, help=help_))
 
 
 def whole_number(flag: str, least: int, most: int = 999_999_999) -> Callable[[str], int]:

@@ -184,7 +184,8 @@ def _parse(option: Option, text: str, origin: str) -> Any:
     try:
         return option.parse(text)
     except ValueError as error:
-        raise ValueError(f"{origin}: {error}" if option.is_secret else f"{origin}: `{text}`: {error}") from None
+        is_told = option.is_secret or str(error).startswith(quote(text))
+        raise ValueError(f"{origin}: {error}" if is_told else f"{origin}: `{text}`: {error}") from None
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:

@@ -179,12 +179,12 @@ class Reconciler:
         try:
             wanted = None if everything else names
             read = self._observer.observe(wanted, now)
-        except Stopping:
+        except Stopping:  # the next start syncs again
             return
         self._catalog.apply_settled(now)
         try:
             self._updater.apply(self._catalog.desired, self._catalog.pop_changed_ids(), everything=everything)
-        except Stopping:
+        except Stopping:  # the next start syncs again
             return
         finally:
             for change in self._catalog.pop_changes(now):

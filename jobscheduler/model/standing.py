@@ -79,3 +79,8 @@ class LoggedResult:
 def counts_as_result(status: Status, reason: str | None) -> bool:
     """Return whether a record says how the job stands. A skipped slot does not, nor what a person or a stop ended."""
     return status is not Status.SKIPPED and (status is Status.SUCCESS or reason not in UNCOUNTED_REASONS)
+
+
+def is_failure(status: Status, reason: str | None) -> bool:
+    """Return whether a run failed by itself, ended by neither a person nor the service."""
+    return status is Status.FAILURE and reason not in UNCOUNTED_REASONS

@@ -95,6 +95,11 @@ class Retention:
         self._too_old: frozenset[str] = frozenset()
         self._due = 0.0
 
+    def limit(self, limits: Limits) -> None:
+        """Keep within these bounds from now on; a sweep is due if they are others."""
+        if limits != self._limits:
+            self._limits, self._due = limits, 0.0
+
     def added(self, before: int | None, after: int) -> None:
         """Count a file that has grown, or a new one (`before` is None or 0)."""
         self._bytes += on_disk(after) - on_disk(before or 0)

@@ -98,6 +98,10 @@ class OutputThread:
 
     # -- any thread
 
+    def limit(self, limits: Limits) -> None:
+        """Keep the directory within these bounds from the next step on."""
+        self._limits = limits
+
     def issues(self) -> tuple[str, ...]:
         """Return what is wrong with the output directory, in words."""
         return self._trouble.issues()
@@ -137,6 +141,8 @@ class OutputThread:
     def step(self, now: float) -> None:
         """Write what there is to write. `now` is in seconds of a clock that is never set."""
         self._trouble.enter(now)
+        if self._open is not None:
+            self._open.retention.limit(self._limits)
         try:
             self._write(now)
         except FolderRefused as refused:

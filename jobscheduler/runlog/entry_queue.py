@@ -76,7 +76,7 @@ class EntryQueue:
                 self.has_ended = True
             else:
                 items.append(item)
-        except Empty:
+        except Empty:  # no more entries for this batch
             pass
         self._last_count = len(items)
         return items

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from jobscheduler.control.administration import Administration
 from jobscheduler.control.alert_tests import AlertTestRequests
@@ -18,6 +19,7 @@ from jobscheduler.control.routes import build_app
 from jobscheduler.control.run_finder import RunFinder
 from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.control.service import ControlService
+from jobscheduler.control.service_status import LiveIssues, ServiceStatusBuilder
 from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
 from jobscheduler.model import EventLogger, Level, Problem
@@ -40,21 +42,8 @@ def open_listeners(
     issues = supervision.issues
     checked, settings, stats = parts.checked, parts.checked.settings, parts.stats
     ask_log = partial(parts.checked.guard.call, checked.log_name)
-    recent = parts.recent if checked.has_page else None
-    snapshots = SnapshotBuilder(
-        settings,
-        parts.scheduler,
-        parts.reconciler,
-        stats,
-        issues,
-        LastRecordLoader(settings.log_file, settings.log_backups, stats, recent, ask_log),
-        standings=parts.standings,
-        jobs_dir=str(checked.directory or ""),
-        database=str(checked.database),
-        alerts=parts.alerts.waiting,
-        notes=opened.notes,
-    )
-    stored, requested = parts.outputs.stored(), RequestedRuns(parts.scheduler.active_run)
+    snapshots = _snapshots(parts, issues, opened, ask_log)
+    stored, requested = parts.outputs.stored(), RequestedRuns(parts.scheduler.runs.active)
     logged = LoggedRuns(settings.log_file, settings.log_backups, ask=ask_log, kept=opened.kept)
     finder = RunFinder(parts.scheduler, stats, requested, logged, stored)
     outputs = OutputService(finder, stored, lambda: list(parts.reconciler.active_state()[0]))
@@ -78,6 +67,23 @@ def open_listeners(
     return maintain_control
 
 
+def _snapshots(parts: Parts, issues: LiveIssues, opened: OpenLog, ask_log: Callable[..., Any]) -> SnapshotBuilder:
+    """Build what describes the service and its jobs to clients."""
+    checked, settings, stats = parts.checked, parts.checked.settings, parts.stats
+    recent = parts.recent if checked.has_page else None
+    service = ServiceStatusBuilder(
+        settings,
+        parts.scheduler,
+        issues,
+        jobs_dir=str(checked.directory or ""),
+        database=str(checked.database),
+        alerts=parts.alerts.waiting,
+        notes=opened.notes,
+    )
+    load = LastRecordLoader(settings.log_file, settings.log_backups, stats, recent, ask_log)
+    return SnapshotBuilder(service, parts.scheduler, parts.reconciler, stats, parts.standings, load)
+
+
 def _open_control(
     parts: Parts, supervision: Supervision, service: ControlService, outputs: OutputService, stack: ExitStack
 ) -> Callable[[float], None]:
@@ -87,7 +93,9 @@ def _open_control(
     name = f"the control socket `{path}`"
     reconciler = parts.reconciler
     tests = AlertTestRequests(parts.alert_tests, reconciler.job, lambda: [*reconciler.active_state()[0]], log.event)
-    administration = Administration(supervision.live.report, supervision.reloads, log.event, tests)
+    administration = Administration(
+        supervision.live.report, supervision.reloads, log.event, tests, supervision.issues.waiting_rules
+    )
     report = partial(_report_error, log.event)
     app = build_app(service, administration, outputs, report)
     try:

@@ -109,7 +109,7 @@ def zone_data(name: str) -> bytes | None:
     file = _file_of(name)
     try:
         return None if file is None else Path(file).read_bytes()
-    except OSError:
+    except OSError:  # it was just removed
         return None
 
 

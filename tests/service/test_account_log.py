@@ -19,6 +19,7 @@ from jobscheduler.model import Event, Level, Record, Status
 from jobscheduler.runlog import LogFile, LogWriter
 from tests.service.test_cli import run
 from tests.support.accounting import Account, lines_of
+from tests.support.job_files import unavailable
 from tests.support.marked_service import EACH_SECOND, MarkedService, each_second, with_log_directory
 from tests.support.service import Service, job, parse_line, wait_until
 
@@ -29,7 +30,7 @@ AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 def service(service: Service) -> Service:
     """A service that looks for its log, and tries again, after less time than those of users."""
     service.constants = {
-        "runlog.writer.REOPEN_CHECK_S": 0.5,
+        "runlog.writer_thread.REOPEN_CHECK_S": 0.5,
         "runlog.backlog.RETRY_S": 0.3,
     }
     return service
@@ -39,11 +40,11 @@ def service(service: Service) -> Service:
 def mounted(at: Path, *options: str) -> Iterator[Path]:
     """Mount something there for as long as the block lasts, whatever happens in it."""
     if os.geteuid() != 0:
-        pytest.skip("only root can mount")
+        unavailable("only root can mount")
     at.mkdir(exist_ok=True)
     done = subprocess.run(["mount", *options, at], check=False, capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+        unavailable(f"cannot mount here: {done.stderr.strip()}")
     try:
         yield at
     finally:
@@ -285,7 +286,7 @@ def test_a_slow_disk_is_waited_for_a_moment_and_logged_once(tmp_path: Path) -> N
             file.may.set()
             wait_until(lambda expected=round_: log.exists() and log.read_text().count("log.behind") == expected)
             assert runlog.write_and_wait(Event(AT, Level.INFO, "x"), 5)
-            wait_until(lambda: not runlog._is_behind)
+            wait_until(lambda: not runlog._thread.is_behind)
 
     words = [parse_line(line)["word"] for line in log.read_text().splitlines()]
     assert (words.count("x"), words.count("log.behind")) == (16, 2)

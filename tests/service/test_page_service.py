@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.job_files import unavailable
 from tests.support.service import Service, job, wait_until
 
 HOSTILE = "<script>alert(1)</script>"
@@ -64,8 +64,7 @@ def test_the_page_shows_the_results_of_jobs(service: Service) -> None:
 def test_metrics_are_such_as_prometheus_takes(service: Service) -> None:
     """`promtool` has nothing against them; a change of a file is counted with its time."""
     if shutil.which("promtool") is None:
-        missing = "needs promtool: `apt-get install prometheus`"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+        unavailable("needs promtool: `apt-get install prometheus`")
     url = url_of(service)
     service.write("new.json", job("new", "@yearly", "true"))
     service.wait_for("job.added", job_id="new")

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.job_files import unavailable
+
 _NUMBERS = count(1)
 
 
@@ -53,7 +55,7 @@ def _account_files() -> Iterator[None]:
 
 def _user(role: str) -> Iterator[ThrowawayUser]:
     if os.geteuid() != 0:
-        pytest.skip("only root can make users")
+        unavailable("only root can make users")
     name = f"js-{role}-{os.getpid()}-{next(_NUMBERS)}"  # a module that imports the fixture has one of its own
     with _account_files():
         subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", "--user-group", name], check=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobscheduler.model import Cron, Job, KeptOutput, Pause, Problem, Record, Status, StoredAttempt, TaskSpec
 from jobscheduler.model.selection import Selector
-from jobscheduler.status.run_detail import RunDetail
+from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobState, JobStatus, ServiceStatus, Snapshot, job_state
 from jobscheduler.status.snapshot_json import definition_json, record_json
@@ -47,6 +47,7 @@ class FakeServiceView:
     log: list[dict[str, Any]] = field(default_factory=list)
     printed: dict[str, bytes] = field(default_factory=dict)
     runs: dict[str, RunDetail] = field(default_factory=dict)
+    live: dict[str, LiveRun] = field(default_factory=dict)
     service: ServiceStatus = SERVICE
     results: RunStats = field(default_factory=RunStats)
     wrong: str | None = None
@@ -112,6 +113,9 @@ class FakeServiceView:
             return self.runs.get(run_id)
         kept = KeptOutput(printed, b"", len(printed))
         return RunDetail("a", run_id, attempts=[StoredAttempt(run_id, 1, NOW, NOW, kept)])
+
+    def live_runs(self, run_ids: Sequence[str]) -> Mapping[str, LiveRun]:
+        return {run_id: self.live[run_id] for run_id in run_ids if run_id in self.live}
 
     def outputs(self, job_id: str, runs: Mapping[str, datetime | None]) -> Mapping[str, bytes]:
         return {run_id: self.printed[run_id] for run_id in runs if run_id in self.printed}

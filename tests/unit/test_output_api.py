@@ -90,7 +90,8 @@ class World:
         self.lines: list[LogLine] = []
         logged = SimpleNamespace(last_run=lambda job_id, failed: None, lines_of=lambda run_id: self.lines)
         stored = StoredOutputs(self.recent, of_files.get("reader"), of_files.get("ask", lambda question: question()))
-        finder = RunFinder(cast("Any", scheduler), RunStats(), requested, cast("LoggedRuns", logged), stored)
+        self.results = RunStats()
+        finder = RunFinder(cast("Any", scheduler), self.results, requested, cast("LoggedRuns", logged), stored)
         self.service = OutputService(finder, stored, lambda: ["a", "mute"])
 
     def part(self, attempt: int = 1, offset: int = 0, wait: float = 0.0, by: str = "0") -> dict[str, Any]:
@@ -234,6 +235,16 @@ def test_what_is_not_there_is_said(world: World, name: str, failed: bool, messag
     with pytest.raises(NotFound, match=re.escape(message)) as none:
         world.service.output(name, failed=failed)
     assert none.value.problem.help
+
+
+@pytest.mark.parametrize("reason", ["stopped", "replaced", "shutdown"])
+def test_a_run_that_was_ended_on_purpose_is_not_the_last_failure(world: World, reason: str) -> None:
+    """Its job did not fail; the run before it is looked for in the log."""
+    world.results.observe(Record(AT, Status.FAILURE, "a", RUN, None, AT, 1.0, reason))
+    with pytest.raises(NotFound, match="`a` has not failed"):
+        world.service.output("a", failed=True)
+    world.results.observe(Record(AT, Status.FAILURE, "a", RUN, None, AT, 1.0, "exit"))
+    assert world.service.output("a", failed=True)["record"]["reason"] == "exit"
 
 
 def test_a_directory_that_does_not_answer_is_said(tmp_path: Any) -> None:

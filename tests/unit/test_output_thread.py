@@ -183,6 +183,21 @@ def test_output_is_kept_for_so_long(tmp_path: Path) -> None:
     assert not (world.path / DAY).exists()
 
 
+def test_other_bounds_hold_at_once(tmp_path: Path) -> None:
+    """Narrower ones make a sweep due, wider ones spare what the former would delete."""
+    world = World(tmp_path / "output", Limits(max_bytes=400_000))
+    for number in range(20):
+        world.step(float(number), printed(b"x" * 3000, f"{number:04x}"))
+    world.thread.limit(Limits(max_bytes=40_000))
+    world.step(20.0)
+    assert sum(512 * file.stat().st_blocks for file in world.path.glob("*/*")) <= 40_000
+    assert world.read(f"{19:04x}")
+    world.thread.limit(Limits(max_bytes=800_000))
+    for number in range(20, 140):
+        world.step(float(number), printed(b"x" * 3000, f"{number:04x}"))
+    assert world.read(f"{20:04x}")
+
+
 def test_a_file_that_is_not_ours_stays(tmp_path: Path) -> None:
     """Whatever the bounds say."""
     world = World(tmp_path / "output", Limits(max_files=1, keep_s=86400.0))

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from jobscheduler.model import Event, Level
 from jobscheduler.runlog import LogFile
-from jobscheduler.runlog.backlog import MAX_PENDING_BYTES, Backlog
+from jobscheduler.runlog.backlog import Backlog
 from jobscheduler.runlog.entry_queue import MAX_BATCH_ENTRIES, EntryQueue, QueuedEntries
 from jobscheduler.runlog.line_encoder import LineEncoder
+from jobscheduler.runlog.pending_lines import MAX_PENDING_BYTES
 from tests.support.service import parse_line
 
 AT = datetime(2026, 11, 22, 1, tzinfo=UTC)

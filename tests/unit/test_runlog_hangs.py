@@ -11,11 +11,18 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Event, Level
-from jobscheduler.runlog import LogFile, LogWriter
+from jobscheduler.runlog import LogFile, LogWriter, backlog, writer_thread
 from jobscheduler.runlog.file_calls import CALL_TIMEOUT_S, FileCalls, Superseded
 from tests.support.service import wait_until
 
 AT = datetime(2026, 11, 22, 1, 0, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer tries again after less time than that of users, which is a second."""
+    for module in (backlog, writer_thread):
+        monkeypatch.setattr(module, "RETRY_S", 0.05)
 
 
 @pytest.fixture
@@ -126,6 +133,54 @@ def test_a_log_whose_nth_call_hangs_gets_every_line_once_when_it_returns(
     assert numbers == [str(number) for number in range(12)]
 
 
+class HungDisk(LogFile):
+    """A log file whose syncs hang until they are released, and whose writes do from `hang_writes` on."""
+
+    def __init__(self, path: Path, release: threading.Event) -> None:
+        super().__init__(path, 4096, 3, on_beginning=lambda: None)
+        self.release = release
+        self.in_sync, self.in_write, self.hang_writes = threading.Event(), threading.Event(), threading.Event()
+
+    def sync(self) -> None:
+        """Hang until the disk answers."""
+        self.in_sync.set()
+        self.release.wait()
+        super().sync()
+
+    def append(self, data: bytes, *, is_checkpoint: bool = False) -> int:
+        """Append; hang until the disk answers if writes hang."""
+        if self.hang_writes.is_set():
+            self.in_write.set()
+            self.release.wait()
+        return super().append(data, is_checkpoint=is_checkpoint)
+
+
+def test_a_disk_that_hangs_at_a_sync_and_then_at_a_write_is_logged_once(
+    tmp_path: Path, release: threading.Event
+) -> None:
+    """A sync may be in progress when the disk begins to hang, with the next write to come."""
+    events: list[str] = []
+    file = HungDisk(tmp_path / "s.log", release)
+    with LogWriter(file, echo=None) as log:
+        log.subscribe(lines=[lambda entry, _: events.append(entry.name)])
+        log.event(Level.INFO, "before")
+        assert file.in_sync.wait(5)
+        now = time.monotonic()
+        for seconds in (0, 1):
+            log.check_file(now + seconds)
+        assert log.flush(5)
+        assert events == ["before", "log.lost"]
+        file.hang_writes.set()
+        log.event(Level.INFO, "meanwhile")
+        assert file.in_write.wait(5)
+        for seconds in (2, 3):
+            log.check_file(now + seconds)
+        assert log.flush(5)
+        release.set()
+        wait_until(lambda: "log.restored" in events)
+    assert events == ["before", "log.lost", "meanwhile", "log.restored"]
+
+
 def test_a_log_that_hangs_keeps_a_bounded_number_of_bytes(tmp_path: Path, release: threading.Event) -> None:
     """Further lines are counted, and their number is logged when the file answers."""
     file = SilentFile(tmp_path / "s.log", 2, release)
@@ -138,7 +193,7 @@ def test_a_log_that_hangs_keeps_a_bounded_number_of_bytes(tmp_path: Path, releas
         for _ in range(40):
             log.write(*(Event.of(AT, Level.INFO, "line", text="x" * 1000) for _ in range(500)))
         assert log.flush(30)
-        assert log._backlog._pending_bytes <= 16 * 1024 * 1024
+        assert log._thread.pending_bytes() <= 16 * 1024 * 1024
         release.set()
         wait_until(lambda: not log.is_silent() and not log.is_failing(), why="it is written again")
     assert "lines_not_kept=" in (tmp_path / "s.log").read_text() or list(tmp_path.glob("s.log.*"))

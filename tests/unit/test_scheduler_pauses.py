@@ -407,7 +407,8 @@ class LoggedWorld(World):
         ).__enter__()
         self.scheduler._write_checkpoint_line = self.log.checkpoint
         engine, both = self.scheduler._engine, self._write
-        for part in (engine, engine.actions, engine.pauses, engine.progress, engine.recovery):
+        recovery, others = engine.recovery, (engine.actions, engine.pauses, engine.progress, engine.definitions)
+        for part in (recovery, recovery._takeover, *others):
             part._write = both
         self.scheduler.restore(past, self.now)
 

@@ -8,7 +8,7 @@ import pytest
 
 from jobscheduler.model import Event, LogFields, Record, Retry
 from jobscheduler.runner import stopped_fields
-from jobscheduler.scheduler.engine import Phase
+from jobscheduler.scheduler.definition_changes import Phase
 from tests.support.service import wait_until
 from tests.unit.test_scheduler import NOON, Gate, World, gate, job, world
 
@@ -74,7 +74,7 @@ def test_a_stopped_run_makes_no_further_attempt(closed: World) -> None:
 
     assert closed.records() == [(60, "FAILURE", "stopped"), (120, "FAILURE", "stopped")]
     assert len(Gate.begun) == 2
-    assert closed.scheduler.running() == 0
+    assert closed.scheduler.runs.count() == 0
 
 
 def test_what_waits_for_a_worker_is_skipped_and_waits_no_longer() -> None:
@@ -86,11 +86,11 @@ def test_what_waits_for_a_worker_is_skipped_and_waits_no_longer() -> None:
     world.due("busy", 60)
     wait_until(lambda: Gate.begun)
     world.due("x", 60)
-    assert world.scheduler.queued() == 1
+    assert world.scheduler.runs.queued() == 1
 
     assert [is_skipped for _, is_skipped in stop(world)] == [True]
     assert details(world) == [("SKIPPED", "stopped", (("by", "1000"),))]
-    assert (world.scheduler.queued(), runs_of(world)) == (0, [])
+    assert (world.scheduler.runs.queued(), runs_of(world)) == (0, [])
     Gate.may_end.set()
     world.wait_for_records(2)
     assert len(Gate.begun) == 1
@@ -219,7 +219,7 @@ def test_a_second_stop_and_a_later_shutdown_change_nothing(closed: World) -> Non
     closed.put(job())
     closed.due("x", 60)
     wait_until(lambda: Gate.begun)
-    (run,) = closed.scheduler._pool.active_runs
+    (run,) = closed.scheduler._pool.runner.active_runs
     run._state.stop("stopped")  # the task has not been asked yet
     closed.scheduler.stop_runs({"x": None}, "1000")
     run.stop("shutdown")

@@ -46,6 +46,13 @@ def shown(answer: dict[str, Any], width: int | None = 80, *, with_service: bool 
     return "\n".join(situation_lines(answer, screen, with_service=with_service))
 
 
+def test_a_running_job_shows_its_process_and_which_attempt_it_is() -> None:
+    """So that it can be looked at with the tools of the host."""
+    job = {**REINDEX, "active_runs": [at_work("2026-11-29T23:26:00Z", attempt=2, pid=4711)]}
+    text = shown(situation(running_jobs={"count": 1, "jobs": [job]}))
+    assert "running     1  reindex  38m (usually 12m), attempt 2, pid 4711" in text
+
+
 def test_nothing_to_report_is_one_line() -> None:
     """With the clock and its zone, and what comes next."""
     assert shown(situation(upcoming=UPCOMING), None) == (

@@ -12,7 +12,8 @@ from jobscheduler.model import AlertRule, Checkpoint, Cron, Event, FullCheckpoin
 from jobscheduler.model.standing import NO_STANDING, Standing
 from jobscheduler.runlog import encode_line, format_json, format_text, last_record, recover, to_events
 from jobscheduler.scheduler.former_service import FormerService
-from jobscheduler.status.standings import HOLD_CHECK_S, Standings
+from jobscheduler.status.standings import Standings
+from jobscheduler.status.success_deadlines import HOLD_CHECK_S
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 S, F, K, M = Status.SUCCESS, Status.FAILURE, Status.SKIPPED, Status.MISSED

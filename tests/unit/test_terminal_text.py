@@ -29,6 +29,7 @@ def test_colours_stay_where_they_are_wanted() -> None:
         (b"\x1b[31", r"\x1b[31"),
         (b"\x1b[" + b"1" * 99 + b"m", r"\x1b[" + "1" * 99 + "m"),
         (b"a\rb\r\nc\td\n", "a\\rb\nc\td\n"),
+        ("5\u202f% : a\u00a0b\u3000c".encode(), "5\u202f% : a\u00a0b\u3000c"),
         ("\u202egpj.exe \u009b31m".encode(), r"\u202egpj.exe \x9b31m"),
         (b"\xff\xfe", r"\xff\xfe"),
         ("grün 日本 😀".encode(), "grün 日本 😀"),

@@ -18,7 +18,7 @@ pytest.importorskip("jinja2", reason="the extra `web` is not installed")
 
 from jobscheduler.model import KeptOutput, Pause, Problem, StoredAttempt
 from jobscheduler.model.selection import Selector
-from jobscheduler.status.run_detail import RunDetail
+from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.snapshot import ActiveRun
 from jobscheduler.web.access import AccessCheck
 from jobscheduler.web.activity import MAX_STALE_S, TIMELINE_MAX_AGE_S
@@ -233,6 +233,19 @@ def test_a_running_job_is_shown_with_its_usual_time_and_its_limit() -> None:
     """As a bar, and in words."""
     text = Reader(get(a_day()).text).text
     assert "Running now 1 of 32 workers long sync-warehouse for 2 h 32 min usually 7 min 54 s, limit 4 h" in text
+
+
+def test_a_running_job_is_shown_with_what_it_uses_and_printed_last() -> None:
+    """Asked for once for all viewers of a snapshot; what a job prints stays text."""
+    view = a_day()
+    (run,) = next(job for job in view.jobs if job.id == "sync-warehouse").active_runs
+    view.live[run.run_id] = LiveRun("shard 31 of <b>48\x1b[2J", 1320.0, 410 * 1024**2)
+    page = get(view).text
+    assert "limit 4 h cpu 22 min, memory 430 MB" in Reader(page).text
+    assert "shard 31 of &lt;b&gt;48" in page
+    view.live[run.run_id] = LiveRun("waits")
+    text = Reader(get(view).text).text
+    assert ("waits" in text, "memory" in text) == (True, False)
 
 
 def test_the_first_line_the_title_and_the_icon_carry_the_worst() -> None:

@@ -166,13 +166,16 @@ def main() -> None:
 
     Apprise.instantiate("json://localhost")  # loads what every receiver needs, once
     until = time.monotonic() + request["timeout"]
-    pids = {_start(number, url, request) for number, url in enumerate(request["urls"])}
-    while pids and time.monotonic() < until:
-        pid, _ = os.waitpid(-1, os.WNOHANG)
-        pids.discard(pid)
+    numbers = {_start(number, url, request): number for number, url in enumerate(request["urls"])}
+    while numbers and time.monotonic() < until:
+        pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             time.sleep(_POLL_S)
-    for pid in pids:
+        elif os.WIFSIGNALED(status):
+            name = signal.Signals(os.WTERMSIG(status)).name
+            _write(numbers[pid], {"ok": False, "error": f"the process that sends it was ended by {name}"})
+        numbers.pop(pid, None)
+    for pid in numbers:
         os.kill(pid, signal.SIGKILL)
 
 
