@@ -25,7 +25,7 @@ DIFFERS = (
     (r"\b[0-9a-f]{12}\b", "RUN"),
     (r"(?m)^\S+: the service", "HOST: the service"),
     (r"\bby \S+?(?=[:,\n])", "by USER"),
-    (r"process \d+", "process PID"),
+    (r"\b(process|pid) \d+", "process PID"),
     (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?:\d+ \w+ |\d{4}-\d\d-\d\d )", "DAY "),
     (r"\d{4}-\d\d-\d\d", "DATE"),
     (r"\b\d\d:\d\d(?::\d\d(?:\.\d+)?)?\b", "TIME"),
@@ -54,7 +54,7 @@ def normal(text: str) -> str:
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """A service in whose night a backup has failed twice, and in which a job hangs. No slot comes during the test."""
-    made = Service(tmp_path)
+    made = Service(tmp_path, "--drain-timeout", "1")
     hour = datetime.now(UTC).hour
     good = tmp_path / "mended"
     failing = f"[ -e {good} ] && echo '12 files, 3.1 MB' || {{ echo '{RSYNC}'; exit 10; }}"
