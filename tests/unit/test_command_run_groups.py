@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import Limits, ResourceUse
-from jobscheduler.tasks.command import task
+from jobscheduler.tasks.command import running_command, task
 from jobscheduler.tasks.command.run_groups import NO_GROUP, GroupEnd, RunGroup, RunGroups
 from tests.support.job_files import need
 from tests.support.service import ROOT
@@ -142,7 +142,8 @@ def test_without_a_delegated_group_a_run_goes_on_without_its_limits(monkeypatch:
         "limits of jobs are not in force (memory, processes): no control group is delegated to the service (help: "
         "run the service as a systemd unit with `Delegate=yes`, on a host with control groups of version 2)",
     )
-    monkeypatch.setattr(task, "RUN_GROUPS", groups)  # those of the process would name it in later tests, too
+    for module in (task, running_command):  # those of the process would name it in later tests, too
+        monkeypatch.setattr(module, "RUN_GROUPS", groups)
     outcome = execute("true", context(limits=Limits(memory=1 << 30)))
     assert ("unlimited", "memory") in outcome.details
 
