@@ -22,7 +22,7 @@ from jobscheduler.runlog.pending_lines import PendingLines
 from jobscheduler.runlog.target import LogTarget
 
 RETRY_S = 1.0  # seconds between a failed write and the next
-CLOSE_TIMEOUT_S = 5.0  # seconds that the end waits for the file to be closed
+CLOSE_TIMEOUT_S = 5.0  # seconds that the end waits for a call that hangs, and then for the file to be closed
 
 
 class Backlog:
@@ -81,6 +81,10 @@ class Backlog:
         """
         return self._calls.check(now)
 
+    def prepare_end(self, now: float) -> None:
+        """Give a call that hangs more time from `now` on (monotonic): the process ends when the writer does."""
+        self._calls.be_patient(now + CLOSE_TIMEOUT_S)
+
     def add(self, lines: bytes, *, is_checkpoint: bool = False) -> None:
         """Put lines at the end of the backlog; count them instead if that would be too large."""
         self._pending.add(lines, is_checkpoint=is_checkpoint)
@@ -120,7 +124,12 @@ class Backlog:
             self.add_event(Level.ERROR, "log.lost", file=self._file.name, error=reason)
 
     def finish(self) -> None:
-        """Append what waits for the last time; log what the file does not take as lost."""
+        """Append what waits for the last time; log what the file does not take as lost.
+
+        A call that was given up may be slow and not hung for good. So it is waited for: the lines behind it cannot be
+        written, and the file not be closed, before it has returned.
+        """
+        self._calls.wait_for_return()
         for _ in range(2):  # the second time for what the first had to log about the file
             self.flush(is_final=True)
         if self._pending:
@@ -131,11 +140,18 @@ class Backlog:
         self._lost.report(self._pending.count() + queued, has_checkpoint=False)
 
     def close(self) -> None:
-        """Close the file. A close that hangs is left to the end of the process."""
-        closing = threading.Thread(target=self._file.close, daemon=True)
+        """Close the file. A close that hangs is left to the end of the process, and this is said on standard error.
+
+        No line is lost by that, but the file keeps its lock until then.
+        """
+        closing = threading.Thread(target=self._file.close, name="log-close", daemon=True)
         with suppress(RuntimeError):  # no thread is left; the end of the process closes it
             closing.start()
             closing.join(CLOSE_TIMEOUT_S)
+        if closing.is_alive():
+            problem = "it does not answer; it is closed and unlocked when this process has ended"
+            unclosed = Event.of(self._clock(), Level.WARNING, "log.unclosed", file=self._file.name, problem=problem)
+            self._encoder.encode([unclosed])
 
     def _append_pending(self) -> None:
         """Append what waits. If nothing waits, ensure that the open file still has its name."""

@@ -57,6 +57,7 @@ class WriterThread:
 
     def close(self) -> None:
         """Wait until the queue, which was closed, is written; close the file unless it does not answer."""
+        self._backlog.prepare_end(time.monotonic())
         until = time.monotonic() + WRITE_TIMEOUT_S
         while self._thread.is_alive() and time.monotonic() < until:
             self._thread.join(_CHECK_INTERVAL_S)

@@ -29,6 +29,7 @@ IMPATIENT = {
     "runner.runner.STOP_GRACE_S": 1.0,
     "jobs.guarded_directory.RETRY_PATIENCE_S": 0.1,
     "runlog.file_calls.CALL_TIMEOUT_S": 0.4,
+    "runlog.backlog.CLOSE_TIMEOUT_S": 1.0,
     "service.supervisor.CHECK_INTERVAL_S": 0.3,
     "service.supervisor.HEALTH_INTERVAL_S": 1.0,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Event, Level
-from jobscheduler.runlog import LogFile, LogWriter, backlog, writer_thread
+from jobscheduler.runlog import LogFile, LogWriter, backlog, file_calls, writer_thread
 from jobscheduler.runlog.file_calls import CALL_TIMEOUT_S, FileCalls, Superseded
 from tests.support.service import wait_until
 
@@ -197,3 +198,106 @@ def test_a_log_that_hangs_keeps_a_bounded_number_of_bytes(tmp_path: Path, releas
         release.set()
         wait_until(lambda: not log.is_silent() and not log.is_failing(), why="it is written again")
     assert "lines_not_kept=" in (tmp_path / "s.log").read_text() or list(tmp_path.glob("s.log.*"))
+
+
+SLOW_S = 0.4
+"""How long a slow call takes: longer than a call may take before it is given up, which is 0.05 s in these tests."""
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_calls, "CALL_TIMEOUT_S", 0.05)
+
+
+@pytest.fixture
+def stderr() -> Iterator[tuple[int, int]]:
+    """A pipe to read what goes to standard error, and its end to write to."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def lock_files(folder: Path) -> list[str]:
+    """Return the lock files beside a log."""
+    return [path.name for path in folder.iterdir() if "lock" in path.name]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_a_slow_nth_call_at_the_end_loses_no_line_and_the_file_is_closed(
+    tmp_path: Path, nth: int, release: threading.Event
+) -> None:
+    """As on a disk that is busy with other files; the same process can then write the log anew."""
+    file = SilentFile(tmp_path / "s.log", nth, release)
+    threading.Timer(SLOW_S, release.set).start()
+    with LogWriter(file, echo=None) as log:
+        for number in range(3):
+            log.event(Level.INFO, "line", number=number)
+    assert log.lines_lost == 0
+    assert lock_files(tmp_path) == []
+    with LogWriter(LogFile(tmp_path / "s.log", 4096, 3), echo=None) as again:
+        again.event(Level.INFO, "line", number=3)
+    numbers = [line.rpartition("number=")[2] for line in (tmp_path / "s.log").read_text().splitlines()]
+    assert numbers == ["0", "1", "2", "3"]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_call_that_was_given_up_before_the_end_is_waited_for(
+    tmp_path: Path, nth: int, release: threading.Event
+) -> None:
+    """The lines behind it are written when it has returned, each once."""
+    file = SilentFile(tmp_path / "s.log", nth, release)
+    with LogWriter(file, echo=None) as log:
+        log.event(Level.INFO, "first")
+        assert file.is_hanging.wait(5)
+        log.check_file(1.0)
+        log.check_file(2.0)
+        log.event(Level.INFO, "second")
+        threading.Timer(SLOW_S, release.set).start()
+    assert log.lines_lost == 0
+    assert lock_files(tmp_path) == []
+    words = [line.split()[2] for line in (tmp_path / "s.log").read_text().splitlines()]
+    assert words == ["first", "log.lost", "second", "log.restored"]
+
+
+@pytest.mark.parametrize("was_given_up", [False, True])
+def test_a_file_that_hangs_at_the_end_loses_lines_and_their_number_is_told(
+    tmp_path: Path,
+    release: threading.Event,
+    stderr: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    was_given_up: bool,
+) -> None:
+    """On standard error, which has the lines themselves, too."""
+    monkeypatch.setattr(backlog, "CLOSE_TIMEOUT_S", 0.2)
+    file = SilentFile(tmp_path / "s.log", 1, release)
+    with LogWriter(file, echo=stderr[1]) as log:
+        log.event(Level.INFO, "first")
+        assert file.is_hanging.wait(5)
+        for now in (1.0, 2.0) if was_given_up else ():
+            log.check_file(now)
+        log.event(Level.INFO, "second")
+    told = os.read(stderr[0], 65536).decode().splitlines()
+    assert log.lines_lost == 3  # with the line that it does not answer
+    assert f"lines={log.lines_lost}" in told[-1]
+    assert {"first", "second"} < {line.split()[2] for line in told}
+
+
+def test_a_close_that_hangs_is_told_and_loses_nothing(
+    tmp_path: Path, release: threading.Event, stderr: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is locked until the process has ended."""
+    monkeypatch.setattr(backlog, "CLOSE_TIMEOUT_S", 0.1)
+    file = LogFile(tmp_path / "s.log", 4096, 3)
+    close = file.close
+    monkeypatch.setattr(file, "close", lambda: (release.wait(), close()))
+    with LogWriter(file, echo=stderr[1]) as log:
+        log.event(Level.INFO, "first")
+    assert log.lines_lost == 0
+    assert (tmp_path / "s.log").read_text().split()[2] == "first"
+    assert "WARNING log.unclosed" in os.read(stderr[0], 65536).decode().splitlines()[-1]
+    release.set()
+    wait_until(lambda: not lock_files(tmp_path), why="it is closed and unlocked")
