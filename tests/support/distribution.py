@@ -91,8 +91,8 @@ _WAITING = frozenset(FIRST)
 class Scheduling(LoadFileScheduling):
     """Hands out files, and single tests of `SPLIT`.
 
-    One process in eight begins with those of `BUSY`, and then takes what is not listed: what it needs the processor for,
-    the others leave to it while they wait, and at the end all of them would need it at once.
+    One process in eight begins with those of `BUSY`, and then takes what is not listed. The others leave it the
+    processor while they wait; at the end all of them would need that at once.
     """
 
     def _split_scope(self, nodeid: str) -> str:
