@@ -52,23 +52,11 @@ FIRST = (
 
 BUSY = (
     *("test_runner_interleavings", "test_web_app", "test_command_coreutils", "test_notify_task", "test_timezones"),
-    *(
-        "test_control",
-        "test_output_service",
-        "test_verbs_on_terminals",
-        "test_parser_fuzz",
-        "test_command_background_pipes",
-    ),
-    *(
-        "test_web_server",
-        "test_architecture",
-        "test_verbs_settings",
-        "test_crontab_count",
-        "test_mounts",
-        "test_runlog_bounded_query",
-    ),
-    *("test_web_metrics", "test_process", "test_plan", "test_crontab_parser", "test_cli_db", "test_runlog_query"),
-    *("test_command_run_groups", "test_control_group", "test_parser_help", "test_parser_fast_schema", "test_cli"),
+    *("test_control", "test_output_service", "test_verbs_on_terminals", "test_parser_fuzz", "test_web_server"),
+    *("test_command_background_pipes", "test_architecture", "test_verbs_settings", "test_crontab_count"),
+    *("test_mounts", "test_runlog_bounded_query", "test_web_metrics", "test_process", "test_plan"),
+    *("test_crontab_parser", "test_cli_db", "test_runlog_query", "test_command_run_groups", "test_control_group"),
+    *("test_parser_help", "test_parser_fast_schema", "test_cli"),
 )
 """Files that need the processor most, the longest first."""
 
