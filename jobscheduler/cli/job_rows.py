@@ -152,7 +152,7 @@ def _running_for(job: JobJson, now: datetime) -> float | None:
 
 def detail_text(job: JobJson, now: datetime) -> str:
     """Return what one wants to know next: the last line of a failure, the problem of a file, what a run waits for."""
-    return _first_text(job) or _overdue_text(job, now) or _process_text(job)
+    return "; ".join(filter(None, (_process_text(job), _first_text(job) or _overdue_text(job, now))))
 
 
 def _first_text(job: JobJson) -> str | None:

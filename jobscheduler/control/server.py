@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jobscheduler.control.connection import Application, ConnectionHandler, peer_of
-from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionQueue, Limits
+from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionLimits, ConnectionQueue
 from jobscheduler.control.socket_file import bind_socket, describe_listen_error, file_identity
 from jobscheduler.model.errors import ProblemError
 
@@ -100,7 +100,7 @@ class _Server(ThreadingMixIn, UnixStreamServer):
     def __init__(self, path: Path, application: Application) -> None:
         self._open: dict[socket.socket, float] = {}
         self._queue: ConnectionQueue[socket.socket] = ConnectionQueue(
-            Limits(MAX_CONNECTIONS, MAX_OF_USER, MAX_WAITING, MAX_WAITING_OF_USER)
+            ConnectionLimits(MAX_CONNECTIONS, MAX_OF_USER, MAX_WAITING, MAX_WAITING_OF_USER)
         )
         self._lock = threading.Lock()
         super().__init__(str(path), partial(ConnectionHandler, application))

@@ -30,7 +30,9 @@ def describe_active_run(question: Question, facts: Facts, run: Mapping[str, str]
     """Describe the progress of an active or pending run."""
     waiting = _WAITING_FOR.get(run.get("waiting_for", ""), "")
     if "started" not in run:
-        return f"`{question.job_id}` has not begun yet" + (f": {waiting}" if waiting else "")
+        is_further = any("started" in other for other in facts.runtime.active_runs) if facts.runtime else False
+        which = f"a further run of `{question.job_id}`" if is_further else f"`{question.job_id}`"
+        return f"{which} has not begun yet" + (f": {waiting}" if waiting else "")
     attempt = f"attempt {run['attempt']}" if run.get("attempt", "1") != "1" else ""
     since = f"`{question.job_id}` has been running since {format_time_of(run, facts.zone, 'started')}"
     return ", ".join(filter(None, (since, attempt, waiting)))

@@ -131,6 +131,7 @@ class ScheduleUpdater:
             return
         next_before = self._schedule.next_slot(job_id)
         next_after = self._schedule.put(job, now, is_first_sync=False)
+        self.changes += 1  # so that a checkpoint follows, which has the rules
         if next_before != next_after:
             self.moved += 1
             self._log_updated(job, ZONE_RULES, next_before, next_after)

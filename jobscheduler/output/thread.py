@@ -15,7 +15,7 @@ from typing import Protocol, Self
 from jobscheduler.model import AttemptOutput, EventLogger, Level, Problem
 from jobscheduler.output.folder import FolderRefused, OutputFolder, open_folder
 from jobscheduler.output.recent import RecentOutputs
-from jobscheduler.output.retention import Coming, Limits, Retention, on_disk
+from jobscheduler.output.retention import Coming, OutputLimits, Retention, on_disk
 from jobscheduler.output.store import OutputStore
 from jobscheduler.output.trouble import OutputTrouble, describe
 from jobscheduler.util.instants import utc_now
@@ -63,7 +63,7 @@ class OutputThread:
     def __init__(
         self,
         path: Path,
-        limits: Limits,
+        limits: OutputLimits,
         recent: RecentOutputs,
         running: Callable[[], Iterable[RunningAttempt]],
         log_event: EventLogger,
@@ -98,7 +98,7 @@ class OutputThread:
 
     # -- any thread
 
-    def limit(self, limits: Limits) -> None:
+    def limit(self, limits: OutputLimits) -> None:
         """Keep the directory within these bounds from the next step on."""
         self._limits = limits
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from jobscheduler.model import Checkpoint, FullCheckpoint, InFlightRun, PendingSlot
+from jobscheduler.model import Checkpoint, FullCheckpoint, InFlightRun, PendingSlot, ZoneOffsets
 from jobscheduler.scheduler.clock_progress import ClockProgress
 from jobscheduler.scheduler.clock_setback import CLOCK_MEMORY_S, NO_SETBACK, ClockSetbackState, MissedSpan, time_passed
 from jobscheduler.scheduler.records import CORRECTS
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.surroundings import Clocks, SchedulerHost
 from jobscheduler.status.standings import Standings
+from jobscheduler.timetable.crontab import to_epoch_seconds
+from jobscheduler.timetable.former_rules import zone_offsets
 
 _MANUAL_FIELDS = (("by", ""), ("trigger", "manual"))  # fields of a manual run in the checkpoint, and their defaults
 
@@ -120,7 +122,15 @@ class CheckpointBuilder:
             {job_id: state.reopened for job_id, state in ahead.items()},
             {job_id: tuple(_with_age(span, elapsed) for span in state.missed) for job_id, state in ahead.items()},
             self._registry.pauses.all(),
+            zones=self._zones(),
         )
+
+    def _zones(self) -> dict[str, ZoneOffsets]:
+        """Return the rules by which fixed times are decided, for each zone."""
+        timetables = (entry.timetable for entry in self._registry.jobs.values() if entry.is_schedulable)
+        zones = {timetable.zone for timetable in timetables if timetable.has_fixed_times}
+        now = to_epoch_seconds(self._clocks.now())
+        return {zone.key: zone_offsets(zone, now) for zone in zones}
 
 
 def _with_age(span: MissedSpan, elapsed: float) -> tuple[datetime, datetime, float]:

@@ -118,6 +118,8 @@ class DefinitionChanges:
         if not (entry.is_schedulable and job.enabled and entry.timetable == timetable):
             effects += self._start_jittering_slot(entry, now)
             entry.cursor = self._registry.initial_cursor(job, now)
+        if timetable.zone is not entry.timetable.zone:
+            self._checkpoints.require_full()  # it has the rules of the zones
         self._registry.set_definition(entry, job, timetable)
         if change is not NO_CHANGE and job.enabled and self._phase() is Phase.RUNNING:
             effects += self._carry_over(entry, change, now)

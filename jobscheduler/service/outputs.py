@@ -11,7 +11,7 @@ from typing import TypeVar
 from jobscheduler.config import Settings
 from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.model import EventLogger
-from jobscheduler.output import Limits, OutputReader, OutputThread, RecentOutputs
+from jobscheduler.output import OutputLimits, OutputReader, OutputThread, RecentOutputs
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.checked_settings import CheckedSettings
 
@@ -29,7 +29,7 @@ class ServiceOutputs:
     def __init__(self, checked: CheckedSettings) -> None:
         self._folder: Path | None = checked.settings.output_folder
         self._checked = checked
-        self.recent = RecentOutputs() if self._folder is not None else RecentOutputs(most_unwritten=MEMORY_BYTES)
+        self.recent = RecentOutputs() if self._folder is not None else RecentOutputs(max_unwritten=MEMORY_BYTES)
 
     @property
     def name(self) -> str:
@@ -54,8 +54,8 @@ class ServiceOutputs:
         return self._checked.guard.call(self.name, question)
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(settings.output_max_bytes, keep_s=settings.output_keep)
+def _limits(settings: Settings) -> OutputLimits:
+    return OutputLimits(settings.output_max_bytes, keep_s=settings.output_keep)
 
 
 def limit_outputs(thread: OutputThread | None, settings: Settings) -> None:

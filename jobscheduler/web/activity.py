@@ -15,8 +15,9 @@ from jobscheduler.status.run_stats import LAST_RUNS, Records
 from jobscheduler.status.snapshot import JobStatus, Snapshot
 from jobscheduler.web.log_record import LoggedRun, latest, parse_records
 from jobscheduler.web.page_query import PageQuery
+from jobscheduler.web.prepared_records import ISSUE_KINDS, Past, past, rank_jobs
 from jobscheduler.web.time_axis import WINDOW, TimeAxis, zone_of
-from jobscheduler.web.timeline import ISSUE_KINDS, MAX_ROWS, MAX_SLOTS, Past, Timeline, past, rank_jobs, timeline
+from jobscheduler.web.timeline import MAX_ROWS, MAX_SLOTS, Timeline, timeline
 from jobscheduler.web.view import ServiceView
 
 MAX_RECORDS = 10_000  # records of the log read for the timeline

@@ -62,6 +62,7 @@ def test_a_slot_that_waits_is_not_lost_with_a_touch_and_a_crash(service: Service
     names = ("touched", "renamed", "afterwards", "control")
     for name in names:
         service.write(f"{name}.json", job(name, "* * * * * *", "sleep 300", **fields))
+    service.options = ("--drain-timeout", "0")
     service.start()
     skipped = {name: service.wait_for("SKIPPED", job_id=name)[0]["scheduled"] for name in names}
     moved = datetime.now(UTC)

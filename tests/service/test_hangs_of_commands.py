@@ -36,7 +36,7 @@ def test_a_command_whose_directory_or_program_hangs_costs_one_thread_and_delays_
     program.chmod(0o755)
     task = {"command": "true", "cwd": str(mount.path)} if where == "cwd" else {"command": [str(mount.path / "program")]}
     service.start()
-    service.wait_for("SUCCESS", job_id="tick")
+    service.wait_for("SUCCESS", 2, job_id="tick")
     mount.hang()
     definition = job("stuck", "* * * * * *", "true", timeout="0.3s")
     definition["task"].update(task)
@@ -99,7 +99,7 @@ def test_a_home_that_hangs_costs_one_thread_and_delays_nothing(
 def assert_home_hangs_alone(service: Service, mount: Mount, alice: ThrowawayUser) -> None:
     """Have it hang, and answer again."""
     service.start()
-    service.wait_for("SUCCESS", job_id="tick")
+    service.wait_for("SUCCESS", 2, job_id="tick")
     mount.hang()
     definition = job("hers", "* * * * * *", "true")
     definition["task"]["user"] = alice.name

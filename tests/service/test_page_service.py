@@ -104,7 +104,7 @@ def test_a_page_that_cannot_be_served_keeps_no_job_from_running(tmp_path: Path) 
         other.bind(("127.0.0.1", 0))
         other.listen()
         made = Service(tmp_path, "--http", f"127.0.0.1:{other.getsockname()[1]}")
-        made.write("good.json", job("good", "* * * * * *", "true"))
+        made.write("good.json", job("good", "@reboot", "true"))
         made.start()
         made.wait_for("SUCCESS", job_id="good")
         (warning,) = made.wait_for("library.warning")
@@ -128,7 +128,7 @@ def test_a_page_that_must_not_be_served_keeps_no_job_from_running(
 ) -> None:
     """It is not served. One error, with the way out."""
     made = Service(tmp_path, *options)
-    made.write("good.json", job("good"))
+    made.write("good.json", job("good", "@reboot"))
     try:
         made.start().wait_for("SUCCESS", job_id="good")
         (error,) = made.words("part.unusable", part="the page")

@@ -175,7 +175,7 @@ def test_a_setting_of_an_optional_part_stops_no_job(place: Place, settings: dict
             """
         )
     place.write(further, **settings)
-    place.service.write("a.json", job("a"))
+    place.service.write("a.json", job("a", "@reboot"))
     place.start()
     place.service.wait_for("SUCCESS", job_id="a")
     assert [line["part"] for line in place.service.words("part.unusable")] == [part]

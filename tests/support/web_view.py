@@ -58,7 +58,7 @@ class FakeServiceView:
     def copy(self) -> FakeServiceView:
         """Return a view of its own with the same jobs and records, which takes less than to make them again."""
         own = {"jobs": list(self.jobs), "log": list(self.log), "printed": dict(self.printed), "told": list(self.told)}
-        made = replace(self, **own, results=RunStats())
+        made = replace(self, **own, live=dict(self.live), results=RunStats())
         for record in self.told:
             made.results.observe(record)
         return made
@@ -252,6 +252,7 @@ def _troubled_jobs(fake: FakeServiceView) -> None:
     fake.ran("backup-database", local("22 07:00"), 1710.2, reason="exit", output=PG_DUMP)
     fake.ran("backup-database", local("22 11:00"), 64.0, reason="exit", output=PG_DUMP)
     fake.add("*/30 * * * *", "sync-warehouse", "Compare stock with the warehouse.", active_runs=going, timeout=14400.0)
+    fake.live[going[0].run_id] = LiveRun("shard 31 of 48: 12,400 rows", 1320.0, 410_000_000)
     for step in range(6, 40):
         fake.ran("sync-warehouse", local("22 13:30") - step * timedelta(minutes=30), 240 + step * 53 % 500)
     for step in range(5):

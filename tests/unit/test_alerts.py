@@ -466,7 +466,7 @@ def test_a_burst_makes_few_threads_and_no_record_waits(given: Given) -> None:
     for number in range(1000):
         room.ends(f"j{number}", F)
     took = time.monotonic() - began
-    wait_until(lambda: len(gate.inside) == MAX_PER_RECEIVER and room.alerts._news.empty())
+    wait_until(lambda: len(gate.inside) == MAX_PER_RECEIVER and room.alerts._news.is_empty())
 
     assert took < 1
     assert threading.active_count() - before <= MAX_PER_RECEIVER + 1  # and the timer's
@@ -705,7 +705,7 @@ def test_alerts_held_back_or_queued_at_a_stop_are_sent_or_named(given: Given) ->
     """No alert is lost without a line in the log."""
     room = Room(job(on_failure=NOTE, on_recovery=NOTE)).start()
     room.ends("a", F, S, F, S, F)
-    wait_until(lambda: len(given.told) == 2 and room.alerts._news.empty() and room.alerts._damper.waiting())
+    wait_until(lambda: len(given.told) == 2 and room.alerts._news.is_empty() and room.alerts._damper.waiting())
     assert room.alerts.waiting() == ("a",)
     room.stop()
 

@@ -79,11 +79,11 @@ def test_changes_without_a_task_are_counted_too() -> None:
     damper = Damper()
     damper.add(news(), 0)
     for second in range(1, 10):
-        damper.note_sent("a") if second % 2 else damper.add(news(), second)
+        damper.count_without_alert("a") if second % 2 else damper.add(news(), second)
     ((one,),) = damper.pop_due(MIN_ALERT_INTERVAL_S)
 
     assert (one.kind, one.changes) == (F, 8)
-    damper.note_sent("unknown")
+    damper.count_without_alert("unknown")
 
 
 def test_a_reminder_is_left_out_while_a_change_waits() -> None:

@@ -24,7 +24,7 @@ import pytest
 from jobscheduler.control import connection, server, socket_file
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.control.connection import Request
-from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionQueue, Limits
+from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionLimits, ConnectionQueue
 from jobscheduler.control.job_query import EVERY_JOB, JobQuery
 from jobscheduler.control.large_answers import MAX_WAITING_OF_USER
 from jobscheduler.control.routes import build_app
@@ -419,7 +419,7 @@ def test_one_user_cannot_take_the_connections_of_others(mallory: ThrowawayUser, 
 def test_connections_are_admitted_by_user_in_turn() -> None:
     """Waiting ones are admitted when there is room, one user after the other; beyond the bounds they are refused."""
     room: ConnectionQueue[str] = ConnectionQueue(
-        Limits(max_open=3, max_open_of_user=2, max_waiting=3, max_waiting_of_user=2)
+        ConnectionLimits(max_open=3, max_open_of_user=2, max_waiting=3, max_waiting_of_user=2)
     )
     places = [room.admit(*one, now=1.0) for one in (("a1", 1), ("a2", 1), ("a3", 1), ("a4", 1), ("a5", 1), ("b1", 2))]
 

@@ -488,6 +488,13 @@ def test_an_overdue_job_says_why(overdue: Overdue, why: str) -> None:
     assert f"it has been overdue since Sun 2026-11-22 02:00:00 CET: {why}" in sentences
 
 
+def test_a_run_that_waits_behind_another_one_is_a_further_one() -> None:
+    """The job itself has begun."""
+    runs = ({"started": text(SLOT)}, {"scheduled": text(SLOT), "waiting_for": "turn"})
+    sentences = explain(Question("report", NOW), facts(live=RuntimeState("running", active_runs=runs))).sentences
+    assert "a further run of `report` has not begun yet: it waits for its turn" in sentences
+
+
 def test_a_failing_and_overdue_job_says_since_when() -> None:
     """And how often in a row."""
     live = RuntimeState("scheduled", failures=4, failing_since=SLOT, overdue=Overdue(SLOT + HOUR))

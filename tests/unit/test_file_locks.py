@@ -59,7 +59,7 @@ def test_no_other_user_can_keep_a_service_from_starting(
     """Any user who can read the jobs directory or the log can lock it. The service starts, and logs no other one."""
     service = Service(public)
     try:
-        service.write("a.json", job("a"))
+        service.write("a.json", job("a", "@reboot"))
         service.jobs.chmod(0o755)
         service.log.touch()
         service.log.chmod(0o644)

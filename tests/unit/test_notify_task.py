@@ -429,7 +429,7 @@ def test_a_mistake_is_a_problem_with_place_and_help(task: dict[str, Any], messag
 def test_a_missing_library_stops_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     """`validate` and `status` say how to get it, and so does the alert that could not be sent."""
     monkeypatch.setattr(library, "find_spec", lambda _: None)
-    monkeypatch.setattr(library, "_asked", set())
+    monkeypatch.setattr(library, "_is_needed", threading.Event())
     assert library.missing() == ()
     raw = json.dumps(definition(to="slack://T1JJ3T3L2/x")).encode()
     found = parse(raw, "a.json", CONTEXT)

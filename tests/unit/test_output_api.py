@@ -19,7 +19,7 @@ from jobscheduler.control.requested_runs import RequestedRuns
 from jobscheduler.control.run_finder import RunFinder
 from jobscheduler.model import AttemptOutput, Record, Status
 from jobscheduler.output import OutputReader, OutputThread, RecentOutputs, RunPlace
-from jobscheduler.output.retention import Limits
+from jobscheduler.output.retention import OutputLimits
 from jobscheduler.runlog.filter import LogLine
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.snapshot import Conflict, NotFound
@@ -272,7 +272,7 @@ def test_a_former_run_is_read_from_its_file(tmp_path: Any) -> None:
     world.run.begin().add(b"one\n")
     world.run.end()
     world.recent.keep(AttemptOutput("0b1e", 1, AT, AT, world.recent.of(RUN)[0].kept, "gone", AT))
-    OutputThread(tmp_path / "output", Limits(), world.recent, lambda: (), lambda *_, **__: None).step(0.0)
+    OutputThread(tmp_path / "output", OutputLimits(), world.recent, lambda: (), lambda *_, **__: None).step(0.0)
     assert world.recent.of(RUN) == []
     assert world.follow() == [(1, "one\n")]
     assert world.service.output("0b1e", failed=False)["job_id"] == "gone"
@@ -282,7 +282,7 @@ def test_a_search_of_all_files_is_bounded(tmp_path: Any, monkeypatch: pytest.Mon
     """A client that guesses ids cannot keep the service reading."""
     world = World(reader=OutputReader(tmp_path / "output"))
     world.recent.keep(AttemptOutput("0b1e", 1, AT, AT, HeadTailBuffer().kept(), "gone", AT))
-    OutputThread(tmp_path / "output", Limits(), world.recent, lambda: (), lambda *_, **__: None).step(0.0)
+    OutputThread(tmp_path / "output", OutputLimits(), world.recent, lambda: (), lambda *_, **__: None).step(0.0)
     monkeypatch.setattr("jobscheduler.control.outputs.SEARCH_S", -1.0)
     with pytest.raises(NotFound, match="no job or run"):
         world.service.output("0b1e", failed=False)

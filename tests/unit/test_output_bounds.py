@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.output import Limits, OutputReader, RunPlace
+from jobscheduler.output import OutputLimits, OutputReader, RunPlace
 from jobscheduler.output.entries import decode, encode, encode_open
 from jobscheduler.output.folder import FolderReader, OutputFolder, open_folder
 from jobscheduler.output.retention import SWEEP_S, Coming, Retention, on_disk
@@ -19,7 +19,7 @@ from tests.unit.test_output_thread import Running
 from tests.unit.test_output_thread import World as Thread
 from tests.unit.test_output_thread import printed as ended
 
-MOST = Limits(max_bytes=10_000_000, max_files=1000)
+MOST = OutputLimits(max_bytes=10_000_000, max_files=1000)
 SMALL = b"x" * (SMALL_BYTES - 200) + b"\n"
 
 
@@ -90,7 +90,7 @@ def test_a_new_day_begins_with_the_first_file_of_a_job(counted: Counted) -> None
 
 def test_the_file_of_a_running_attempt_stays_however_old_or_much_it_is(tmp_path: Path) -> None:
     """It goes on where it was; what has ended makes room."""
-    world = Thread(tmp_path / "output", Limits(max_files=6, keep_s=86400.0))
+    world = Thread(tmp_path / "output", OutputLimits(max_files=6, keep_s=86400.0))
     world.running = [Running(b"first\n")]
     world.step(1.0)
     world.now += timedelta(days=9)
@@ -104,7 +104,7 @@ def test_the_file_of_a_running_attempt_stays_however_old_or_much_it_is(tmp_path:
 
 def test_a_day_whose_last_file_made_room_is_gone(tmp_path: Path) -> None:
     """An empty folder of each day would stay for ever."""
-    world = Thread(tmp_path / "output", Limits(max_files=2))
+    world = Thread(tmp_path / "output", OutputLimits(max_files=2))
     world.step(1.0, ended(b"one\n"))
     for number in range(1, 5):
         world.step(1.0 + number, ended(b"two\n", f"b{number}", at=AT + timedelta(days=number)))
@@ -114,7 +114,7 @@ def test_a_day_whose_last_file_made_room_is_gone(tmp_path: Path) -> None:
 
 def test_the_first_day_that_is_kept_stays(tmp_path: Path) -> None:
     """A run of its last minute has not been there for so long."""
-    world = Thread(tmp_path / "output", Limits(keep_s=2 * 86400.0))
+    world = Thread(tmp_path / "output", OutputLimits(keep_s=2 * 86400.0))
     world.step(0.0, ended(b"one\n"))
     world.now = AT + timedelta(days=2)
     for number in range(1, 4):

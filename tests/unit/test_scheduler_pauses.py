@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -584,3 +584,28 @@ def test_a_pause_that_a_wrong_clock_resumed_in_the_future_holds_no_slot_to_come(
     pauses.restore([resumed], NOON + timedelta(days=9), NOON)
     assert pauses.index.paused_until("x", ()) == NOON
     assert pauses.in_force(NOON) == ()
+
+
+FORMER_LOG = """\
+2026-11-30T16:45:00.808Z INFO service.alive jobs=brief,08d51fb8255a,tpbqcs;one,f20b5f5145c4,tpbqcs
+2026-11-30T16:45:00.808Z INFO service.alive pauses="de7cab1e,one,2026-11-30T16:41:23.565Z,,0,migration"
+2026-11-30T16:45:00.808Z INFO service.alive settled=2026-11-30T16:45:00.787937Z boot=70b19ba6-57c3-4413-bb3a-e8272913cd87 uptime=47841.470 full=2 host=e4060d5b2b768048 since=2026-11-30T16:41:13.117427Z parts=2
+2026-11-30T16:45:01.565Z INFO job.paused jobs=tag:t pause=0badcafe reason="two words" by=1000
+2026-11-30T16:45:02.884Z INFO job.paused job_id=brief pause=39b32c1f until=2026-11-30T17:43:49.151Z by=0
+2026-11-30T16:45:03.565Z INFO job.paused jobs=* pause=11111111 by=0
+2026-11-30T16:45:08.416Z INFO job.resumed job_id=brief pause=39b32c1f by=0
+"""  # noqa: E501 - as they are
+
+
+def test_pauses_that_the_first_version_with_pauses_logged_are_in_force(tmp_path: Path) -> None:
+    """An upgrade starts from its checkpoint and the lines after it; keys and forms stay as they were released."""
+    (tmp_path / "log").write_text(FORMER_LOG)
+    now = datetime(2026, 11, 30, 17, tzinfo=UTC)
+    pauses = Pauses(lambda: 0.0)
+    pauses.restore(recover(tmp_path / "log", 7).full.pauses, now, now)
+    assert [(one.id, one.selector.text, one.until, one.reason, one.by) for one in pauses.in_force(now)] == [
+        ("de7cab1e", "one", None, "migration", "0"),
+        ("0badcafe", "tag:t", None, "two words", "1000"),
+        ("11111111", "*", None, "", "0"),
+    ]
+    assert pauses.index.of("brief", ()) != ()

@@ -127,10 +127,10 @@ def test_nothing_is_told_of_a_held_job(world: World) -> None:
     world.after(HOLD_CHECK_S)
     world.put(job(within=HOUR / 4))
     assert world.after(HOUR) == []
-    assert world.standings.told() == []
+    assert world.standings.alerted() == []
     world.held.clear()
     assert world.after(2 * HOLD_CHECK_S) == ["a"]
-    assert {job_id for job_id, _ in world.standings.told()} == {"a", "late"}
+    assert {job_id for job_id, _ in world.standings.alerted()} == {"a", "late"}
 
 
 def test_a_recovery_is_told_once(world: World) -> None:
@@ -138,7 +138,7 @@ def test_a_recovery_is_told_once(world: World) -> None:
     world.put(job())
     world.after(HOUR + HOLD_CHECK_S)
     world.ends(S)
-    assert [world.standings.takes_recovery("a") for _ in range(3)] == [True, False, False]
+    assert [world.standings.take_alert("a") for _ in range(3)] == [True, False, False]
 
 
 def test_a_success_while_the_job_is_held_counts_from_its_end(world: World) -> None:

@@ -14,8 +14,9 @@ from jobscheduler.util.durations import format_duration
 from jobscheduler.util.terminal_text import printable_lines as printable
 from jobscheduler.web.formatting import format_clock, format_relative
 from jobscheduler.web.log_record import LoggedRun, parse_records
+from jobscheduler.web.prepared_records import past, rank_jobs
 from jobscheduler.web.time_axis import WINDOW, TimeAxis, hours
-from jobscheduler.web.timeline import MAX_ROWS, MAX_SLOTS, Row, Timeline, layout_row, past, rank_jobs, timeline
+from jobscheduler.web.timeline import MAX_ROWS, MAX_SLOTS, Row, Timeline, layout_row, timeline
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -54,7 +54,7 @@ class Notify(Task):
     def secrets(self) -> Iterator[str]:
         """Yield every part of the addresses."""
         for url in self._urls:
-            yield from library.url_parts(url)
+            yield from library.secret_parts(url)
 
     def run(self, context: Context) -> Outcome:
         """Send the message to every receiver.
