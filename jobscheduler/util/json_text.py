@@ -281,10 +281,7 @@ def located(problem: Problem, location: Location | None) -> Problem:
 
 
 def location_at(text: str, offset: int, width: int = 1) -> Location:
-    """Return the location of an offset in characters. Its line is cut around it.
-
-    Control characters are replaced, and secrets masked: before the cut, which may hide that there is one.
-    """
+    """Return the location of an offset in characters. Secrets in its line are masked before it is cut around that."""
     offset = max(0, min(offset, len(text)))
     start = text.rfind("\n", 0, offset) + 1
     end = text.find("\n", offset)
