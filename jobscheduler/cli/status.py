@@ -14,6 +14,7 @@ from jobscheduler.cli.client_helpers import add_client_options, api_path
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.situation_lines import Screen, needs_somebody, situation_lines
 from jobscheduler.cli.table import terminal_width, use_colour
+from jobscheduler.cli.usage import refuse_both
 from jobscheduler.cli.watch import watch
 from jobscheduler.config import Settings
 from jobscheduler.control.client import request
@@ -41,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the situation; return 1 if anything is wrong."""
+    if arguments.json and arguments.watch:
+        refuse_both("--json", "--watch")
     settings = client_settings(arguments)
     if arguments.watch:
         return watch(partial(_drawn, settings, arguments))

@@ -72,6 +72,8 @@ class Hanging(Service):
             self.write("bad.json", job("bad", "* * * * * *", "false" if self.turns % 8 == 1 else "true"))
         if self.turns % 3 == 0:
             self.process.send_signal(signal.SIGHUP)
+        if self.turns % 8 == 4:
+            self.status()
 
     def hang_at(self, site: str) -> bool:
         """Make a call at a site hang; return whether it was made."""
@@ -106,7 +108,6 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str
         for _ in range(16):
             service.stir()
             time.sleep(0.25)
-        service.status()
         found = service.noted("sites")[len(started) :]
         assert service.stop() == 0
     finally:

@@ -33,6 +33,7 @@ def test_slots_of_a_paused_job_are_skipped_until_it_is_resumed(world: World) -> 
     assert world.resume("x")
     assert not world.resume("x")
     world.due("x", 180)
+    world.wait_for_records(3)
     world.due("x", 240)
 
     world.wait_for_records(4)
