@@ -73,7 +73,7 @@ def test_the_service_is_shown_when_asked_for() -> None:
     ]
 
 
-def test_what_needs_operator_comes_first() -> None:
+def test_what_needs_an_operator_comes_first() -> None:
     """Failing jobs with since when, how often and the end of their output; then files, runs and pauses."""
     overdue = {"job_id": "sync", "overdue_since": "2026-11-29T23:00:00Z", "last_success": None}
     pause = {"jobs": "billing-*", "until": "2026-11-30T05:00:00Z", "by": "anna", "reason": "move", "except": []}
