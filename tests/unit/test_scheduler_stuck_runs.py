@@ -135,6 +135,7 @@ class Faulty:
     def __init__(self, base: Path) -> None:
         self.flag = base / "flag"
         self.marks = base / "marks"
+        self.marks.touch()  # a run that hangs before its command has begun leaves none
         self.service = Service(base, "--http", "127.0.0.1:0")
 
     def start(self, fault: str, check: float = CHECK_S, **fields: object) -> None:
