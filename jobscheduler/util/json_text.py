@@ -182,6 +182,7 @@ def _refuse_number(text: str, error: ValueError) -> NoReturn:
 
 
 def _refuse_duplicates(text: str) -> NoReturn:
+    value = _decode_with_duplicates(text)
     seen: set[Path] = set()
     errors: list[JsonError] = []
     for path, start, _, key in _iter_values(text):
@@ -192,13 +193,19 @@ def _refuse_duplicates(text: str) -> NoReturn:
                 location = location_at(text, start, len(json.dumps(name, ensure_ascii=False)))
                 errors.append(JsonError(message, location, "keep one of the two"))
             seen.add(path)
-    try:
-        value = _DECODER_OF_DUPLICATES.decode(text)
-    except ValueError as error:
-        _refuse_number(text, error)
     if not errors:
         raise JsonError("a key appears twice in one object")
     raise DuplicateKeys(errors, value, text)
+
+
+def _decode_with_duplicates(text: str) -> Any:
+    """Decode a text in which a key appears twice. Behind that key it may still be wrong in any way."""
+    try:
+        return _DECODER_OF_DUPLICATES.decode(text)
+    except json.JSONDecodeError as error:
+        raise JsonError(*_message(syntax_fault(text, error), text)) from None
+    except ValueError as error:
+        _refuse_number(text, error)
 
 
 def _check_escapes(text: str) -> None:

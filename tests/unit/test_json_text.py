@@ -35,6 +35,8 @@ REFUSED = [
     (b'{"a": "\\q"}', "a backslash that does not begin an escape", (1, 8)),
     (b'{"a": 1,\n "a": 2}', "the key `a` appears here a second time", (2, 2)),
     (b'{"x": {"a": 1}, "a": {"a": 1, "a": 2}}', "the key `a` appears here a second time", (1, 31)),
+    (b'{"x": {"a": 1, "a": 2}}}', "unexpected text after the end of the definition", (1, 24)),
+    (b'{"x": {"a": 1, "a": 2}, "b": }', "expected a value, found `}`", (1, 30)),
     (b'{"a": "\\u0000"}', "the text contains `\\u0000`", (1, 8)),
     (b'{"a": "\\ud800"}', "`\\ud800` is half a surrogate pair", (1, 8)),
     (b'{"a": "\\udc00"}', "`\\udc00` is half a surrogate pair", (1, 8)),
