@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.support.service import ROOT, Service
+from tests.support.service import ROOT, Service, wait_until
 
 PROMPT = 2.0
 """Within so many seconds after its cause has ended, trouble is over."""
@@ -40,20 +40,40 @@ def assert_prompt(line: dict[str, str], cause: datetime, seconds: float = PROMPT
     assert -0.002 <= late <= seconds + NOISE, f"{late} s after its cause: {line}"
 
 
+FINAL = {"SUCCESS", "FAILURE", "SKIPPED", "MISSED"}
+
+
 def assert_every_second_once(service: Service, job_id: str, least: int = 3) -> None:
-    """Each second from the first record of a job to the last has exactly one: a success, or it was skipped."""
-    records = [line for line in service.lines() if line["word"] in {"SUCCESS", "FAILURE", "SKIPPED", "MISSED"}]
-    slots = Counter(datetime.fromisoformat(line["scheduled"]) for line in records if line["job_id"] == job_id)
-    first = min(slots)
+    """Each second from the first record of a job to its last success has exactly one record: a success, or skipped.
+
+    Waits until there are so many seconds.
+    """
+    wait_until(lambda: len(_seconds(service, job_id)) >= least, why=f"{least} seconds of {job_id}")
+    wanted = _seconds(service, job_id)
+    records = _records(service, job_id)
     # a slot that was skipped for a run at work has its record before that run
-    done = [line["scheduled"] for line in records if (line["job_id"], line["word"]) == (job_id, "SUCCESS")]
-    last = max(map(datetime.fromisoformat, done))
-    slots = Counter({slot: count for slot, count in slots.items() if slot <= last})
-    wanted = [first + timedelta(seconds=number) for number in range(int((last - first).total_seconds()) + 1)]
-    assert len(wanted) >= least
-    assert slots == Counter(wanted)
+    slots = [slot for slot in map(_slot, records) if slot <= wanted[-1]]
+    assert Counter(slots) == Counter(wanted)
     # a run of a busy host may take more than its second: then the next slot is skipped
-    assert {line["word"] for line in records if line["job_id"] == job_id} <= {"SUCCESS", "SKIPPED"}
+    assert {line["word"] for line in records} <= {"SUCCESS", "SKIPPED"}
+
+
+def _records(service: Service, job_id: str) -> list[dict[str, str]]:
+    return [one for one in service.lines() if one["word"] in FINAL and one["job_id"] == job_id]
+
+
+def _slot(record: dict[str, str]) -> datetime:
+    return datetime.fromisoformat(record["scheduled"])
+
+
+def _seconds(service: Service, job_id: str) -> list[datetime]:
+    """Return all seconds from the first record of a job to its last success."""
+    records = _records(service, job_id)
+    successes = [_slot(one) for one in records if one["word"] == "SUCCESS"]
+    if not successes:
+        return []
+    first, last = min(map(_slot, records)), max(successes)
+    return [first + timedelta(seconds=number) for number in range(int((last - first).total_seconds()) + 1)]
 
 
 def assert_said_once(service: Service, bad: str, good: str, since: int = 0) -> tuple[dict[str, str], dict[str, str]]:
