@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.job_files import unavailable
 from tests.support.service import wait_until
+from tests.support.suspended import suspend
 
 PASSWORD = "se:cr@t/pass"
 QUOTED = "se%3Acr%40t%2Fpass"
@@ -93,7 +94,7 @@ class Server:
     def hold(self) -> None:
         """Have it answer nothing until `go_on`."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        suspend(self.process)
 
     def go_on(self) -> None:
         """Have it answer again."""

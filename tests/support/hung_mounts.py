@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.booted import cannot
 from tests.support.service import wait_until
+from tests.support.suspended import suspend
 
 
 class Mount:
@@ -25,9 +26,8 @@ class Mount:
         self._process = process
 
     def hang(self) -> None:
-        """Answer nothing any more, from now on: on a busy host a signal stops the process a while later."""
-        self._process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        """Answer nothing any more, from now on."""
+        suspend(self._process)
 
     def answer(self) -> None:
         """Answer everything, also what was asked before."""

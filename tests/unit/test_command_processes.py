@@ -401,9 +401,11 @@ def test_two_hundred_runs_leave_two_hundred_grandchildren(tmp_path):
     for number in range(200):
         assert execute(f"(sleep 10; echo late; touch {tmp_path}/{number}) & echo done").output == b"done\n"
     assert time.monotonic() - began < 10, "a run waited for its grandchild"
-    assert threading.active_count() <= before[1] + 1, "more than one thread looks after the pipes"
+    # the reaper looks after all pipes; what may hang for it is read on one thread that can be given up
+    assert threading.active_count() <= before[1] + 2, [one.name for one in threading.enumerate()]
     eventually(lambda: len(list(tmp_path.iterdir())) == 200, 60)
-    eventually(lambda: not children() and (descriptors(), threading.active_count()) == before)
+    # the thread that reads is kept for further reads
+    eventually(lambda: not children() and descriptors() == before[0] and threading.active_count() <= before[1] + 1)
 
 
 def test_a_daemon_without_marker_session_and_parent_survives_its_run(tmp_path):
