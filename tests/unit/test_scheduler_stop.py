@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobscheduler.model import Event, LogFields, Record, Retry
+from jobscheduler.model import Event, Job, LogFields, Record, Retry
 from jobscheduler.runner import stopped_fields
 from jobscheduler.scheduler.definition_changes import Phase
 from tests.support.service import wait_until
@@ -29,6 +29,17 @@ def details(world: World, job_id: str = "x") -> list[tuple[str, str | None, LogF
 
 def runs_of(world: World, job_id: str = "x") -> list[str]:
     return [run.run_id for runtime in world.scheduler.runtimes([job_id]) for run in runtime.active_runs]
+
+
+def busy_world(waiting: Job) -> World:
+    """Return a scheduler with a job whose one worker is at a run of `busy`, which does not end by itself."""
+    world = World(workers=1)
+    Gate.may_end.clear()
+    world.put(job("busy"))
+    world.put(waiting)
+    world.due("busy", 60)
+    wait_until(lambda: Gate.begun)
+    return world
 
 
 @pytest.fixture
@@ -79,12 +90,7 @@ def test_a_stopped_run_makes_no_further_attempt(closed: World) -> None:
 
 def test_what_waits_for_a_worker_is_skipped_and_waits_no_longer() -> None:
     """Also a further attempt that waits for one fails at once, and nothing counts as waiting any more."""
-    world = World(workers=1)
-    Gate.may_end.clear()
-    world.put(job("busy"))
-    world.put(job())
-    world.due("busy", 60)
-    wait_until(lambda: Gate.begun)
+    world = busy_world(job())
     world.due("x", 60)
     assert world.scheduler.runs.queued() == 1
 
@@ -134,12 +140,7 @@ def test_the_run_behind_a_stopped_one_begins(closed: World) -> None:
 
 def test_the_run_behind_one_that_waits_for_a_worker_begins_when_that_is_stopped() -> None:
     """It waits for the worker in its place. A stopped one makes room for the next to wait."""
-    world = World(workers=1)
-    Gate.may_end.clear()
-    world.put(job("busy"))
-    world.put(job(overlap="queue"))
-    world.due("busy", 60)
-    wait_until(lambda: Gate.begun)
+    world = busy_world(job(overlap="queue"))
     for seconds in (60, 120):
         world.due("x", seconds)
     first, second = (run.run_id for runtime in world.scheduler.runtimes(["x"]) for run in runtime.active_runs)
@@ -156,12 +157,7 @@ def test_the_run_behind_one_that_waits_for_a_worker_begins_when_that_is_stopped(
 
 def test_nothing_is_left_of_a_removed_job_whose_run_is_stopped_before_it_began() -> None:
     """It was known only for that run."""
-    world = World(workers=1)
-    Gate.may_end.clear()
-    world.put(job("busy"))
-    world.put(job())
-    world.due("busy", 60)
-    wait_until(lambda: Gate.begun)
+    world = busy_world(job())
     world.scheduler.run_now(job(), "0")
     world.scheduler.drop("x", world.now)
     assert runs_of(world)
