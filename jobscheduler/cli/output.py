@@ -101,12 +101,12 @@ def _of_service(arguments: argparse.Namespace) -> int:
     for attempt in found["attempts"]:
         if arguments.json:
             parts = _Collected()
-            show(socket, found, attempt["attempt"], parts)
+            show(socket, found, attempt, parts)
             collected.append({**_identity(found), **attempt, "output": parts.text})
         else:
             display = TextDisplay(raw=arguments.raw, headings=False)
             _head(display, found, attempt)
-            show(socket, found, attempt["attempt"], display)
+            show(socket, found, attempt, display)
     _print_end(arguments, found, collected, has_output=bool(found["attempts"]))
     return 0
 

@@ -45,15 +45,18 @@ def follow(socket: Path, run_id: str, display: Display, *, attempt: int = 1) -> 
             time.sleep(_PAUSE_S)
 
 
-def show(socket: Path, run: Mapping[str, Any], attempt: int, display: Display) -> None:
-    """Show what one attempt has printed so far. `run` is the service's description of its run."""
-    display.begin(run["job_id"], run["run_id"], attempt)
+def show(socket: Path, run: Mapping[str, Any], attempt: Mapping[str, Any], display: Display) -> None:
+    """Show what one attempt had printed when the service described it, with its run.
+
+    It may print faster than this shows it, so what came later is left to `follow`.
+    """
+    display.begin(run["job_id"], run["run_id"], attempt["attempt"])
     offset = 0
-    while True:
-        path = f"{api_path('runs', run['run_id'], 'output')}?attempt={attempt}&offset={offset}"
+    while offset < attempt["total"]:
+        path = f"{api_path('runs', run['run_id'], 'output')}?attempt={attempt['attempt']}&offset={offset}"
         part = request(socket, "GET", path)
         if not part["text"]:
-            display.end()
-            return
+            break
         display.add(part["text"], part["missing"])
         offset = part["next"]
+    display.end()
