@@ -448,9 +448,9 @@ def test_long_output_shows_its_end_and_the_whole_is_a_link_away() -> None:
 
 
 def test_the_page_of_a_paused_job_says_until_when_and_why() -> None:
-    """And which jobs are paused with it."""
+    """And which jobs are paused with it, and who did it, by name."""
     got = get(a_day(), "/job/metrics-rollup")
-    assert "until it is resumed by user 0: a migration" in got.text
+    assert "until it is resumed by root: a migration" in got.text
     assert "metrics-*" in got.text
 
 
