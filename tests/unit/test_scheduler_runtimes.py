@@ -30,6 +30,7 @@ def test_the_state_of_a_job_of_which_nothing_changes_is_made_once(world: World) 
 
 CHANGES: dict[str, tuple[Callable[[World], object], Callable[[JobRuntime], bool]]] = {
     "a slot was decided": (lambda w: w.due("x", 60), lambda one: one.next == NOON + timedelta(seconds=120)),
+    "slots were missed": (lambda w: w.due("x", 7230), lambda one: one.next == NOON + timedelta(seconds=7260)),
     "an edit": (lambda w: w.put(job(description="new")), lambda one: one.job.description == "new"),
     "disabled": (lambda w: w.put(job(enabled=False)), lambda one: one.next is None),
     "paused": (lambda w: w.pause("x"), lambda one: len(one.pauses) == 1 and one.next is None),
@@ -42,7 +43,7 @@ def test_each_change_is_seen_at_once(
     world: World, change: Callable[[World], object], is_seen: Callable[[JobRuntime], bool]
 ) -> None:
     """A state is not remembered beyond what it was made of."""
-    world.put(job(tags=("a",)))
+    world.put(job(tags=("a",), catch_up=0.0))
     assert not is_seen(runtime(world))
     change(world)
     assert is_seen(runtime(world))
