@@ -29,7 +29,10 @@ def test_the_state_of_a_job_of_which_nothing_changes_is_made_once(world: World) 
 
 
 CHANGES: dict[str, tuple[Callable[[World], object], Callable[[JobRuntime], bool]]] = {
-    "a slot was decided": (lambda w: w.due("x", 60), lambda one: one.next == NOON + timedelta(seconds=120)),
+    "a run began and ended": (
+        lambda w: (w.due("x", 60), w.wait_until_idle()),
+        lambda one: one.next == NOON + timedelta(seconds=120),
+    ),
     "slots were missed": (lambda w: w.due("x", 7230), lambda one: one.next == NOON + timedelta(seconds=7260)),
     "an edit": (lambda w: w.put(job(description="new")), lambda one: one.job.description == "new"),
     "disabled": (lambda w: w.put(job(enabled=False)), lambda one: one.next is None),
