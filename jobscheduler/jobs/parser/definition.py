@@ -59,15 +59,17 @@ class ParseContext:
     is_portable: bool = False
 
 
-def parse(raw: bytes, source_name: str, context: ParseContext) -> Job | tuple[Problem, ...]:
-    """Parse one definition. Its problems and the Job carry `source_name`."""
+def parse(
+    raw: bytes, source_name: str, context: ParseContext, modified_at: datetime | None = None
+) -> Job | tuple[Problem, ...]:
+    """Parse one definition. Its problems and the Job carry `source_name`, and the Job `modified_at`."""
     try:
         value, text = json_text.decode(raw)
     except json_text.DuplicateKeys as error:
         return _parse_rest(error, source_name, context)
     except json_text.JsonError as error:
         return (_problem(error, source_name),)
-    parser = _parser(text, source_name, context, value)
+    parser = _parser(text, source_name, context, value, modified_at)
     job = parser.job(context.defaults.apply(value) if isinstance(value, dict) else value)
     return job if job is not None else parser.problems.sorted()
 
@@ -97,10 +99,12 @@ def parse_task(raw: bytes, source_name: str, context: ParseContext) -> TaskSpec 
     return task if task is not None and not parser.problems else parser.problems.sorted()
 
 
-def _parser(text: str, source_name: str, context: ParseContext, written: Any) -> _DefinitionParser:
+def _parser(
+    text: str, source_name: str, context: ParseContext, written: Any, modified_at: datetime | None = None
+) -> _DefinitionParser:
     problems = ProblemList(text, source_name, context.defaults, written, context.is_portable)
     tasks = TaskParser(problems, context.task_type, context.task_names)
-    return _DefinitionParser(source_name, context.zone, problems, tasks)
+    return _DefinitionParser(source_name, modified_at, context.zone, problems, tasks)
 
 
 # --- one file --------------------------------------------------------------------------------------------
@@ -119,6 +123,7 @@ class _DefinitionParser:
     """Parser of one file. It collects problems, and returns a Job only if there are none."""
 
     source_name: str
+    modified_at: datetime | None
     service_zone: ZoneInfo
     problems: ProblemList
     tasks: TaskParser
@@ -161,7 +166,8 @@ class _DefinitionParser:
         self.check_bounds(schedule, fields.get("not_before"), fields.get("not_after"), self.margin(value, zone))
         if schedule is None or task is None or self.problems:
             return None
-        return Job(id=value["job_id"], schedule=schedule, task=task, source_name=self.source_name, **fields)
+        fields |= {"source_name": self.source_name, "modified_at": self.modified_at}
+        return Job(id=value["job_id"], schedule=schedule, task=task, **fields)
 
     def has(self, value: dict[str, Any], *path: str) -> bool:
         """Tell whether an object has the field at `path` and it can be judged: nothing is wrong with its form."""
