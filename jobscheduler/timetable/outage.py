@@ -55,7 +55,7 @@ def decide_after_outage(slots: Slots, outage: Outage, situation: JobSituation) -
     Example: a job of every minute, an outage from 12:00 to 12:05, and a record for 12:02. The pieces are 12:01, and
     12:03 to 12:05. 12:05 runs. 12:01 is missed, and 12:03 to 12:04 is missed in one record.
     """
-    recorded = unite(outage.recorded)
+    recorded = unite(outage.recorded) if outage.recorded else ()
     if not outage.pending and not _has_slot(slots, outage):
         return Decision(_decided_until(outage, recorded))
     pending = tuple(sorted(slot for slot in outage.pending if span_at(slot, recorded) is None))
@@ -88,6 +88,8 @@ def _pieces(outage: Outage, recorded: Sequence[TimeSpan], pending: Sequence[date
 
 def _decided_until(outage: Outage, recorded: Sequence[TimeSpan]) -> datetime:
     """Return the latest instant whose slot was decided before this decision."""
+    if not outage.pending and not recorded:
+        return outage.after
     return max([outage.after, *outage.pending, *(last for _, last in clip(recorded, _ALL_TIME, outage.until))])
 
 
