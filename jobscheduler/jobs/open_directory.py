@@ -38,7 +38,7 @@ fingerprint_of: Callable[[os.stat_result], Fingerprint] = attrgetter(
 
 
 def is_job_file(name: str) -> bool:
-    """Tell whether a name in the directory is that of a job file."""
+    """Return whether a name in the directory is that of a job file."""
     return name[-5:] == ".json" and name[0] != "."
 
 
@@ -79,7 +79,7 @@ class OpenDirectory:
         self.is_abandoned = True
 
     def is_same_place(self) -> bool:
-        """Tell whether this is the directory that was last listed."""
+        """Return whether this is the directory that was last listed."""
         return self._identity == self._state.listed
 
     def entry(self, name: str) -> os.stat_result | None:

@@ -41,7 +41,7 @@ def suggest_replacement(character: str) -> str | None:
 
 
 def is_invisible(character: str) -> bool:
-    """Tell whether a character is a blank other than that of the keyboard, or one that is not seen at all."""
+    """Return whether a character is a blank other than that of the keyboard, or one that is not seen at all."""
     return not character.isascii() and unicodedata.category(character) in (*_BLANKS, "Cf")
 
 

@@ -32,7 +32,7 @@ from jobscheduler.model import (
     TaskSpec,
 )
 from jobscheduler.timetable import crontab, timezones
-from jobscheduler.util import durations, json_text
+from jobscheduler.util import durations, json_text, text_location
 
 MIN_REMIND_S = 60.0  # between two alerts about one failure
 
@@ -84,7 +84,7 @@ def _parse_rest(error: json_text.DuplicateKeys, source_name: str, context: Parse
 
 
 def _problem(error: json_text.JsonError, source_name: str) -> Problem:
-    return json_text.located(Problem(str(error), file=source_name, help=error.help), error.location)
+    return text_location.located(Problem(str(error), file=source_name, help=error.help), error.location)
 
 
 def parse_task(raw: bytes, source_name: str, context: ParseContext) -> TaskSpec | tuple[Problem, ...]:
@@ -176,7 +176,7 @@ class _DefinitionParser:
         return fields
 
     def has(self, value: dict[str, Any], *path: str) -> bool:
-        """Tell whether an object has the field at `path` and it can be judged: nothing is wrong with its form."""
+        """Return whether an object has the field at `path` and it can be judged: nothing is wrong with its form."""
         return path[-1] in value and (not self.problems or self.problems.is_sound(*path))
 
     # -- schedule and bounds
