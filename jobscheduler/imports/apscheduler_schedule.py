@@ -158,12 +158,12 @@ def _mask(values: Iterable[int]) -> int:
 def _days_mask(fields: Fields, length: int, first: int) -> int:
     """Return the matching days of a month; `first` is the weekday of its first day, 0 for Sunday."""
     day, weekdays = fields["day"], fields["day_of_week"].values
-    positions = day.positions
+    days, positions = day.values, day.positions
     matching = 0
     for number in range(1, length + 1):
         weekday = (first + number - 2) % 7
         places = {(weekday, (number - 1) // 7 + 1)} | ({(weekday, 0)} if number > length - 7 else set())
-        is_day = number in day.values or (day.has_last_day and number == length) or bool(places & positions)
+        is_day = number in days or (day.has_last_day and number == length) or bool(places & positions)
         if is_day and weekday in weekdays:
             matching |= 1 << number
     return matching

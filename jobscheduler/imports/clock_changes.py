@@ -23,6 +23,7 @@ COMPARED = timedelta(days=366)  # so far ahead slots are compared
 
 _BEFORE, _AFTER = timedelta(hours=3), timedelta(hours=27)  # of a clock change
 _MONTH_BEFORE, _MONTH_AFTER = timedelta(hours=1), timedelta(hours=3)  # of the beginning of a month
+_EARLY_HOURS = 3  # of a month, that are compared
 _LONGEST_PAUSE = timedelta(days=8 * 366)  # between two slots of a schedule: 29 February around 2100
 _MAX_SHOWN = 3  # slots in a message
 _MAX_SLOTS = 10_000  # of one span: as many as it has minutes, and more
@@ -55,10 +56,10 @@ def differences(fields: Fields, expression: str, zone: ZoneInfo, now: datetime) 
 
 @lru_cache(maxsize=4096)  # many jobs have the same schedule
 def _compared(schedule: _Schedule, now: datetime) -> Differences:
-    spans = tuple(_spans(schedule.zone, now))
+    fields = {field.name: field for field in schedule.fields}
+    spans = tuple(_spans(schedule.zone, now, is_early=min(fields["hour"].values) < _EARLY_HOURS))
     if not spans:
         return Differences()
-    fields = {field.name: field for field in schedule.fields}
     if not any(field.is_restricted for field in schedule.fields if field.name != "second"):
         return Differences()  # each minute that passes has a slot
     fields["second"] = _first_alone(fields["second"])
@@ -79,14 +80,14 @@ def _first_alone(seconds: Field) -> Field:
     return Field("second", (type(item)(str(first), frozenset({first})),))
 
 
-def _spans(zone: ZoneInfo, now: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the spans to compare; none if the clock does not change."""
+def _spans(zone: ZoneInfo, now: datetime, *, is_early: bool) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the spans to compare; none if the clock does not change. `is_early`: slots may begin a month."""
     changes = list(_changes(zone, now))
     if not changes:
         return
     yield from ((change - _BEFORE, change + _AFTER) for change in changes)
     year, month = now.year, now.month
-    for number in range(month, month + 13):
+    for number in range(month, month + 13) if is_early else ():
         first = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=zone).astimezone(UTC)
         yield first - _MONTH_BEFORE, first + _MONTH_AFTER
 
