@@ -93,10 +93,11 @@ class _Line:
         """The `$comment` of its job, by which a further import knows the line again."""
         return f"imported from {self.file.title}: {self.entry.text}"
 
-    def refused(self, message: str, help_: str) -> Verdict:
-        """Return the verdict that it becomes no job."""
-        entry = self.entry
-        return Verdict(self.file, entry.line, entry.text, State.REFUSED, message, help_, entry=entry, user=self.user)
+    def refused(self, message: str, help_: str, is_error: bool = False) -> Verdict:
+        """Return the verdict that it becomes no job; `is_error` says that cron refuses it, too."""
+        remarks, entry = _about_error(is_error), self.entry
+        place = (self.file, entry.line, entry.text)
+        return Verdict(*place, State.REFUSED, message, help_, remarks, entry=entry, user=self.user)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +193,12 @@ class Judge:
 _WHOLE_TABLE = "for such a line Debian's cron refuses the whole table: none of its lines has run since it was written"
 
 
+def _about_error(is_error: bool) -> tuple[str, ...]:
+    return (_WHOLE_TABLE,) if is_error else ()
+
+
 def _bad_line(file: CrontabFile, line: BadLine) -> Verdict:
-    return Verdict(file, line.line, line.text, State.REFUSED, line.message, line.help, (_WHOLE_TABLE,))
+    return Verdict(file, line.line, line.text, State.REFUSED, line.message, line.help, _about_error(line.is_error))
 
 
 def encode_definition(definition: dict[str, Any]) -> bytes:

@@ -64,6 +64,8 @@ def read_target(directory: Path | None) -> Target:
 
 
 def _imported(path: Path) -> ImportedFile:
+    if not path.is_file():  # reading a pipe would wait for its writer
+        return ImportedFile(b"")
     try:
         return imported_file(path.read_bytes())
     except OSError:

@@ -34,12 +34,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is none of a crontab: why, and what to do."""
+    """A line that cannot be taken over: why, and what to do. `is_error` says that cron refuses it, too."""
 
     line: int
     text: str
     message: str
     help: str
+    is_error: bool = True
 
 
 @dataclass(slots=True)
@@ -82,8 +83,10 @@ class _Reader:
         comment, self.comment = description_of(self.comment), []
         if not stripped:
             return
-        assignment = parse_assignment(line)
-        if assignment is not None:
+        assignment, unusable = parse_assignment(line), _unusable(number, line)
+        if assignment is not None and unusable is not None:
+            self.table.bad_lines.append(unusable)
+        elif assignment is not None:
             self._assign(number, assignment)
         else:
             self._entry(number, line, comment)
@@ -113,11 +116,18 @@ def _bad_line(number: int, line: str, found: re.Match[str] | None, has_users: bo
     if _user_and_command(found["rest"], has_users)[1] is None:
         message = f"there is no command after the user `{found['rest'].strip()}`"
         return BadLine(number, line.strip(), message, f"write {form}, or say `--owner NAME` if the table has no users")
+    return _unusable(number, line)
+
+
+def _unusable(number: int, line: str) -> BadLine | None:
+    """Return that a line has characters that a job file cannot hold, or hardly should; None if it has none."""
     odd = next((c for c in line if (c < " " and c != "\t") or "\ud800" <= c <= "\udfff" or c == "\x7f"), None)
-    if odd is not None:
-        what = "bytes that are not UTF-8" if odd > "\x7f" else f"the control character U+{ord(odd):04X}"
-        return BadLine(number, line.strip(), f"the line has {what}", "put the command into a script, and name that")
-    return None
+    if odd is None:
+        return None
+    what = "bytes that are not UTF-8" if odd > "\x7f" else f"the control character U+{ord(odd):04X}"
+    return BadLine(
+        number, line.strip(), f"the line has {what}", "put it into a script, and have the line name that", False
+    )
 
 
 def _user_and_command(rest: str, has_users: bool) -> tuple[str | None, str | None]:
@@ -130,7 +140,8 @@ def _user_and_command(rest: str, has_users: bool) -> tuple[str | None, str | Non
 def description_of(comment: list[str]) -> str:
     """Return the comment above a line as a description, without rulers of columns and lines that were commented out."""
     told = [line for line in comment if _LETTERS.search(line) and not _RULER.search(line) and not _is_job(line)]
-    return " ".join(told)[:MAX_COMMENT_CHARS].strip()
+    text = " ".join(told)[:MAX_COMMENT_CHARS].strip()
+    return text.encode("utf-8", "replace").decode()  # bytes of another encoding become question marks
 
 
 def _is_job(line: str) -> bool:

@@ -13,10 +13,11 @@ _LAST = re.compile(r"(?:[0-7]|[a-z]{3})?L", re.IGNORECASE)
 
 
 class Objection(NamedTuple):
-    """Why a schedule is not taken over, and what to write instead."""
+    """Why a line is not taken over, and what to write instead. `is_error` says that cron refuses it, too."""
 
     message: str
     help: str
+    is_error: bool = False
 
 
 def objection_to(schedule: str) -> Objection | None:
@@ -24,7 +25,9 @@ def objection_to(schedule: str) -> Objection | None:
     try:
         parse(schedule)
     except ScheduleError as refused:
-        return Objection("; ".join((refused.message, *refused.notes)), refused.help or "write a schedule of cron")
+        is_error = not any("cron accepts" in note for note in refused.notes)
+        message = "; ".join((refused.message, *refused.notes))
+        return Objection(message, refused.help or "write a schedule of cron", is_error)
     if schedule.startswith("@"):
         return _manual(schedule)
     *_, day, _, weekday = schedule.split()
@@ -34,7 +37,7 @@ def objection_to(schedule: str) -> Objection | None:
 def _manual(schedule: str) -> Objection | None:
     if schedule != "@manual":
         return None
-    return Objection("cron has no `@manual`", "write a job file with that schedule by hand")
+    return Objection("cron has no `@manual`", "write a job file with that schedule by hand", is_error=True)
 
 
 def _about_weekday(item: str) -> Objection | None:
@@ -46,7 +49,8 @@ def _about_weekday(item: str) -> Objection | None:
             message, f"write `{day}` for that, or write a job file with `{item}`, which means number {nth}"
         )
     if _LAST.fullmatch(item):
-        return Objection(f"cron refuses `{item}`", "write a job file with this schedule, if the last one is meant")
+        help_ = "write a job file with this schedule, if the last one is meant"
+        return Objection(f"cron refuses `{item}`", help_, is_error=True)
     wrapped = _WRAPPED.fullmatch(item)
     low = _NAMES.get(wrapped["low"].lower(), wrapped["low"]) if wrapped else 0
     if wrapped is not None and str(low) != "0":
@@ -60,4 +64,5 @@ def _about_weekday(item: str) -> Objection | None:
 def _about_day(day: str) -> Objection | None:
     if all(not _LAST.fullmatch(item) for item in day.split(",")):
         return None
-    return Objection(f"cron refuses `{day}`", "write a job file with this schedule, if the last day is meant")
+    help_ = "write a job file with this schedule, if the last day is meant"
+    return Objection(f"cron refuses `{day}`", help_, is_error=True)

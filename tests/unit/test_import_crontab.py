@@ -184,6 +184,8 @@ def test_a_refused_line_costs_no_other_line(table: Path, place: Path, capsys: py
     assert [one["state"] for one in found] == ["refused"] * 4 + ["written"]
     assert all(one["reason"] and one["help"] for one in found[:4])
     assert list(written(place)) == ["shop-c.json"]
+    whole = [any("refuses the whole table" in note for note in one["notes"]) for one in found]
+    assert whole == [True, False, True, False, False]  # `fri-sun` and `%` are accepted by cron
 
 
 def test_a_line_that_the_service_would_refuse_is_refused() -> None:
@@ -308,6 +310,7 @@ def test_a_file_that_differs_stays_unless_it_is_forced(
 def test_an_id_of_another_file_is_refused(table: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The service would refuse the second one."""
     (place / "jobs.d/mine.json").write_text('{"job_id": "shop-true"}')
+    os.mkfifo(place / "jobs.d/pipe.json")
     table.write_text("0 1 * * * root true\n")
     status, (verdict,) = imported(capsys, table, "--to", place / "jobs.d")
     assert (status, verdict["state"], verdict["reason"]) == (1, "refused", "its id `shop-true` belongs to `mine.json`")

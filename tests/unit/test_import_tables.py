@@ -145,6 +145,13 @@ def test_a_line_of_a_system_table_has_a_user(line: str, schedule: str, user: str
     assert (entry.schedule, entry.user, entry.command) == (schedule, user, command)
 
 
+def test_other_encodings_cost_a_variable_and_no_line() -> None:
+    """A comment is shown as far as it can be read, a variable is refused as a line is."""
+    table = read_table("# caf\udce9 at night\n0 1 * * * a\nX=\udce9\n0 2 * * * b\n", has_users=False)
+    assert [(entry.comment, dict(entry.variables)) for entry in table.entries] == [("caf? at night", {}), ("", {})]
+    assert [(bad.line, bad.message) for bad in table.bad_lines] == [(3, "the line has bytes that are not UTF-8")]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
