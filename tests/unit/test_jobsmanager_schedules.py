@@ -273,7 +273,7 @@ def test_slots_are_computed_as_apscheduler_computes_them() -> None:
         assert list(islice(found, SOME)) == expected, (fields, zone)
 
 
-@pytest.mark.parametrize("examples", [35, pytest.param(1000, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("examples", [35, pytest.param(300, marks=pytest.mark.deep)])
 def test_the_slots_of_a_month_are_those_of_apscheduler_or_are_told(examples: int) -> None:
     """For many triggers, in zones with and without clock changes, before each kind of change.
 
@@ -293,11 +293,11 @@ def test_the_slots_of_a_month_are_those_of_apscheduler_or_are_told(examples: int
         until = now + timedelta(days=31 if random.random() < 0.1 else 4)
         told_ones = differences(read.trigger.fields, found.definition["schedule"], zone, now)
         here, there = (
-            {slot.replace(second=0) for slot in islice(slots, 6000) if slot <= until}
+            {slot for slot in islice(slots, 6000) if fields["second"] != "*/20" or not slot.second}
             for slots in (before(slots_here(found, now), until), before(slots_there(trigger, now), until))
         )
-        assert here - there == minutes(told_ones.here, now, until), (fields, zone, now)
-        assert there - here == minutes(told_ones.there, now, until), (fields, zone, now)
+        assert here - there == {slot for slot in told_ones.here if now < slot <= until}, (fields, zone, now)
+        assert there - here == {slot for slot in told_ones.there if now < slot <= until}, (fields, zone, now)
         assert bool(told(found)) == bool(told_ones.here or told_ones.there)
         compared, different = compared + 1, different + bool(here != there)
     assert compared > examples / 2
@@ -310,11 +310,6 @@ def before(slots: Iterator[datetime], until: datetime) -> Iterator[datetime]:
         if slot > until:
             return
         yield slot
-
-
-def minutes(slots: tuple[datetime, ...], after: datetime, until: datetime) -> set[datetime]:
-    """Return the minutes of slots in a span."""
-    return {slot.replace(second=0) for slot in slots if after < slot <= until}
 
 
 def test_a_pickle_of_any_protocol_of_python_3_is_read() -> None:
