@@ -132,7 +132,7 @@ def _to_database(arguments: argparse.Namespace, url: str, rows: Sequence[StoredR
     from jobscheduler.cli.jobsmanager_database import present_jobs, write_jobs  # noqa: PLC0415 - an extra
 
     table = _target(arguments, url)
-    judge = RowJudge(table.rules, present_jobs(table), utc_now())
+    judge = RowJudge(table.rules, present_jobs(table), utc_now(), suffix="")
     verdicts = list(judge.verdicts(rows, may_replace=arguments.force))
     done = None if arguments.dry_run else write_jobs(table, verdicts)
     _print(arguments, verdicts, "jm_jobs/", is_dry=done is None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from jobscheduler.cli.import_lines import State
 from jobscheduler.cli.import_target import ImportedFile, imported_file
 from jobscheduler.cli.jobsmanager_verdicts import JobVerdict
 from jobscheduler.database import JobTable, Unavailable
@@ -23,7 +24,7 @@ class Written(NamedTuple):
 
 
 def present_jobs(table: JobTable) -> dict[str, ImportedFile]:
-    """Return the jobs that the table has, as files of their ids; none if there is no table of ours yet.
+    """Return the jobs that the table has, by id; none if there is no table of ours yet.
 
     Raises:
         Unavailable: the database cannot be used.
@@ -31,7 +32,7 @@ def present_jobs(table: JobTable) -> dict[str, ImportedFile]:
     """
     if not _has_tables(table):
         return {}
-    return {f"{row.job_id}.json": imported_file(row.definition.encode()) for row in table.list()}
+    return {row.job_id: imported_file(row.definition.encode()) for row in table.list()}
 
 
 def _has_tables(table: JobTable) -> bool:
@@ -61,6 +62,6 @@ def write_jobs(table: JobTable, verdicts: Sequence[JobVerdict]) -> Written:
     added = [one.file.raw.decode() for one in verdicts if one.file is not None and one.is_new]
     if not added:
         return Written(renamed, is_created, None)
-    may_replace = any(one.state.name == "REPLACED" for one in verdicts)
+    may_replace = any(one.state is State.REPLACED for one in verdicts)
     marker = table.put(*added).marker if may_replace else table.add(*added)
     return Written(renamed, is_created, marker)

@@ -52,13 +52,16 @@ class JobVerdict:
 
 
 class RowJudge:
-    """What rows are judged by: the context of the service, what the target has by file name, and the time."""
+    """What rows are judged by: the context of the service, what the target has by name, and the time."""
 
-    def __init__(self, rules: ParseContext, present: dict[str, ImportedFile], now: datetime) -> None:
-        """`present` are the job files, or the rows, that are there already."""
+    def __init__(
+        self, rules: ParseContext, present: dict[str, ImportedFile], now: datetime, *, suffix: str = ".json"
+    ) -> None:
+        """Take the job files, or the rows, that are there already; `suffix` follows the id in their names."""
         self._rules = rules
         self._present = present
         self._now = now
+        self._suffix = suffix
 
     @cached_property
     def _by_comment(self) -> dict[str, str]:
@@ -92,7 +95,7 @@ class RowJudge:
 
         A job that was imported before keeps its id, also one that was given to it since.
         """
-        name = self._by_comment.get(comment_of(row.id), f"{job_id_of(row.id)}.json")
+        name = self._by_comment.get(comment_of(row.id), f"{job_id_of(row.id)}{self._suffix}")
         former = self._present.get(name)
         is_same_job = former is not None and former.comment == comment_of(row.id) and former.job_id
         job_id = former.job_id if former is not None and is_same_job else job_id_of(row.id)

@@ -255,6 +255,14 @@ def test_an_id_of_another_file_is_refused(theirs: Theirs) -> None:
     assert (found["state"], found["reason"]) == ("refused", "its id `a` belongs to `other.json`")
 
 
+def test_two_rows_that_get_the_same_id_are_told(theirs: Theirs) -> None:
+    """The first one has it."""
+    theirs.fill("first mon", "first-mon-57c8d7")
+    found = theirs.verdicts("--to", theirs.directory)
+    assert found["first mon"]["state"] == "written"
+    assert found["first-mon-57c8d7"]["reason"] == "its id here, `first-mon-57c8d7`, is that of `first mon` too"
+
+
 def test_a_row_that_cannot_be_read_stops_none_of_the_others(theirs: Theirs, tmp_path: Path) -> None:
     """Whatever is in it; nothing of it is executed."""
     theirs.fill("a", "b", "huge", "none")
@@ -362,6 +370,9 @@ def test_a_table_of_another_name_is_read(theirs: Theirs) -> None:
     theirs.fill("a")
     theirs.sql("ALTER TABLE jm_jobs RENAME TO our_jobs")
     assert theirs.verdicts("--table", "our_jobs")["a"]["state"] == "new"
+    make_tables(theirs.url)
+    assert theirs.verdicts("--table", "our_jobs", "--to-database")["a"]["state"] == "written"
+    assert theirs.tables() == OURS | (RENAMED - {"jm_jobs_of_jobsmanager"}) | {"our_jobs"}
 
 
 def test_without_the_extra_it_says_how_to_install_it(theirs: Theirs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,6 +404,7 @@ def test_their_tables_are_renamed_and_keep_their_rows(theirs: Theirs) -> None:
     assert (status, err) == (0, "")
     assert "table `jm_jobs` of JobsManager is renamed to `jm_jobs_of_jobsmanager`" in out
     assert "requested a reload" in out
+    assert "a -> jm_jobs/a (" in " ".join(out.split())
     assert theirs.tables() == OURS | RENAMED
     assert theirs.sql("SELECT * FROM jm_jobs_of_jobsmanager") == rows
     assert theirs.sql("SELECT message FROM jm_syslog_of_jobsmanager") == [("theirs",)]
