@@ -2,6 +2,7 @@
 
 Between clock changes equal fields give equal slots. So only some spans of the year to come are compared: the days
 around each change, and the first hours of each month, into which APScheduler also carries the hour of a change.
+The search goes on from the slot before a span, as APScheduler computes and stores each slot at the one before.
 """
 
 from __future__ import annotations
