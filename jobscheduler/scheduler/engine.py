@@ -1,9 +1,9 @@
 """Decides what becomes of slots: a state machine without a lock, a thread or a wait.
 
-1. Each method changes the state, writes log lines and returns effects. The caller performs them, in order, after its
+1. Each method changes the state, accounts for that and returns effects. The caller performs them, in order, after its
    lock was released, because they may take other locks or wake other threads.
-2. Log lines are queued while the lock is held, which never waits. So a checkpoint cannot fall between a decision and
-   its line.
+2. `Accounting` takes decisions while the lock is held, and never waits. So a checkpoint cannot fall between a decision
+   and what is kept of it.
 
 Lock: the caller's, for every method.
 """
@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from jobscheduler.model import Job, LogEntry, Record
+from jobscheduler.model import Job, Record
 from jobscheduler.runner import Run
+from jobscheduler.scheduler.accounting import Accounting
 from jobscheduler.scheduler.checkpoint_builder import CheckpointBuilder
 from jobscheduler.scheduler.clock_progress import ClockProgress
 from jobscheduler.scheduler.clock_setback import NO_SETBACK
@@ -39,7 +40,7 @@ class Engine:
     """The state of all jobs and the rules for their slots.
 
     `definitions` activates and removes jobs, `recovery` accounts for the time before this start, `checkpoints` keeps
-    the log up to date for the next one, and `pauses` changes what is paused.
+    the account up to date for the next one, and `pauses` changes what is paused.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Engine:
         new_run: NewRun,
         submit: Callable[[Run], object],
         due_jobs: Callable[[datetime], Iterable[str]],
-        write: Callable[[LogEntry], object],
+        accounting: Accounting,
         clocks: Clocks,
         host: SchedulerHost,
         standings: Standings,
@@ -56,22 +57,28 @@ class Engine:
         """`new_run` and `submit` create and dispatch a run; `due_jobs` lists jobs with a wake-up up to an instant."""
         self.phase = Phase.STARTING
         self.registry = registry = JobRegistry(clocks.elapsed)
-        self.progress = ClockProgress(write)
-        self.actions = RunActions(new_run, submit, write, clocks.now)
-        self.stops = StopActions(registry, submit, write, clocks.now)
-        self.pauses = PauseActions(registry, self.actions, write)
+        self.progress = ClockProgress(accounting.note)
+        self.actions = RunActions(new_run, submit, accounting, clocks.now)
+        self.stops = StopActions(registry, submit, accounting, clocks.now)
+        self.pauses = PauseActions(registry, self.actions, accounting)
         self.checkpoints = checkpoints = CheckpointBuilder(
             registry, self.progress, due_jobs=due_jobs, clocks=clocks, host=host, standings=standings
         )
         takeover = StateTakeover(
-            registry, self.progress, checkpoints, write=write, elapsed=clocks.elapsed, host=host, standings=standings
+            registry,
+            self.progress,
+            checkpoints,
+            accounting=accounting,
+            elapsed=clocks.elapsed,
+            host=host,
+            standings=standings,
         )
         self.recovery = JobRecovery(
-            registry, self.actions, takeover, write=write, is_starting=lambda: self.phase is Phase.STARTING
+            registry, self.actions, takeover, accounting=accounting, is_starting=lambda: self.phase is Phase.STARTING
         )
         self._circumstances = circumstances = Circumstances(clocks.reason_of)
         self.definitions = DefinitionChanges(
-            registry, self.actions, checkpoints, self.recovery, standings, circumstances, write, lambda: self.phase
+            registry, self.actions, checkpoints, self.recovery, standings, circumstances, accounting, lambda: self.phase
         )
 
     # -- start and stop

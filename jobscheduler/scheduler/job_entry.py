@@ -6,17 +6,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
-from jobscheduler.model import EPOCH, FOREVER, Event, Job
+from jobscheduler.model import EPOCH, FOREVER, Job, LogFields
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.clock_setback import NO_SETBACK, ClockSetbackState
-from jobscheduler.scheduler.records import pending_event
 from jobscheduler.timetable.overlap import JobSituation, Overlap
 from jobscheduler.timetable.slots import next_slot
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.time_spans import TICK
 
 MAX_UNKILLABLE_RUNS = 16  # of one job, the latest; older ones with living processes are forgotten
+
+
+class PendingSlot(NamedTuple):
+    """A slot that is due and has not begun; `starts` is given while it is not decided yet."""
+
+    scheduled: datetime
+    starts: datetime | None = None
+    extra: LogFields = ()
 
 
 @dataclass(slots=True)
@@ -78,19 +86,14 @@ class JobEntry:
         is_running = bool(self.active_runs) or self.is_blocked()
         return _situation(self.job.overlap, is_running, self.queued_run is not None, self.job.catch_up, paused_until)
 
-    def pending_slot_events(self, now: datetime) -> list[Event]:
-        """Return lines about its pending slots, so that a start knows them even if the file was changed or removed.
-
-        A slot that only waits for its jitter, or is just being decided, comes with its start.
-        """
+    def pending_slots(self, now: datetime) -> list[PendingSlot]:
+        """Return its pending slots; one that only waits for its jitter, or is just being decided, with its start."""
         runs = [run for run in (*self.active_runs, self.queued_run) if run is not None and not run.attempts]
-        events = [
-            pending_event(self.job.id, run.scheduled, now, extra=run.extra) for run in runs if run.scheduled is not None
-        ]
+        pending = [PendingSlot(run.scheduled, extra=run.extra) for run in runs if run.scheduled is not None]
         slot = self.next() if self.has_undecided_slot(now) else None
         if slot is not None:
-            events.append(pending_event(self.job.id, slot, now, starts=self.timetable.start_time(slot)))
-        return events
+            pending.append(PendingSlot(slot, self.timetable.start_time(slot)))
+        return pending
 
     def run_ended(self, run_id: str) -> Run | None:
         """Remove a run that has ended; return the queued run if it may begin now."""

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from jobscheduler.model import EPOCH, Job, LogEntry, Once, PauseIndex, RecoveredState
+from jobscheduler.model import EPOCH, Job, Once, PauseIndex, RecoveredState
+from jobscheduler.scheduler.accounting import Accounting
 from jobscheduler.scheduler.clock_setback import ClockSetbackState
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.outage_slots import OutageSlots, RecoveryPhase
@@ -46,14 +47,14 @@ class JobRecovery:
         actions: RunActions,
         takeover: StateTakeover,
         *,
-        write: Callable[[LogEntry], object],
+        accounting: Accounting,
         is_starting: Callable[[], bool],
     ) -> None:
-        """`is_starting` returns whether the service is starting; `write` is as in `SchedulerLog`."""
+        """`is_starting` returns whether the service is starting."""
         self._registry = registry
         self._actions = actions
         self._takeover = takeover
-        self._write = write
+        self._accounting = accounting
         self._is_starting = is_starting
         self._outage: OutageSlots | None = None
         self._pauses_at_start = PauseIndex()
@@ -167,6 +168,6 @@ class JobRecovery:
         phase = self._phase()
         decision = self._outage.recover(job, timetable, now, EPOCH, phase, self._paused_until(job, phase))
         for missed in decision.missed:
-            self._write(missed_record(job.id, missed, now))
+            self._accounting.record(missed_record(job.id, missed, now))
             self._registry.remember_missed(job.id, missed, now)
         return bool(decision.missed)

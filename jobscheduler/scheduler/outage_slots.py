@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from jobscheduler.model import EPOCH, Event, Job, Level, LogEntry, Once, truncate_to_ms
+from jobscheduler.model import EPOCH, Event, Job, Level, Once, truncate_to_ms
+from jobscheduler.scheduler.accounting import Accounting
 from jobscheduler.scheduler.former_decisions import FormerDecisions
 from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.scheduler.pending_slots import PendingSlots
@@ -55,12 +55,11 @@ class OutageSlots:
     Lock: none of its own. One sync at a time uses it.
     """
 
-    def __init__(self, former: FormerService, write: Callable[[LogEntry], object]) -> None:
-        """`write` takes records and events."""
+    def __init__(self, former: FormerService, accounting: Accounting) -> None:
         self.former = former
-        self.pending = PendingSlots(former, write)
+        self.pending = PendingSlots(former, accounting)
         self.former_decisions = FormerDecisions(former, self.pending)
-        self._write = write
+        self._accounting = accounting
         self._recovered_ids: set[str] = set()
 
     def needs_recovery(self, job: Job, now: datetime, phase: RecoveryPhase) -> bool:
@@ -188,4 +187,4 @@ class OutageSlots:
             return
         note = "its schedule was changed while the service was down; slots of the former one have no record"
         values = (("job_id", job.id), ("since", since), ("until", until), ("note", note))
-        self._write(Event(self.former.started, Level.INFO, "job.changed", values))
+        self._accounting.note(Event(self.former.started, Level.INFO, "job.changed", values))

@@ -19,6 +19,7 @@ from jobscheduler.scheduler.definition_changes import Phase
 from jobscheduler.scheduler.drain import Drain
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
+from jobscheduler.scheduler.log_accounting import LogAccounting
 from jobscheduler.scheduler.queries import SchedulerQueries
 from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.run_chain import check_chain, parent_of
@@ -49,18 +50,19 @@ class Scheduler(SchedulerQueries):
         """`standings` get the definitions and go into the checkpoints. `outputs` gets what runs print."""
         waker = Waker(max_workers, self._on_due, self._warm_up)
         pool = WorkerPool(waker, max_workers, record=self._finished, log=log, clock=clocks.now, outputs=outputs)
+        accounting = LogAccounting(log, host)
         engine = Engine(
             new_run=pool.runner.new_run,
             submit=pool.submit,
             due_jobs=waker.due_jobs,
-            write=log.write,
+            accounting=accounting,
             clocks=clocks,
             host=host,
             standings=standings or Standings(clocks.elapsed),
         )
         super().__init__(threading.Lock(), engine, waker, pool, clocks.now)
         self._drain = Drain(self._lock, pool)
-        self._write_checkpoint_line = log.write_checkpoint
+        self._write_checkpoint_line = accounting.checkpoint
         self._host_seed = host.seed
 
     def __enter__(self) -> Self:
@@ -116,7 +118,7 @@ class Scheduler(SchedulerQueries):
         Its pending slots are logged again: a start would else take them for older than the file.
         """
         with self._lock:
-            self._engine.definitions.log_pending(job_id, now)
+            self._engine.definitions.keep_pending(job_id, now)
 
     def expire(self, job: Job, now: datetime) -> bool:
         """Account for a one-time job whose instant is over; return whether its slot was accounted for just now.

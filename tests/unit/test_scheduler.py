@@ -56,12 +56,12 @@ class Gate(Task):
 class World:
     """A scheduler whose clock the test moves, and all its log entries."""
 
-    def __init__(self, workers: int = 4) -> None:
+    def __init__(self, workers: int = 4, log: SchedulerLog | None = None) -> None:
         self.now = NOON
         self.late_reason = "asleep"
         self.written: list[LogEntry] = []
         self.scheduler = Scheduler(
-            SchedulerLog(self.written.append),
+            log or SchedulerLog(self.written.append),
             max_workers=workers,
             host=SchedulerHost(boot="boot-1"),
             clocks=Clocks(now=lambda: self.now, late_reason=lambda: self.late_reason),
