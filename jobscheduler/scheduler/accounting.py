@@ -1,12 +1,15 @@
 """What the scheduler needs of the place that keeps what was decided: the log of one host, or the account of several.
 
 1. `Accounting` takes every decision as it is made, and the records of runs.
-2. The way back is a value: a `RecoveredState` says what was decided before this service began to decide. Each
+2. `Claims` gives leave to runs, where several services share the slots. The answer comes later, so the scheduling
+   thread never waits for a database.
+3. The way back is a value: a `RecoveredState` says what was decided before this service began to decide. Each
    implementation builds it, and may take its time for that. The engine then accounts for the time between.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -26,12 +29,41 @@ class Trusted(NamedTuple):
     mentions_boot: bool = False
 
 
+Answer = Callable[[bool], object]  # takes whether a run has what it asked for
+
+
+class Claims(Protocol):
+    """Gives leave to runs, so that of several services one runs a slot, and once.
+
+    `answer` is called on any thread, but never by the call that takes it; it may be called twice. It is not called at
+    all when this service loses the right to decide: `stand_by` then ends the wait. No method waits.
+
+    Thread: any.
+    """
+
+    def claim(self, run: Run, answer: Answer) -> object:
+        """Ask for the slot of a new run. A slot is refused that another run has, or that has its record.
+
+        Lock: the scheduler's is held, so a claim is kept in its order among the calls of `Accounting`.
+        """
+
+    def begin(self, run: Run, answer: Answer) -> object:
+        """Ask whether a run may make its first attempt. It is refused if its slot was taken away meanwhile."""
+
+    def give_back(self, run: Run) -> object:
+        """Let the next service decide about a run that was allowed to begin here, and did not."""
+
+
 class Accounting(Protocol):
     """Keeps what was decided about slots, for the next service that decides.
 
     Lock: the scheduler's, held by the caller of every method but `trusted`. So none of them waits, and what they take
     is kept in the order of the calls.
     """
+
+    @property
+    def claims(self) -> Claims | None:
+        """What gives leave to runs; None where this service alone decides, and no run needs leave."""
 
     def record(self, record: Record) -> object:
         """Keep the one record of a run, or of slots that do not run."""

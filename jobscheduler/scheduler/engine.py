@@ -24,7 +24,7 @@ from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.job_recovery import JobRecovery
 from jobscheduler.scheduler.pause_actions import PauseActions
 from jobscheduler.scheduler.registry import JobRegistry
-from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, NewRun, RunActions
+from jobscheduler.scheduler.run_actions import NO_EFFECTS, Claim, Effect, NewRun, RunActions
 from jobscheduler.scheduler.state_takeover import StateTakeover
 from jobscheduler.scheduler.stop_actions import StopActions, StoppedRun, StopTargets
 from jobscheduler.scheduler.surroundings import Clocks, SchedulerHost
@@ -53,12 +53,16 @@ class Engine:
         clocks: Clocks,
         host: SchedulerHost,
         standings: Standings,
+        claim: Claim | None = None,
     ) -> None:
-        """`new_run` and `submit` create and dispatch a run; `due_jobs` lists jobs with a wake-up up to an instant."""
+        """`new_run` and `submit` create and dispatch a run; `due_jobs` lists jobs with a wake-up up to an instant.
+
+        `claim` asks for the slot of a run, where other services may have it.
+        """
         self.phase = Phase.STARTING
         self.registry = registry = JobRegistry(clocks.elapsed)
         self.progress = ClockProgress(accounting.note)
-        self.actions = RunActions(new_run, submit, accounting, clocks.now)
+        self.actions = RunActions(new_run, submit, accounting, clocks.now, claim)
         self.stops = StopActions(registry, submit, accounting, clocks.now)
         self.pauses = PauseActions(registry, self.actions, accounting)
         self.checkpoints = checkpoints = CheckpointBuilder(
@@ -126,6 +130,15 @@ class Engine:
         queued = self.registry.run_ended(record)
         self.actions.record(record)
         return queued
+
+    def refused(self, run: Run) -> list[Effect]:
+        """Forget a run whose slot another service has; return the start of the run behind it."""
+        entry = self.registry.get(run.job.id)
+        if entry is None:
+            return NO_EFFECTS
+        effects = self.actions.refuse(entry, run)
+        self.registry.discard_if_unused(entry)
+        return effects
 
     def run_now(
         self, job: Job, timetable: Timetable, by: str, parent: Run | None, now: datetime

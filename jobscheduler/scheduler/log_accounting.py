@@ -6,7 +6,7 @@ from datetime import datetime
 
 from jobscheduler.model import Checkpoint, Event, LogFields, Pause, Record, RecoveredState
 from jobscheduler.runner import Run
-from jobscheduler.scheduler.accounting import Trusted
+from jobscheduler.scheduler.accounting import Claims, Trusted
 from jobscheduler.scheduler.clock_setback import ClockSetbackState
 from jobscheduler.scheduler.log_lines import decided_events, paused_event, pending_event, requested_event, resumed_event
 from jobscheduler.scheduler.log_trust import trusted_state
@@ -22,6 +22,7 @@ class LogAccounting:
 
     def __init__(self, log: SchedulerLog, host: SchedulerHost) -> None:
         """`host` is the one whose log is read back."""
+        self.claims: Claims | None = None  # a log has one service, so a run needs no leave
         self._write = log.write
         self._write_checkpoint = log.write_checkpoint
         self._host = host

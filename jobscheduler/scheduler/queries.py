@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import islice
 
 from jobscheduler.model import Once, PauseIndex
+from jobscheduler.runner import Run
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.pausing import Pausing
@@ -33,14 +34,16 @@ class SchedulerQueries:
         waker: Waker,
         pool: WorkerPool,
         clock: Callable[[], datetime],
+        submit: Callable[[Run], object],
     ) -> None:
+        """`submit` dispatches a run whose turn has come."""
         self._lock = lock
         self._engine = engine
         self._waker = waker
         self._pool = pool
         self._clock = clock
         self.pauses = Pausing(lock, engine, clock)
-        self.runs = SchedulerRuns(lock, engine.registry, pool)
+        self.runs = SchedulerRuns(lock, engine.registry, pool, submit)
 
     # -- jobs
 

@@ -16,6 +16,7 @@ from jobscheduler.timetable.overlap import Action
 
 Effect = Callable[[], object]  # to be called in order, after the scheduler's lock was released
 NO_EFFECTS: list[Effect] = []  # shared, never changed
+Claim = Callable[[Run, list[Effect]], object]  # asks for the slot of a run, and performs effects when it is claimed
 NewRun = Callable[[Job, datetime | None, LogFields, Run | None], Run]  # job, slot, extra fields, parent run
 
 
@@ -38,12 +39,15 @@ class RunActions:
         submit: Callable[[Run], object],
         accounting: Accounting,
         clock: Callable[[], datetime],
+        claim: Claim | None = None,
     ) -> None:
+        """`submit` dispatches a run; `claim` asks for its slot first, and performs effects when it is claimed."""
         self.activity = 0
         self._new_run = new_run
         self._submit = submit
         self._accounting = accounting
         self._clock = clock
+        self._claim = claim
 
     def record(self, record: Record) -> None:
         """Write the record of a run."""
@@ -78,12 +82,33 @@ class RunActions:
         run = self._new_run(job, slot, extra, parent)
         if action is Action.RUN:
             entry.active_runs.append(run)
-            return run, [partial(self._submit, run)]
-        replaced = [*entry.active_runs, entry.queued_run] if action is Action.REPLACE else []
-        entry.queued_run = run
+            return run, self._once_claimed(run, [partial(self._submit, run)])
+        replaced = entry.active_runs if action is Action.REPLACE else []
+        displaced, entry.queued_run = entry.queued_run, run
         if action is Action.QUEUE and slot is not None:
             self._accounting.pending(job.id, slot, self._clock(), extra=extra)
-        return run, [partial(old.stop, "replaced") for old in replaced if old is not None]
+        effects = self._once_claimed(run, [partial(old.stop, "replaced") for old in replaced])
+        return run, effects if displaced is None else [*effects, partial(displaced.stop, "replaced")]
+
+    def _once_claimed(self, run: Run, effects: list[Effect]) -> list[Effect]:
+        """Return the effects of a new run; where it needs leave, keep them back until its slot is claimed.
+
+        The claim is asked for under the lock, so that it comes before any checkpoint that counts the slot as decided.
+        """
+        if self._claim is None:
+            return effects
+        self._claim(run, effects)
+        return NO_EFFECTS
+
+    def refuse(self, entry: JobEntry, run: Run) -> list[Effect]:
+        """Forget a run whose slot another service has, without a record; return the start of the run behind it."""
+        if not run.cancel():
+            return NO_EFFECTS
+        if run is entry.queued_run:
+            entry.queued_run = None
+            return NO_EFFECTS
+        unblocked = entry.run_ended(run.run_id)
+        return NO_EFFECTS if unblocked is None else [partial(self._submit, unblocked)]
 
     def perform_manual(
         self, entry: JobEntry, job: Job, action: Action, by: str, parent: Run | None
