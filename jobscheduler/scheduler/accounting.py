@@ -35,6 +35,7 @@ Answer = Callable[[bool], object]  # takes whether a run has what it asked for
 class Claims(Protocol):
     """Gives leave to runs, so that of several services one runs a slot, and once.
 
+    What was asked while this service led before is given up: when it leads again, it has decided those slots anew.
     `answer` is called on any thread, but never by the call that takes it; it may be called twice. It is not called at
     all when this service loses the right to decide: `stand_by` then ends the wait. No method waits.
 
@@ -49,6 +50,9 @@ class Claims(Protocol):
 
     def begin(self, run: Run, answer: Answer) -> object:
         """Ask whether a run may make its first attempt. It is refused if its slot was taken away meanwhile."""
+
+    def stop(self, job_id: str, run_id: str, reason: str) -> object:
+        """Ask another service to end a run that is at work there."""
 
     def give_back(self, run: Run) -> object:
         """Let the next service decide about a run that was allowed to begin here, and did not."""

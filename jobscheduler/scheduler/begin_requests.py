@@ -24,7 +24,7 @@ class BeginRequests:
         self._refused = refused
         self._asked: set[Run] = set()
 
-    def __contains__(self, run: Run) -> bool:
+    def __contains__(self, run: object) -> bool:
         """Return whether a run waits for an answer."""
         return run in self._asked
 

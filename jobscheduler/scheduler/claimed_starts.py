@@ -45,7 +45,7 @@ class ClaimedStarts:
         self._submit(run)
 
     def forget(self) -> None:
-        """Forget all runs that wait for an answer."""
+        """Forget the runs that wait for an answer: this service decides no more, and they are cancelled."""
         with self._lock:
             self._held.clear()
 

@@ -28,10 +28,11 @@ from jobscheduler.util.time_spans import TICK, span_at, unite
 
 
 class Phase(Enum):
-    """How far the service is."""
+    """How far the service is, or whether another one decides."""
 
     STARTING = auto()
     RUNNING = auto()
+    STANDBY = auto()  # another service decides
     STOPPED = auto()
 
 

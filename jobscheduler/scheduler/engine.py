@@ -10,7 +10,7 @@ Lock: the caller's, for every method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from datetime import datetime
 
 from jobscheduler.model import Job, Record
@@ -33,7 +33,7 @@ from jobscheduler.timetable.overlap import Action, decide_manual_run
 from jobscheduler.timetable.slots import Circumstances, decide
 from jobscheduler.timetable.timetable import Timetable
 
-_STOPPED = Phase.STOPPED  # a module global is faster than an attribute of an enum; read for each due slot
+_STOPPED, _STANDBY = Phase.STOPPED, Phase.STANDBY  # module globals are faster than attributes of an enum
 
 
 class Engine:
@@ -88,7 +88,9 @@ class Engine:
     # -- start and stop
 
     def start(self, now: datetime) -> list[Effect]:
-        """Leave the start-up phase; return the effects of the outage."""
+        """Leave the start-up phase; return the effects of the outage. A service that stands by decides nothing yet."""
+        if self.phase is Phase.STANDBY:
+            return NO_EFFECTS
         self.phase = Phase.RUNNING
         effects = self.recovery.end_startup(now)
         self.pauses.note_time(now)
@@ -102,13 +104,50 @@ class Engine:
         self.phase = Phase.STOPPED
         return True
 
+    # -- several services
+
+    def stand_by(self, beginning: Container[Run]) -> list[Run]:
+        """Decide nothing from now on, and forget what was decided; return the runs that are cancelled.
+
+        They had not begun, and get no record: the next leader decides about them. Runs at work go on. So do those that
+        are `beginning`, if they may: the answer to that says which service runs the slot.
+        """
+        if self.phase in (_STOPPED, _STANDBY):
+            return []
+        self.phase = Phase.STANDBY
+        self.recovery.forget()
+        return self.registry.cancel_waiting(beginning)
+
+    def begin_to_lead(self) -> list[Job]:
+        """Return to the start-up phase, as a service that knows no job; return the jobs that are to be put again.
+
+        Raises: RuntimeError if the service does not stand by.
+        """
+        if self.phase is not Phase.STANDBY:
+            raise RuntimeError(f"the scheduler is {self.phase.name}, and does not stand by")
+        self.phase = Phase.STARTING
+        return self.registry.forget_decisions()
+
+    def keep_elsewhere(self, at_work: Container[str]) -> list[Effect]:
+        """Keep only these runs of other services (their ids); return the starts of the runs behind the others."""
+        effects: list[Effect] = []
+        for entry in [entry for entry in self.registry.jobs.values() if entry.runs_elsewhere]:
+            entry.runs_elsewhere = {run_id for run_id in entry.runs_elsewhere if run_id in at_work}
+            effects += self.actions.start_queued(entry)
+            self.registry.discard_if_unused(entry)
+        return effects
+
     # -- slots and runs
 
     def decide_due(self, job_id: str, now: datetime) -> list[Effect]:
         """Decide the slots of a job up to `now`."""
         registry = self.registry
         entry = registry.jobs.get(job_id)
-        if entry is None or self.phase is _STOPPED or not entry.is_schedulable:
+        phase = self.phase
+        if entry is None or phase is _STOPPED or not entry.is_schedulable:
+            return NO_EFFECTS
+        if phase is _STANDBY:
+            entry.cursor = max(entry.cursor, now)  # so the next slot is one to come, and none waits for its jitter
             return NO_EFFECTS
         usual = self._circumstances
         circumstances = usual if entry.setback is NO_SETBACK else circumstances_of(entry, usual)
@@ -145,7 +184,7 @@ class Engine:
     ) -> tuple[Action, Run | None, list[Effect]]:
         """Decide about a manual run.
 
-        Raises: RuntimeError if the engine was stopped.
+        Raises: RuntimeError if the engine was stopped, or stands by.
         """
         self.require_running()
         entry = self.registry.get(job.id)
@@ -162,10 +201,12 @@ class Engine:
     def require_running(self) -> None:
         """Check that slots are decided.
 
-        Raises: RuntimeError if the engine was stopped.
+        Raises: RuntimeError if the engine was stopped, or stands by.
         """
         if self.phase is Phase.STOPPED:
             raise RuntimeError("the service is stopping")
+        if self.phase is Phase.STANDBY:
+            raise RuntimeError("this service stands by, and another one decides")
 
     # -- the clock
 

@@ -52,6 +52,9 @@ class FormerService:
         self.ahead = max([self.settled, state.checkpoint.clock_ahead or self.settled, *ends])
         self.lagging = dict(state.checkpoint.lagging)
         self.uptime = uptime
+        self._at_work: dict[str, list[str]] = {}
+        for run in state.at_work:
+            self._at_work.setdefault(run.job_id, []).append(run.run_id)
         self._corrects = frozenset(state.checkpoint.corrects)
 
     @property
@@ -96,6 +99,10 @@ class FormerService:
         """Return whether a job was active before the start, and due at the same times as now."""
         former_hash = self.full.hashes.get(job.id)
         return former_hash is not None and has_same_slots(former_hash, definition_hash(job))
+
+    def at_work(self, job_id: str) -> list[str]:
+        """Return the ids of the runs of a job that go on elsewhere."""
+        return self._at_work.get(job_id, [])
 
     def is_corrected(self, job_id: str, slot: datetime) -> bool:
         """Return whether a pending or begun slot was recorded as missed before, because of a wrong clock."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -32,7 +32,9 @@ class JobEntry:
     """One job: its definition, the last slot decided (`cursor`), and its runs.
 
     Slots are decided from `since` on; `setback` adds what is different for a clock that was set.
+    `runs_elsewhere` are the ids of runs that were at work on other services when this one began to lead.
     `unkillable_runs` have their record, but processes of them could not be killed: they count as overlap.
+    `is_new`: what is known of its slots before this start was not taken over yet.
     The entry outlives its definition while a run is active: a job that comes back still overlaps with that run.
     """
 
@@ -43,9 +45,11 @@ class JobEntry:
     definition_hash: str = ""
     setback: ClockSetbackState = NO_SETBACK
     is_active: bool = True
+    is_new: bool = False
     active_runs: list[Run] = field(default_factory=list)
     queued_run: Run | None = None
     unkillable_runs: list[Run] = field(default_factory=list)
+    runs_elsewhere: set[str] = field(default_factory=set)
 
     @property
     def is_schedulable(self) -> bool:
@@ -55,7 +59,7 @@ class JobEntry:
     @property
     def is_idle(self) -> bool:
         """Whether the job has no active, queued or unkillable run."""
-        return not self.active_runs and self.queued_run is None and not self.unkillable_runs
+        return not (self.active_runs or self.queued_run is not None or self.unkillable_runs or self.runs_elsewhere)
 
     def next(self) -> datetime | None:
         """Return the next undecided slot."""
@@ -83,7 +87,7 @@ class JobEntry:
 
     def situation(self, paused_until: datetime | None = None) -> JobSituation:
         """Return the circumstances under which its slots are decided; those before an instant are paused."""
-        is_running = bool(self.active_runs) or self.is_blocked()
+        is_running = bool(self.active_runs) or self.is_blocked() or bool(self.runs_elsewhere)
         return _situation(self.job.overlap, is_running, self.queued_run is not None, self.job.catch_up, paused_until)
 
     def pending_slots(self, now: datetime) -> list[PendingSlot]:
@@ -106,9 +110,25 @@ class JobEntry:
         """Whether unkillable processes count as an active run. Not under `replace`, which stops that run anyway."""
         return bool(self.unkillable_runs) and self.job.overlap != Overlap.REPLACE
 
+    def cancel_waiting(self, beginning: Container[Run]) -> list[Run]:
+        """Cancel the runs that have not begun and are not `beginning`, without a record; return them."""
+        runs = [run for run in (self.queued_run, *self.active_runs) if run is not None and run not in beginning]
+        waiting = [run for run in runs if run.cancel()]
+        self.queued_run = None
+        self.active_runs = [run for run in self.active_runs if not run.is_cancelled]
+        return waiting
+
+    def forget_decisions(self) -> None:
+        """Become inactive and new. Only runs at work are kept, which overlap with those to come."""
+        self.is_active, self.is_new, self.setback = False, True, NO_SETBACK
+
+    def note_elsewhere(self, run_ids: Iterable[str]) -> None:
+        """Note the runs that are at work on other services; those of this one are active here."""
+        self.runs_elsewhere = {*run_ids} - {run.run_id for run in self.active_runs}
+
     def start_queued(self) -> Run | None:
         """Move the queued run to the active ones, if nothing overlaps with it, and return it."""
-        if self.active_runs or self.is_blocked():
+        if self.active_runs or self.is_blocked() or self.runs_elsewhere:
             return None
         run, self.queued_run = self.queued_run, None
         if run is not None:

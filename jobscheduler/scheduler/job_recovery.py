@@ -68,6 +68,10 @@ class JobRecovery:
         self._pauses_at_start = self._registry.pauses.index
         return state
 
+    def forget(self) -> None:
+        """Forget the former service: another one decides, and the next state to restore counts."""
+        self._outage, self._effects = None, []
+
     def end_startup(self, now: datetime) -> list[Effect]:
         """Return the effects of the outage; pending slots of jobs that were not put are missed."""
         if self._outage is not None:
@@ -120,6 +124,7 @@ class JobRecovery:
         outage, job, phase = self._outage, entry.job, self._phase(is_first_sync=is_first_sync)
         if outage is None or not outage.needs_recovery(job, now, phase):
             return NO_EFFECTS
+        entry.note_elsewhere(outage.former.at_work(job.id))
         if not job.enabled:
             outage.mark_recovered(job, now)
             return NO_EFFECTS
@@ -127,7 +132,8 @@ class JobRecovery:
         if entry.timetable.at_boot and not outage.former.is_same_boot:
             decision = outage.decide_reboot(job, entry.cursor, now, phase, paused_until)
         else:
-            decision = outage.recover(job, entry.timetable, now, last, phase, paused_until)
+            is_active = entry.situation().active_runs
+            decision = outage.recover(job, entry.timetable, now, last, phase, paused_until, is_active=is_active)
         # not `now`: every slot that has begun is decided, but the jitter of one may be running
         decision = replace(decision, cursor=max(decision.cursor, self._registry.memory.last_decided(job.id)))
         entry.since = min([entry.since, *(slot - TICK for slot, _ in decision.actions)])

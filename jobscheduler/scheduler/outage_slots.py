@@ -82,11 +82,14 @@ class OutageSlots:
         last: datetime,
         phase: RecoveryPhase,
         paused_until: datetime | None,
+        *,
+        is_active: bool = False,
     ) -> Decision:
         """Decide the slots of a job in the outage (see the table above). Call it once for each job.
 
         `last` is from `FormerDecisions.last_decided_slot`. In the phase LATER slots were younger at the start, so
         `catch_up` counts from there; slots since the start are ignored. Slots before `paused_until` are skipped.
+        `is_active`: a run of the job is at work, as may be when another service led.
         """
         self._recovered_ids.add(job.id)
         is_open = phase is not RecoveryPhase.LATER
@@ -94,7 +97,7 @@ class OutageSlots:
         if not is_open:
             timetable, catch_up = timetable.without_jitter, catch_up - (now - self.former.started)
         outage = self._outage(job, timetable, now if is_open else self.former.started, last)
-        situation = JobSituation(Overlap(job.overlap), catch_up=catch_up, paused_until=paused_until)
+        situation = JobSituation(Overlap(job.overlap), is_active, catch_up=catch_up, paused_until=paused_until)
         decision = decide_after_outage(timetable, outage, situation)
         if is_open or isinstance(job.schedule, Once):
             return decision

@@ -10,6 +10,7 @@ from itertools import islice
 
 from jobscheduler.model import Once, PauseIndex
 from jobscheduler.runner import Run
+from jobscheduler.scheduler.definition_changes import Phase
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.pausing import Pausing
@@ -55,8 +56,12 @@ class SchedulerQueries:
     def is_held(self, job_id: str) -> bool:
         """Return whether the time of a job does not count: it is paused, disabled, not in force, or over.
 
+        It does not count here either while another service leads.
+
         Does not wait for the lock: a dictionary is asked, and an index of pauses that never changes.
         """
+        if self._engine.phase is Phase.STANDBY:
+            return True
         registry, now = self._engine.registry, self._clock()
         entry = registry.get(job_id)
         if entry is None or not entry.is_schedulable:

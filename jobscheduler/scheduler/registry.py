@@ -5,7 +5,7 @@ Lock: the caller's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -56,14 +56,17 @@ class JobRegistry:
         """Return the entry of a job, a new one if there is none; a removed job comes back."""
         removed = self.memory.take_removed(job.id)
         known = self.jobs.get(job.id)
+        if known is not None and known.is_new:
+            known.is_new, known.since = False, now
         if known is None:
             since, ahead = (removed.since, removed.setback) if removed else (now, NO_SETBACK)
             known = self.jobs[job.id] = JobEntry(job, timetable, self.initial_cursor(job, now), since, setback=ahead)
         return known
 
     def is_new(self, job_id: str) -> bool:
-        """Return whether a job is new to this process."""
-        return job_id not in self.jobs and not self.memory.is_removed(job_id)
+        """Return whether a job is new to this process, or since it began to lead."""
+        entry = self.jobs.get(job_id)
+        return (entry is None or entry.is_new) and not self.memory.is_removed(job_id)
 
     def set_definition(self, entry: JobEntry, job: Job, timetable: Timetable) -> None:
         """Replace the definition of an entry."""
@@ -143,6 +146,27 @@ class JobRegistry:
             return None
         self.decide(entry, slot)
         return slot
+
+    # -- a service that stands by, and one that begins to lead
+
+    def cancel_waiting(self, beginning: Container[Run]) -> list[Run]:
+        """Cancel all runs that have not begun and are not `beginning`, without a record; return them."""
+        entries = list(self.jobs.values())
+        waiting = [run for entry in entries for run in entry.cancel_waiting(beginning)]
+        for entry in entries:
+            self.discard_if_unused(entry)
+        return waiting
+
+    def forget_decisions(self) -> list[Job]:
+        """Forget how far slots are decided; return the jobs that were active. Only runs at work are kept."""
+        entries = list(self.jobs.values())
+        jobs = [entry.job for entry in entries if entry.is_active]
+        self.memory.forget()
+        self._jittered.clear()
+        for entry in entries:
+            entry.forget_decisions()
+            self.discard_if_unused(entry)
+        return jobs
 
     # -- a clock that was set back
 

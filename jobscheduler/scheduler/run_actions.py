@@ -83,12 +83,25 @@ class RunActions:
         if action is Action.RUN:
             entry.active_runs.append(run)
             return run, self._once_claimed(run, [partial(self._submit, run)])
-        replaced = entry.active_runs if action is Action.REPLACE else []
+        stops = self._replace(entry) if action is Action.REPLACE else []
         displaced, entry.queued_run = entry.queued_run, run
         if action is Action.QUEUE and slot is not None:
             self._accounting.pending(job.id, slot, self._clock(), extra=extra)
-        effects = self._once_claimed(run, [partial(old.stop, "replaced") for old in replaced])
+        effects = self._once_claimed(run, stops)
         return run, effects if displaced is None else [*effects, partial(displaced.stop, "replaced")]
+
+    def _replace(self, entry: JobEntry) -> list[Effect]:
+        """Return the effects that end the runs at work, also those of other services."""
+        stops: list[Effect] = [partial(old.stop, "replaced") for old in entry.active_runs]
+        claims = self._accounting.claims
+        if claims is not None:
+            stops += [partial(claims.stop, entry.job.id, run_id, "replaced") for run_id in entry.runs_elsewhere]
+        return stops
+
+    def start_queued(self, entry: JobEntry) -> list[Effect]:
+        """Return the start of the queued run, if nothing overlaps with it."""
+        run = entry.start_queued()
+        return NO_EFFECTS if run is None else [partial(self._submit, run)]
 
     def _once_claimed(self, run: Run, effects: list[Effect]) -> list[Effect]:
         """Return the effects of a new run; where it needs leave, keep them back until its slot is claimed.

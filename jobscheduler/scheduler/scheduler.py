@@ -21,6 +21,7 @@ from jobscheduler.scheduler.definition_changes import Phase
 from jobscheduler.scheduler.drain import Drain
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
+from jobscheduler.scheduler.leadership import Leadership
 from jobscheduler.scheduler.log_accounting import LogAccounting
 from jobscheduler.scheduler.requests import SchedulerRequests
 from jobscheduler.scheduler.run_actions import perform_effects
@@ -34,7 +35,10 @@ LOCK_WAIT_S = 0.1  # longest wait of the main thread for the lock; it also check
 
 
 class Scheduler(SchedulerRequests):
-    """Activates jobs and runs their slots. A context manager: leaving it stops."""
+    """Activates jobs and runs their slots. A context manager: leaving it stops.
+
+    `leadership` lets another service decide, where several share the slots.
+    """
 
     def __init__(
         self,
@@ -77,6 +81,15 @@ class Scheduler(SchedulerRequests):
         super().__init__(threading.Lock(), engine, waker, pool, clocks.now, starts.submit, host.seed)
         self._submit = starts.submit
         self._drain = Drain(self._lock, pool)
+        self.leadership = Leadership(
+            self._lock,
+            engine,
+            pool,
+            starts.forget,
+            put=self.put,
+            write_checkpoint=self.write_checkpoint,
+            clock=clocks.now,
+        )
         self._write_checkpoint_line = accounting.checkpoint
 
     def __enter__(self) -> Self:
@@ -96,7 +109,10 @@ class Scheduler(SchedulerRequests):
         return self._engine.recovery.restore(state, now)
 
     def start(self) -> None:
-        """Start the scheduling thread and the runs of the outage; slots that became due since `put` follow at once."""
+        """Start the scheduling thread and the runs of the outage; slots that became due since `put` follow at once.
+
+        While the service stands by, only the thread starts.
+        """
         effects = self._engine.start(self._clock())
         self._pool.warm_up()
         self._waker.start()
@@ -233,6 +249,8 @@ class Scheduler(SchedulerRequests):
         """
         self.check_clock()
         with self._lock:
+            if self._engine.phase is Phase.STANDBY:  # the leader knows, this service does not
+                return
             self._write_checkpoint_line(self._engine.checkpoints.build(full=full))
             self._engine.checkpoints.written()
 

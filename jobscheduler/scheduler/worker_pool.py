@@ -29,7 +29,8 @@ from jobscheduler.status.snapshot import ActiveRun
 class WorkerPool:
     """Starts each run on a worker, and ends what runs.
 
-    `waker` has the threads, `runner` the active runs, and `monitor` watches all of it.
+    `waker` has the threads, `runner` the active runs, and `monitor` watches all of it. `beginning` has the runs that
+    wait for leave to begin.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class WorkerPool:
         self._intake = Intake(log.write, clock)
         self._lost_workers = LostWorkers(waker, self._queue, log.write, clock)
         self._retries: dict[Run, float] = {}
-        self._begins = BeginRequests(claims, self._hand_over, self._may_not_begin)
+        self.beginning = BeginRequests(claims, self._hand_over, self._may_not_begin)
         self._refused = refused
         self.runner = Runner(
             record,
@@ -70,7 +71,7 @@ class WorkerPool:
             self.runner,
             commands_answer=self._process_loop.answers,
             retries=lambda: tuple(self._retries.items()),
-            waits_for_leave=self._begins.__contains__,
+            waits_for_leave=self.beginning.__contains__,
             is_short=waker.is_short,
         )
         self.monitor = PoolMonitor(self._queue, max_workers, overdue=overdue.find, write=log.write, clock=clock)
@@ -99,7 +100,7 @@ class WorkerPool:
         if self._intake.refuses(run):  # no record: the next start accounts for its slot
             self._queue.release(run)
             return
-        self._begins.begin(run)
+        self.beginning.begin(run)
 
     def _may_not_begin(self, run: Run) -> None:
         """Free the worker of a run whose slot another service has taken."""
@@ -115,7 +116,7 @@ class WorkerPool:
         except RuntimeError:  # the host refuses a thread, or the service has stopped
             self._queue.release(run)
             if self._intake.refuses(run):
-                self._begins.never_began(run)
+                self.beginning.never_began(run)
             else:
                 run.stop("shutdown" if self._intake.is_closed else "start")
 
@@ -138,7 +139,7 @@ class WorkerPool:
             self._retries[run] = due
             self.runner.timer.call_at(due, partial(self.submit, run))
         elif result is None and run.is_cancelled:
-            self._begins.never_began(run)
+            self.beginning.never_began(run)
         self._queue.release(run)
         self._dispatch()
 

@@ -144,7 +144,16 @@ class World:
         """Make a service that has recovered, put its jobs and started."""
         self._nodes += 1
         made = Service(self, f"node-{self._nodes}", **options)
-        made.begin_to_lead()
+        made.start()
+        return made
+
+    def standby(self) -> Service:
+        """Make a service that stands by, with its jobs put."""
+        self._nodes += 1
+        made = Service(self, f"node-{self._nodes}")
+        made.scheduler.leadership.stand_by()
+        made.put()
+        made.scheduler.start()
         return made
 
     def wait(self, seconds: float) -> None:
@@ -194,14 +203,24 @@ class Service:
         self.scheduler._waker.submit = self._works.append  # type: ignore[method-assign]
         self.scheduler._pool.warm_up = lambda: None  # type: ignore[method-assign]
 
-    def begin_to_lead(self) -> None:
+    def start(self) -> None:
         """Recover, put all jobs, and start."""
         world = self._world
         world.store.take_lease(self.node)
         self.scheduler.restore(world.store.recovered(world.now), world.now)
-        for one in world.jobs.values():
-            self.scheduler.put(one, world.now)
+        self.put()
         self.scheduler.start()
+
+    def put(self) -> None:
+        """Put all jobs."""
+        for one in self._world.jobs.values():
+            self.scheduler.put(one, self._world.now)
+
+    def lead(self) -> None:
+        """Lead instead of standing by."""
+        world = self._world
+        world.store.take_lease(self.node)
+        self.scheduler.leadership.lead(world.store.recovered(world.now), world.now)
 
     def due(self) -> None:
         """Decide what is due now."""

@@ -56,11 +56,16 @@ class MemoryAccount:
     full: FullCheckpoint | None = None
     pauses: dict[str, Pause] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
+    to_stop: set[str] = field(default_factory=set)
     refused: int = 0
 
     def records(self) -> list[Record]:
         """Return the final records."""
         return [row.record for row in self.rows.values() if row.record is not None]
+
+    def at_work(self) -> set[str]:
+        """Return the ids of all runs at work."""
+        return {row.run_id for row in self.rows.values() if row.state == "running"}
 
     def covers(self, job_id: str, slot: datetime) -> bool:
         """Return whether a range of missed slots has this one."""
@@ -88,6 +93,11 @@ class MemoryAccount:
             recorded={job_id: tuple(sorted(spans)) for job_id, spans in slots.items()},
             last_decided_slot=self._last_decided,
             full=replace(self.full, pauses=tuple(self.pauses.values())),
+            at_work=tuple(
+                InFlightRun(row.job_id, row.run_id, row.slot, now)
+                for row in self.rows.values()
+                if row.state == "running" and row.node not in self.dead
+            ),
         )
 
     def _slots(self) -> Iterator[Row]:
@@ -130,11 +140,15 @@ class Door:
 
     def claim(self, run: Run, answer: Answer) -> None:
         """Ask for a slot."""
-        self.requests.append(partial(self._claim, run, answer))
+        self.requests.append(partial(self._claim, self._term, run, answer))
 
     def begin(self, run: Run, answer: Answer) -> None:
         """Ask whether a run may begin."""
         self.requests.append(partial(self._begin, run, answer))
+
+    def stop(self, job_id: str, run_id: str, reason: str) -> None:
+        """Note that a run has to end."""
+        self._account.to_stop.add(run_id)
 
     def give_back(self, run: Run) -> None:
         """Queue a run that did not begin."""
@@ -142,9 +156,9 @@ class Door:
         if row is not None and row.run_id == run.run_id and row.state == "running":
             row.state = "queued"
 
-    def _claim(self, run: Run, answer: Answer) -> Callable[[], object] | None:
+    def _claim(self, term: int, run: Run, answer: Answer) -> Callable[[], object] | None:
         rows, key = self._account.rows, _key_of(run)
-        if not self._leads():
+        if not self._leads(term):
             return None
         row = rows.get(key)
         if row is None and (run.scheduled is None or not self._account.covers(run.job.id, run.scheduled)):
@@ -167,18 +181,19 @@ class Door:
 
     def record(self, record: Record) -> None:
         """Keep a record."""
-        self.requests.append(partial(self._record, record))
+        self.requests.append(partial(self._record, self._term, record))
 
-    def _record(self, record: Record) -> None:
+    def _record(self, term: int, record: Record) -> None:
         key = record.job_id, record.scheduled or record.run_id or ""
         row = self._account.rows.get(key)
         is_own = row is not None and row.state == "running" and (row.run_id, row.node) == (record.run_id, self._node)
-        if not is_own and not self._leads():
+        if not is_own and not self._leads(term):
             return
         if row is None and (record.scheduled is None or not self._account.covers(record.job_id, record.scheduled)):
             row = Row(record.job_id, record.scheduled, record.run_id or "", self._node, self._term)
             self._account.rows[key] = row
-        if row is None or row.state == "final":
+        is_other = row is not None and row.state == "running" and row.run_id != record.run_id
+        if row is None or row.state == "final" or is_other:
             self._account.refused += 1
             return
         last = dict(record.details).get("last")
@@ -212,18 +227,19 @@ class Door:
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint."""
-        self.requests.append(partial(self._checkpoint, checkpoint))
+        self.requests.append(partial(self._checkpoint, self._term, checkpoint))
 
-    def _checkpoint(self, checkpoint: Checkpoint) -> None:
-        if self._leads():
+    def _checkpoint(self, term: int, checkpoint: Checkpoint) -> None:
+        if self._leads(term):
             self._account.checkpoint, self._account.full = checkpoint, checkpoint.full or self._account.full
 
     def trusted(self, state: RecoveredState | None, now: datetime) -> Trusted:
         """Trust the account."""
         return Trusted(state)
 
-    def _leads(self) -> bool:
-        is_leader = (self._account.leader, self._account.term) == (self._node, self._term)
+    def _leads(self, term: int) -> bool:
+        """Return whether what was asked in a term counts: what is left of an earlier one is given up."""
+        is_leader = (self._account.leader, self._account.term) == (self._node, term)
         self.is_fenced = self.is_fenced or not is_leader
         return is_leader
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tests.support.accounted_services import AccountStore, LogStore, Service, Store, World, job
+from jobscheduler.model import EPOCH, Once
+from jobscheduler.model.selection import selectors
+from jobscheduler.scheduler.clock_progress import ClockProgress
+from jobscheduler.scheduler.registry import JobRegistry
+from jobscheduler.timetable.timetable import timetable_of
+from tests.support.accounted_services import MINUTE, NOON, AccountStore, LogStore, Service, Store, World, job
 from tests.support.memory_account import Door, Row
 
 STEPS: dict[str, Callable[[Service], object]] = {
@@ -248,3 +253,234 @@ def test_a_run_that_waits_for_leave_is_not_overdue(shared: Shared) -> None:
     for second in range(100):
         shared.leader.scheduler.runs.check(float(second))
     assert shared.leader.scheduler.runs.stuck_run() is None
+
+
+# --- a service that stands by, leads, and stands by again ---------------------------------------------------------
+
+
+def test_a_service_that_stands_by_is_loaded_and_decides_nothing(shared: Shared) -> None:
+    """It shows what comes, follows its files, asks for nothing and writes no checkpoint."""
+    standby = shared.world.standby()
+    for _ in range(3):
+        standby.settle()
+        standby.scheduler.write_checkpoint(full=True)
+        assert standby.scheduler.next_slot("x") == shared.world.now + MINUTE
+        shared.world.wait(60)
+    standby.scheduler.put(job("late"), shared.world.now)
+    standby.scheduler.drop("late", shared.world.now)
+    for request in (lambda: standby.scheduler.run_now(job(), "1000"), lambda: standby.scheduler.pauses.pause([])):
+        with pytest.raises(RuntimeError, match="stands by"):
+            request()
+    assert not shared.store.doors[standby.node].requests
+    assert standby.scheduler.is_held("x"), "the leader counts the time without a success"
+    standby.crash()
+
+
+@pytest.mark.parametrize("away", [10, 300])
+@pytest.mark.parametrize("died_after", STEPS)
+def test_a_service_that_stood_by_goes_on_where_the_leader_died(shared: Shared, died_after: str, away: int) -> None:
+    """It accounts for the gap as a start does, and goes on."""
+    standby = shared.world.standby()
+    for name, step in STEPS.items():
+        step(shared.leader)
+        standby.due()
+        if name == died_after:
+            break
+    shared.leader.crash()
+    shared.world.wait(away)
+    standby.due()
+    standby.lead()
+    standby.settle()
+    shared.world.judge()
+    shared.world.wait(60)
+    standby.settle()
+    shared.world.judge()
+    standby.crash()
+
+
+def test_a_leader_that_stands_by_begins_nothing_more_and_its_runs_go_on(shared: Shared) -> None:
+    """What waits is cancelled without a record, and the next leader runs it. A run at work ends as ever."""
+    for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
+        step()
+    shared.world.wait(60)
+    shared.leader.due()
+    shared.leader.answer()
+    shared.leader.scheduler.leadership.stand_by()
+    assert shared.leader.scheduler.runs.count() == 1
+    other = started(shared.world)
+    assert shared.world.told() == [], "a run at work elsewhere is not interrupted, and counts as overlap"
+    shared.leader.end()
+    shared.leader.settle()
+    assert shared.world.told() == [(1, "SUCCESS", None)]
+    other.scheduler.leadership.keep_elsewhere(shared.store.account.at_work())
+    other.settle()
+    assert shared.world.told() == [(1, "SUCCESS", None), (2, "SUCCESS", None)]
+    shared.world.judge()
+    other.crash()
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "replace", "allow"])
+def test_a_run_at_work_elsewhere_overlaps_as_one_here_does(overlap: str) -> None:
+    """It is skipped, queued, replaced or not minded; an old answer about what is at work changes nothing."""
+    store = AccountStore()
+    world = World(store, job(overlap=overlap))
+    first = started(world)
+    world.wait(60)
+    for step in (first.due, first.answer, first.answer, first.begin):
+        step()
+    first.scheduler.leadership.stand_by()
+    other = started(world)
+    at_work = store.account.at_work()
+    world.wait(60)
+    other.settle()
+    other.scheduler.leadership.keep_elsewhere(at_work)
+    other.settle()
+    told = {"skip": [(2, "SKIPPED", "overlap")], "allow": [(2, "SUCCESS", None)]}
+    assert world.told() == told.get(overlap, [])
+    assert store.account.to_stop == (at_work if overlap == "replace" else set())
+    first.end()
+    first.settle()
+    other.scheduler.leadership.keep_elsewhere(store.account.at_work())
+    other.settle()
+    world.judge()
+    first.crash()
+    other.crash()
+
+
+def test_a_service_that_leads_again_keeps_its_own_runs(shared: Shared) -> None:
+    """They overlap with slots to come, and are not taken for runs of others."""
+    for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
+        step()
+    shared.leader.scheduler.leadership.stand_by()
+    shared.world.wait(60)
+    shared.leader.lead()
+    shared.leader.due()
+    shared.leader.answer()
+    assert len(shared.leader.scheduler.runtimes()[0].active_runs) == 2
+    assert len(shared.leader.at_work) == 1
+    shared.leader.settle()
+    assert shared.world.told() == [(1, "SUCCESS", None), (2, "SUCCESS", None)]
+    shared.world.judge()
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+def test_a_service_that_leads_again_runs_what_had_not_begun(shared: Shared, answered: int) -> None:
+    """It stood by for a moment. A run that had asked to begin waits for the answer, which may be late."""
+    shared.leader.due()
+    shared.door.answer(answered)
+    shared.leader.scheduler.leadership.stand_by()
+    assert shared.leader.scheduler.runs.count() == answered
+    shared.leader.lead()
+    shared.leader.settle()
+    assert shared.world.told() == [(1, "SUCCESS", None)]
+    assert shared.store.account.checkpoint is not None
+    assert shared.store.account.checkpoint.settled == shared.world.now
+
+
+def test_a_claim_without_an_answer_is_forgotten_by_a_service_that_stands_by(shared: Shared) -> None:
+    """The answer is lost. Whoever leads next finds out from the row."""
+    shared.leader.due()
+    shared.door.answer(1, is_lost=True)
+    shared.leader.scheduler.leadership.stand_by()
+    assert not shared.leader.scheduler.leadership._forget_claims.__self__._held  # type: ignore[attr-defined]
+    other = started(shared.world)
+    assert shared.world.told() == [(1, "SUCCESS", None)]
+    shared.world.judge()
+    other.crash()
+
+
+def test_what_waits_for_a_worker_waits_no_longer_on_a_service_that_stands_by() -> None:
+    """It would ask to begin when a worker is free."""
+    store = AccountStore()
+    world = World(store, job("a"), job("b"))
+    first = world.service(workers=1)
+    first.settle()
+    world.wait(60)
+    for step in (first.due, first.answer, first.answer, first.begin):
+        step()
+    assert first.scheduler.runs.queued() == 1
+    first.scheduler.leadership.stand_by()
+    assert first.scheduler.runs.queued() == 0
+    other = started(world)
+    first.end()
+    first.settle()
+    other.settle()
+    world.judge()
+    other.crash()
+    first.crash()
+
+
+def test_a_service_that_leads_again_goes_by_what_the_leader_before_knew(shared: Shared) -> None:
+    """Also for a job with a run at work: a slot to come may be decided, because a clock was wrong."""
+    for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
+        step()
+    shared.leader.scheduler.leadership.stand_by()
+    state = shared.store.account.recovered(shared.world.now)
+    assert state is not None
+    assert state.full is not None
+    coming = shared.world.now + MINUTE
+    full = replace(state.full, decided_ahead={"x": ((coming, coming),)})
+    shared.store.take_lease(shared.leader.node)
+    shared.leader.scheduler.leadership.lead(replace(state, full=full), shared.world.now)
+    registry = shared.leader.scheduler._engine.registry
+    assert registry.jobs["x"].setback.decided == ((coming, coming),)
+    assert not registry.is_new("x")
+    shared.world.wait(60)
+    shared.leader.settle()
+    assert shared.world.told() == [(1, "SUCCESS", None)]
+
+
+def test_a_service_forgets_what_it_decided_before_another_one_led() -> None:
+    """As if it had just started: only what the account says counts."""
+    registry = JobRegistry(lambda: 0.0)
+    entry = registry.get_or_create(job(), timetable_of(job(), ""), NOON)
+    registry.decide(entry, NOON + MINUTE)
+    gone = registry.get_or_create(job("gone"), timetable_of(job(), ""), NOON)
+    registry.remove(gone, NOON)
+    assert [one.id for one in registry.forget_decisions()] == ["x"]
+    assert not registry.jobs
+    assert registry.memory.last_decided("x") == EPOCH
+    assert registry.is_new("gone")
+    progress = ClockProgress(lambda event: None)
+    progress.restore(NOON, NOON + MINUTE)
+    progress.restore(NOON, NOON)
+    assert not progress.is_behind(NOON)
+
+
+def test_a_service_that_stands_by_after_leading_accounts_for_nothing(shared: Shared) -> None:
+    """Neither for a job that was refused until now, nor for one that is over, nor for a slot that its jitter delays."""
+    world = shared.world
+    shared.leader.crash()
+    world.wait(300)
+    service = started(world)
+    service.scheduler.leadership.stand_by()
+    service.scheduler.put(job("refused"), world.now)
+    assert not service.scheduler.expire(replace(job("over"), schedule=Once(world.now - 2 * MINUTE)), world.now)
+    service.scheduler.put(job("delayed", jitter=50.0), world.now)
+    world.wait(60)
+    service.scheduler.drop("delayed", world.now)
+    assert not shared.store.doors[service.node].requests
+    service.crash()
+
+
+def test_only_a_service_that_stands_by_can_begin_to_lead(shared: Shared) -> None:
+    """It would decide twice; a service that ends does not come back."""
+    with pytest.raises(RuntimeError, match="does not stand by"):
+        shared.leader.lead()
+    shared.leader.scheduler.stop(0.0)
+    shared.leader.scheduler.leadership.stand_by()
+    with pytest.raises(RuntimeError, match="does not stand by"):
+        shared.leader.lead()
+
+
+def test_pauses_are_those_of_the_leader_before(shared: Shared) -> None:
+    """What it has paused is skipped by the next one, also in the gap."""
+    standby = shared.world.standby()
+    shared.leader.scheduler.pauses.pause(selectors(["x"]), by="1000")
+    shared.leader.crash()
+    shared.world.wait(60)
+    standby.lead()
+    standby.settle()
+    assert [one[1:] for one in shared.world.told()] == [("SKIPPED", "paused")]
+    shared.world.judge()
+    standby.crash()
