@@ -97,6 +97,7 @@ class RecoveredState:
 
     - `last_line_at`: time of the last line; `clean_stop`: whether the service stopped in order.
     - `in_flight`: runs that were active at the end; `pending`: slots that had not begun.
+    - `is_shared`: another service may still begin what is pending, so a slot of that kind has its own record.
     - `at_work`: runs that go on, because they are those of other services; none of a log, which has one.
     - `recorded`: for each job, the slots since the checkpoint that need nothing more, as ranges (first and last, both
       inclusive).
@@ -123,3 +124,4 @@ class RecoveredState:
     mentions: Callable[[str], bool] | None = field(default=None, compare=False)
     results: tuple[LoggedResult, ...] = ()
     at_work: tuple[InFlightRun, ...] = ()
+    is_shared: bool = False

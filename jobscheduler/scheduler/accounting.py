@@ -55,7 +55,10 @@ class Claims(Protocol):
         """Ask another service to end a run that is at work there."""
 
     def give_back(self, run: Run) -> object:
-        """Let the next service decide about a run that was allowed to begin here, and did not."""
+        """Give back the slot of a run that was allowed to begin here, and did not.
+
+        The next leader decides about it. If another one leads by now the slot is missed: that one took it for begun.
+        """
 
 
 class Accounting(Protocol):

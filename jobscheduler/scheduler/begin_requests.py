@@ -44,6 +44,6 @@ class BeginRequests:
         (self._hand_over if may_begin else self._refused)(run)
 
     def never_began(self, run: Run) -> None:
-        """Note that a run was cancelled after it was allowed to begin."""
+        """Note that a run was cancelled, or has ended, after it was allowed to begin."""
         if self._claims is not None:
             self._claims.give_back(run)

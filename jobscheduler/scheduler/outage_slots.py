@@ -151,6 +151,7 @@ class OutageSlots:
             standstills=() if former.state.drain is None else (former.state.drain,),
             reopened=full.reopened.get(job.id, ()),
             corrects=frozenset(slot for slot in pending if former.is_corrected(job.id, slot)),
+            is_pending_apart=former.state.is_shared,
         )
 
     def _is_missed_for_good(self, job: Job, slot: datetime, timetable: Timetable, now: datetime) -> bool:

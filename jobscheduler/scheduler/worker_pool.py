@@ -138,7 +138,7 @@ class WorkerPool:
             due = time.monotonic() + result.delay
             self._retries[run] = due
             self.runner.timer.call_at(due, partial(self.submit, run))
-        elif result is None and run.is_cancelled:
+        elif not run.attempts:
             self.beginning.never_began(run)
         self._queue.release(run)
         self._dispatch()

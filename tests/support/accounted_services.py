@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 from jobscheduler.model import Checkpoint, Cron, Job, LogEntry, Record, RecoveredState, TaskSpec
 from jobscheduler.model.log_line import slot_range
+from jobscheduler.model.selection import selectors
 from jobscheduler.runlog import format_text, recover, to_events
 from jobscheduler.runner import Attempt, Run
 from jobscheduler.runner.attempt_result import AttemptResult
 from jobscheduler.scheduler import Accounting, Clocks, Scheduler, SchedulerHost, SchedulerLog
-from tests.support.memory_account import Door, MemoryAccount
+from jobscheduler.scheduler.definition_changes import Phase
+from tests.support.memory_account import NOON, Door, MemoryAccount
 from tests.support.service import parse_line
 
-NOON = datetime(2096, 11, 22, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
@@ -42,8 +43,8 @@ class Store(Protocol):
     def records(self) -> list[Record]:
         """Return all records that are kept."""
 
-    def answer(self, node: str) -> None:
-        """Answer what a node has asked."""
+    def answer(self, node: str, count: int | None) -> None:
+        """Answer what a node has asked, or so much of it."""
 
     def take_lease(self, node: str) -> None:
         """Let a node lead."""
@@ -88,7 +89,7 @@ class LogStore:
         """Return all records."""
         return self._records
 
-    def answer(self, node: str) -> None:
+    def answer(self, node: str, count: int | None) -> None:
         """Nothing: nobody asks the log."""
 
     def take_lease(self, node: str) -> None:
@@ -121,9 +122,9 @@ class AccountStore:
         """Return the final records."""
         return self.account.records()
 
-    def answer(self, node: str) -> None:
-        """Answer everything, in its order."""
-        self.doors[node].answer()
+    def answer(self, node: str, count: int | None) -> None:
+        """Answer in the order of the questions."""
+        self.doors[node].answer(count)
 
     def take_lease(self, node: str) -> None:
         """Let a node lead."""
@@ -227,9 +228,24 @@ class Service:
         for job_id in self._world.jobs:
             self.scheduler._on_due(job_id, self._world.now)
 
-    def answer(self) -> None:
-        """Answer what this service has asked."""
-        self._world.store.answer(self.node)
+    def answer(self, count: int | None = None) -> None:
+        """Answer what this service has asked, or so much of it."""
+        self._world.store.answer(self.node, count)
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether another service leads, as far as this one knows."""
+        return self.scheduler._engine.phase is Phase.STANDBY
+
+    def pause(self, job_id: str) -> None:
+        """Pause a job, if this service leads."""
+        if not self.stands_by:
+            self.scheduler.pauses.pause(selectors([job_id]), by="1000")
+
+    def resume(self, job_id: str) -> None:
+        """Resume a job, if this service leads."""
+        if not self.stands_by:
+            self.scheduler.pauses.resume(selectors([job_id]), dict.fromkeys(self._world.jobs, ()), "1000")
 
     def begin(self) -> None:
         """Have the runs begin that have a worker."""

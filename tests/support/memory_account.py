@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 from jobscheduler.model import (
@@ -17,10 +17,13 @@ from jobscheduler.model import (
     Pause,
     Record,
     RecoveredState,
+    Status,
 )
 from jobscheduler.runner import Run
 from jobscheduler.scheduler import Answer, Resumed, Trusted
 from jobscheduler.scheduler.clock_setback import ClockSetbackState
+
+NOON = datetime(2096, 11, 22, 12, tzinfo=UTC)  # when everything begins
 
 Key = tuple[str, datetime | str]  # the job, and the slot or the id of a manual run
 
@@ -85,6 +88,7 @@ class MemoryAccount:
             self.checkpoint,
             now,
             clean_stop=True,
+            is_shared=True,
             in_flight=tuple(
                 InFlightRun(row.job_id, row.run_id, row.slot, now if row.state == "running" else None)
                 for row in (*running, *asked)
@@ -151,10 +155,13 @@ class Door:
         self._account.to_stop.add(run_id)
 
     def give_back(self, run: Run) -> None:
-        """Queue a run that did not begin."""
+        """Queue a run that did not begin; miss it if another service leads by now."""
         row = self._account.rows.get(_key_of(run))
-        if row is not None and row.run_id == run.run_id and row.state == "running":
-            row.state = "queued"
+        if row is None or row.run_id != run.run_id or row.state != "running":
+            return
+        row.state = "queued" if row.term == self._account.term else "final"
+        if row.state == "final":
+            row.record = Record(NOON, Status.MISSED, row.job_id, row.run_id, row.slot, reason="down")
 
     def _claim(self, term: int, run: Run, answer: Answer) -> Callable[[], object] | None:
         rows, key = self._account.rows, _key_of(run)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobscheduler.model import EPOCH, Once
 from jobscheduler.model.selection import selectors
 from jobscheduler.scheduler.clock_progress import ClockProgress
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.timetable.timetable import timetable_of
-from tests.support.accounted_services import MINUTE, NOON, AccountStore, LogStore, Service, Store, World, job
-from tests.support.memory_account import Door, Row
+from tests.support.accounted_services import MINUTE, AccountStore, LogStore, Service, Store, World, job
+from tests.support.in_memory import memory_or_disk
+from tests.support.memory_account import NOON, Door, Row
+from tests.support.properties import examples
 
 STEPS: dict[str, Callable[[Service], object]] = {
     "due": Service.due,
@@ -246,6 +252,24 @@ def test_a_run_that_was_allowed_to_begin_and_did_not_is_given_back(shared: Share
     other.crash()
 
 
+@pytest.mark.parametrize("is_led_elsewhere", [False, True])
+def test_a_run_that_ended_while_it_waited_for_leave_gives_its_slot_back(shared: Shared, is_led_elsewhere: bool) -> None:
+    """It was replaced before the answer. Its record counts, unless another service leads by then."""
+    shared.leader.scheduler.put(job(overlap="replace"), shared.world.now)
+    shared.leader.due()
+    shared.door.answer(1)
+    begin = shared.door.requests.pop()
+    shared.leader.scheduler.run_now(job(overlap="replace"), "1000")
+    shared.door.answer(1)
+    if is_led_elsewhere:
+        shared.door.requests.clear()
+        shared.store.account.term += 1
+    shared.door.requests.append(begin)
+    shared.leader.settle()
+    assert shared.world.told() == [(1, *(("MISSED", "down") if is_led_elsewhere else ("FAILURE", "replaced")))]
+    shared.world.judge()
+
+
 def test_a_run_that_waits_for_leave_is_not_overdue(shared: Shared) -> None:
     """The database may be away for long; a restart of the service would not help."""
     shared.leader.due()
@@ -473,6 +497,20 @@ def test_only_a_service_that_stands_by_can_begin_to_lead(shared: Shared) -> None
         shared.leader.lead()
 
 
+def test_a_slot_that_begins_after_all_is_not_in_one_record_with_missed_ones(shared: Shared) -> None:
+    """The former leader begins it while the next one misses what is too old by now."""
+    standby = shared.world.standby()
+    shared.leader.due()
+    shared.door.answer(1)
+    shared.world.wait(300)
+    standby.lead()
+    shared.leader.settle()
+    standby.settle()
+    assert shared.world.told() == [(1, "SUCCESS", None), (2, "MISSED", "down"), (6, "SUCCESS", None)]
+    shared.world.judge()
+    standby.crash()
+
+
 def test_pauses_are_those_of_the_leader_before(shared: Shared) -> None:
     """What it has paused is skipped by the next one, also in the gap."""
     standby = shared.world.standby()
@@ -484,3 +522,131 @@ def test_pauses_are_those_of_the_leader_before(shared: Shared) -> None:
     assert [one[1:] for one in shared.world.told()] == [("SKIPPED", "paused")]
     shared.world.judge()
     standby.crash()
+
+
+# --- any order of steps, of several services ----------------------------------------------------------------------
+
+JOBS = [job(overlap, overlap=overlap) for overlap in ("skip", "queue", "replace", "allow")]
+
+SMALL_STEPS: dict[str, Callable[[Service], object]] = {
+    "due": Service.due,
+    "answer": Service.answer,
+    "answer one": lambda service: service.answer(1),
+    "begin": Service.begin,
+    "end": Service.end,
+    "checkpoint": lambda service: service.scheduler.write_checkpoint(),
+    "pause": lambda service: service.pause("skip"),
+    "resume": lambda service: service.resume("skip"),
+}
+
+
+class Fate:
+    """What happens to services over one store, one thing after the other."""
+
+    def __init__(self, store: Store) -> None:
+        self.world = World(store, *JOBS)
+        self.services = [started(self.world)]
+
+    def step(self, name: str, which: int) -> None:
+        """Let one thing happen to one of the services."""
+        service = self.services[which % len(self.services)]
+        if name.startswith("wait"):
+            self.world.wait(float(name.removeprefix("wait ")))
+        elif name == "crash":
+            service.crash()
+            self.services.remove(service)
+            if not self.services:
+                self.services.append(self.world.service())
+        else:
+            SMALL_STEPS[name](service)
+
+    def end(self) -> None:
+        """Let all that is at work end, and the last leader account for the rest; then judge."""
+        for service in self.services:
+            service.settle()
+        self.world.wait(60)
+        for service in self.services:
+            service.settle()
+        self.world.judge()
+        for service in self.services:
+            service.crash()
+
+
+class SharedFate(Fate):
+    """The same with an account: another service may lead, and the leader before may not know it for long."""
+
+    def __init__(self, store: AccountStore) -> None:
+        super().__init__(store)
+        self.account = store
+
+    def step(self, name: str, which: int) -> None:
+        """Let one thing happen to one of the services."""
+        service = self.services[which % len(self.services)]
+        match name:
+            case "join":
+                self.services.append(self.world.standby())
+            case "lead":
+                if service.stands_by:
+                    service.lead()
+            case "notice":
+                if self.account.doors[service.node].is_fenced:
+                    service.scheduler.leadership.stand_by()
+            case "news":
+                service.scheduler.leadership.keep_elsewhere(self.account.account.at_work())
+            case _:
+                super().step(name, which)
+
+    def end(self) -> None:
+        """Have the others stand by, and one lead that did not before."""
+        for service in self.services:
+            service.scheduler.leadership.stand_by()
+            for _ in range(3):
+                for step in (service.answer, service.begin, service.end, service.answer):
+                    step()
+        last = self.world.standby()
+        last.lead()
+        self.services.append(last)
+        super().end()
+
+
+def steps(*more: str) -> st.SearchStrategy[list[tuple[str, int]]]:
+    """Return a strategy for what happens, and to which service."""
+    names = st.sampled_from([*SMALL_STEPS, "wait 20", "wait 60", "wait 150", "crash", *more])
+    return st.lists(st.tuples(names, st.integers(0, 3)), max_size=40)
+
+
+@given(steps())
+@examples(200)
+def test_any_order_of_steps_and_crashes_leaves_one_record_for_each_slot_in_the_log(
+    happens: list[tuple[str, int]],
+) -> None:
+    """One service after the other, each on the log of the one before."""
+    with TemporaryDirectory(dir=memory_or_disk()) as folder:
+        fate = Fate(LogStore(Path(folder)))
+        for name, which in happens:
+            fate.step(name, which)
+        fate.end()
+
+
+@given(steps("join", "lead", "notice", "news"))
+@examples(200)
+def test_any_order_of_steps_of_several_services_leaves_one_record_for_each_slot(happens: list[tuple[str, int]]) -> None:
+    """Leaders die, freeze, are replaced without knowing it, and come back."""
+    fate = SharedFate(AccountStore())
+    for name, which in happens:
+        fate.step(name, which)
+    fate.end()
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("first", range(0, 1000, 100))
+def test_long_histories_of_several_services_leave_one_record_for_each_slot(first: int) -> None:
+    """A hundred seeds each; most steps are those of a slot."""
+    own = [*SMALL_STEPS, "due", "answer", "begin", "end"] * 3
+    names = [*own, "wait 20", *["wait 60"] * 3, "wait 150", "crash", "join", "lead", "notice", "news"]
+    for seed in range(first, first + 100):
+        draw = random.Random(seed)
+        fate = SharedFate(AccountStore())
+        for _ in range(110):
+            fate.step(draw.choice(names), draw.randrange(4))
+        fate.end()
