@@ -64,8 +64,8 @@ class Claims(Protocol):
 class Accounting(Protocol):
     """Keeps what was decided about slots, for the next service that decides.
 
-    Lock: the scheduler's, held by the caller of every method but `trusted`. So none of them waits, and what they take
-    is kept in the order of the calls.
+    Lock: the scheduler's, held by the caller of every method but `trusted`, and of `record` for what follows from a
+    decision. So none of them waits, and what they take is kept in the order of the calls.
     """
 
     @property

@@ -132,7 +132,7 @@ class Engine:
         """Keep only these runs of other services (their ids); return the starts of the runs behind the others."""
         effects: list[Effect] = []
         for entry in [entry for entry in self.registry.jobs.values() if entry.runs_elsewhere]:
-            entry.runs_elsewhere = {run_id for run_id in entry.runs_elsewhere if run_id in at_work}
+            entry.runs_elsewhere = {key: run for key, run in entry.runs_elsewhere.items() if key in at_work}
             effects += self.actions.start_queued(entry)
             self.registry.discard_if_unused(entry)
         return effects

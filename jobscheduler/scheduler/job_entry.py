@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from jobscheduler.model import EPOCH, FOREVER, Job, LogFields
+from jobscheduler.model import EPOCH, FOREVER, InFlightRun, Job, LogFields
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.clock_setback import NO_SETBACK, ClockSetbackState
 from jobscheduler.timetable.overlap import JobSituation, Overlap
@@ -32,7 +32,7 @@ class JobEntry:
     """One job: its definition, the last slot decided (`cursor`), and its runs.
 
     Slots are decided from `since` on; `setback` adds what is different for a clock that was set.
-    `runs_elsewhere` are the ids of runs that were at work on other services when this one began to lead.
+    `runs_elsewhere` are the runs that were at work on other services when this one began to lead, by their ids.
     `unkillable_runs` have their record, but processes of them could not be killed: they count as overlap.
     `is_new`: what is known of its slots before this start was not taken over yet.
     The entry outlives its definition while a run is active: a job that comes back still overlaps with that run.
@@ -49,7 +49,7 @@ class JobEntry:
     active_runs: list[Run] = field(default_factory=list)
     queued_run: Run | None = None
     unkillable_runs: list[Run] = field(default_factory=list)
-    runs_elsewhere: set[str] = field(default_factory=set)
+    runs_elsewhere: dict[str, InFlightRun] = field(default_factory=dict)
 
     @property
     def is_schedulable(self) -> bool:
@@ -122,9 +122,10 @@ class JobEntry:
         """Become inactive and new. Only runs at work are kept, which overlap with those to come."""
         self.is_active, self.is_new, self.setback = False, True, NO_SETBACK
 
-    def note_elsewhere(self, run_ids: Iterable[str]) -> None:
+    def note_elsewhere(self, runs: Iterable[InFlightRun]) -> None:
         """Note the runs that are at work on other services; those of this one are active here."""
-        self.runs_elsewhere = {*run_ids} - {run.run_id for run in self.active_runs}
+        own = {run.run_id for run in self.active_runs}
+        self.runs_elsewhere = {run.run_id: run for run in runs if run.run_id not in own}
 
     def start_queued(self) -> Run | None:
         """Move the queued run to the active ones, if nothing overlaps with it, and return it."""

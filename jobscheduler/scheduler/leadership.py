@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from jobscheduler.model import Job, RecoveredState
+from jobscheduler.scheduler.definition_changes import Phase
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.worker_pool import WorkerPool
@@ -50,6 +51,11 @@ class Leadership:
         self._write_checkpoint = write_checkpoint
         self._clock = clock
 
+    @property
+    def decides(self) -> bool:
+        """Whether this service decides, as far as it knows."""
+        return self._engine.phase in (Phase.STARTING, Phase.RUNNING)
+
     def stand_by(self) -> None:
         """Let another service decide. Waits for nothing but the lock.
 
@@ -80,6 +86,10 @@ class Leadership:
             effects = self._engine.start(self._clock())
         self._write_checkpoint(full=True)
         perform_effects(effects)
+
+    def end_runs(self, reason: str) -> None:
+        """End the runs at work, because this service has had no answer for so long that others take them for lost."""
+        self._pool.runner.stop(reason)
 
     def keep_elsewhere(self, at_work: Container[str]) -> None:
         """Note which runs of other services are still at work, by their ids: the others have ended.

@@ -109,7 +109,8 @@ class SchedulerQueries:
         return [_runtime(entry, runs, pauses, now) for entry, runs in zip(entries, runs_of, strict=True)]
 
     def _active_runs(self, entry: JobEntry) -> tuple[ActiveRun, ...]:
-        runs = tuple(map(self._pool.describe, (*entry.active_runs, *entry.unkillable_runs)))
+        elsewhere = (ActiveRun(one.run_id, one.scheduled, one.started, 1) for one in entry.runs_elsewhere.values())
+        runs = (*map(self._pool.describe, (*entry.active_runs, *entry.unkillable_runs)), *elsewhere)
         queued = entry.queued_run
         return runs if queued is None else (*runs, ActiveRun(queued.run_id, queued.scheduled, None, 1, "turn"))
 

@@ -66,6 +66,7 @@ class Scheduler(SchedulerRequests):
             outputs=outputs,
             claims=accounting.claims,
             refused=self._refused,
+            record_cancelled=accounting.record,
         )
         starts = ClaimedStarts(accounting.claims, pool.submit, self._refused)
         engine = Engine(

@@ -44,14 +44,16 @@ class WorkerPool:
         outputs: OutputKeeper | None = None,
         claims: Claims | None = None,
         refused: Callable[[Run], object] = lambda _: None,
+        record_cancelled: Callable[[Record], object] | None = None,
     ) -> None:
         """`record` gets the record of each run, `log` its events and those of the pool, `outputs` what it prints.
 
-        `claims` gives runs leave to begin; `refused` gets those that must not, cancelled or not.
+        `claims` gives runs leave to begin; `refused` gets those that must not, cancelled or not. `record_cancelled`
+        gets the records of manual runs that a stop cancels; without it the log does.
         """
         self._waker = waker
         self._queue = RunQueue(max_workers)
-        self._intake = Intake(log.write, clock)
+        self._intake = Intake(record_cancelled or log.write, clock)
         self._lost_workers = LostWorkers(waker, self._queue, log.write, clock)
         self._retries: dict[Run, float] = {}
         self.beginning = BeginRequests(claims, self._hand_over, self._may_not_begin)

@@ -15,7 +15,6 @@ from jobscheduler.runlog import format_text, recover, to_events
 from jobscheduler.runner import Attempt, Run
 from jobscheduler.runner.attempt_result import AttemptResult
 from jobscheduler.scheduler import Accounting, Clocks, Scheduler, SchedulerHost, SchedulerLog
-from jobscheduler.scheduler.definition_changes import Phase
 from tests.support.memory_account import NOON, Door, MemoryAccount
 from tests.support.service import parse_line
 
@@ -235,7 +234,7 @@ class Service:
     @property
     def stands_by(self) -> bool:
         """Whether another service leads, as far as this one knows."""
-        return self.scheduler._engine.phase is Phase.STANDBY
+        return not self.scheduler.leadership.decides
 
     def pause(self, job_id: str) -> None:
         """Pause a job, if this service leads."""

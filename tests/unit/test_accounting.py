@@ -332,6 +332,7 @@ def test_a_leader_that_stands_by_begins_nothing_more_and_its_runs_go_on(shared: 
     shared.leader.scheduler.leadership.stand_by()
     assert shared.leader.scheduler.runs.count() == 1
     other = started(shared.world)
+    assert [run.scheduled for run in other.scheduler.runtimes()[0].active_runs] == [NOON + MINUTE, NOON + 2 * MINUTE]
     assert shared.world.told() == [], "a run at work elsewhere is not interrupted, and counts as overlap"
     shared.leader.end()
     shared.leader.settle()
@@ -485,6 +486,29 @@ def test_a_service_that_stands_by_after_leading_accounts_for_nothing(shared: Sha
     service.scheduler.drop("delayed", world.now)
     assert not shared.store.doors[service.node].requests
     service.crash()
+
+
+def test_a_service_without_an_answer_ends_its_runs(shared: Shared) -> None:
+    """Others take them for lost by then, and may begin them again where the job allows it."""
+    for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
+        step()
+    shared.leader.scheduler.leadership.stand_by()
+    shared.leader.scheduler.leadership.end_runs("worker_lost")
+    (attempt,) = shared.leader.at_work.values()
+    assert attempt.context.stopping.is_set()
+    assert attempt.context.reason == "worker_lost"
+
+
+def test_a_manual_run_that_a_stop_cancels_has_its_record_in_the_account(shared: Shared) -> None:
+    """It has no slot that a later start could find."""
+    for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
+        step()
+    shared.leader.scheduler.run_now(job(overlap="queue"), "1000")
+    shared.leader.answer()
+    shared.leader.scheduler.stop(0.0, lambda: True)
+    shared.leader.answer()
+    manual = [one for one in shared.store.records() if one.scheduled is None]
+    assert [(one.status.value, one.reason) for one in manual] == [("MISSED", "shutdown")]
 
 
 def test_only_a_service_that_stands_by_can_begin_to_lead(shared: Shared) -> None:
