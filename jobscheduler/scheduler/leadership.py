@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from datetime import datetime
 from typing import Protocol
 
@@ -39,15 +39,17 @@ class Leadership:
         forget_claims: Callable[[], object],
         *,
         put: Callable[[Job, datetime], object],
+        expire: Callable[[Job, datetime], object],
         write_checkpoint: WriteCheckpoint,
         clock: Callable[[], datetime],
     ) -> None:
-        """`put` activates a job, as in `Scheduler`; `forget_claims` forgets the runs that wait for an answer."""
+        """`put` and `expire` are those of `Scheduler`; `forget_claims` forgets the runs that wait for an answer."""
         self._lock = lock
         self._engine = engine
         self._pool = pool
         self._forget_claims = forget_claims
         self._put = put
+        self._expire = expire
         self._write_checkpoint = write_checkpoint
         self._clock = clock
 
@@ -68,10 +70,11 @@ class Leadership:
         for run in cancelled:
             self._pool.withdraw(run)
 
-    def lead(self, state: RecoveredState | None, now: datetime) -> None:
+    def lead(self, state: RecoveredState | None, now: datetime, over: Iterable[Job] = ()) -> None:
         """Decide from now on, and account for the time since `state`, which was read while no other service led.
 
-        Thread: one beside which no sync runs.
+        `over` are the one-time jobs that are expired here: their instants may have come while no service led.
+        Thread: one beside which no sync runs, as in `Reconciler.lead`.
 
         Raises:
             RuntimeError: the service does not stand by.
@@ -82,6 +85,8 @@ class Leadership:
             self._engine.recovery.restore(state, now)
         for job in jobs:
             self._put(job, now)
+        for job in over:
+            self._expire(job, now)
         with self._lock:
             effects = self._engine.start(self._clock())
         self._write_checkpoint(full=True)

@@ -88,6 +88,7 @@ class Scheduler(SchedulerRequests):
             pool,
             starts.forget,
             put=self.put,
+            expire=self.expire,
             write_checkpoint=self.write_checkpoint,
             clock=clocks.now,
         )

@@ -535,6 +535,27 @@ def test_a_slot_that_begins_after_all_is_not_in_one_record_with_missed_ones(shar
     standby.crash()
 
 
+@pytest.mark.parametrize("ran", [False, True])
+def test_a_one_time_job_that_is_over_by_now_has_one_record(ran: bool) -> None:
+    """Its instant came when the leader was dead, or just before. Here it was expired meanwhile."""
+    store = AccountStore()
+    once = replace(job("once"), schedule=Once(NOON + MINUTE))
+    world = World(store, once)
+    first, standby = started(world), world.standby()
+    if ran:
+        world.wait(60)
+        first.settle()
+    first.crash()
+    world.wait(400)
+    standby.scheduler.drop("once", world.now)
+    assert not standby.scheduler.expire(once, world.now)
+    store.take_lease(standby.node)
+    standby.scheduler.leadership.lead(store.recovered(world.now), world.now, [once])
+    standby.settle()
+    assert world.told("once") == [(1, "SUCCESS", None) if ran else (1, "MISSED", "down")]
+    standby.crash()
+
+
 def test_pauses_are_those_of_the_leader_before(shared: Shared) -> None:
     """What it has paused is skipped by the next one, also in the gap."""
     standby = shared.world.standby()
