@@ -12,6 +12,8 @@ from jobscheduler.scheduler.accounting import Claims
 class BeginRequests:
     """Has runs begin when they may. A run that has begun needs no leave for its further attempts.
 
+    `begin` has a run begin on its worker, at once or when it may.
+
     Thread: any. Lock: none; the steps on a set are atomic, and each run is asked for once.
     """
 
@@ -19,6 +21,7 @@ class BeginRequests:
         self, claims: Claims | None, hand_over: Callable[[Run], object], refused: Callable[[Run], object]
     ) -> None:
         """`hand_over` gives a run to its worker; `refused` gets a run that must not begin, after its worker is free."""
+        self.begin: Callable[[Run], object] = hand_over if claims is None else self._ask_first
         self._claims = claims
         self._hand_over = hand_over
         self._refused = refused
@@ -28,8 +31,7 @@ class BeginRequests:
         """Return whether a run waits for an answer."""
         return run in self._asked
 
-    def begin(self, run: Run) -> None:
-        """Have a run begin on its worker, at once or when it may."""
+    def _ask_first(self, run: Run) -> None:
         if self._claims is None or run.attempts:
             self._hand_over(run)
             return
