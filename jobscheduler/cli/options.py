@@ -127,12 +127,12 @@ def current_report(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], bo
         report: Mapping[str, Any] = request(client_settings(arguments, is_silent=True).socket, "GET", "/v1/settings")
     except (ServiceUnreachable, ApiError, SettingsError):
         settings = _settings_without_service(arguments, is_client=False)
-        if problems := _problems_for_jobs(settings):
-            raise SettingsError(problems) from None
+        from jobscheduler.config.job_context import job_context  # noqa: PLC0415 - the parser, which few verbs need
+
+        job_context(settings)  # it raises what keeps jobs from being read
         return settings_report(settings), False
-    for problem in _problems_for_jobs(
-        client_settings(arguments)
-    ):  # of the file, which may have changed since the start
+    present = client_settings(arguments)  # the settings file may have changed since the start of the service
+    for problem in _problems_for_jobs(present):
         print_problem(problem, sys.stderr, level="warning")
     return report, True
 

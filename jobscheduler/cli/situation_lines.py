@@ -89,7 +89,7 @@ def situation_lines(answer: Answer, screen: Screen, *, with_service: bool = Fals
     yield from _service_lines(answer, screen)
 
 
-def needs_somebody(answer: Answer) -> bool:
+def needs_operator(answer: Answer) -> bool:
     """Return whether the service or a file has a problem."""
     return bool(answer["issues"] or answer["late_part"] or answer["problems"])
 

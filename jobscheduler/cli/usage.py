@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
 from typing import Any, NoReturn
 
 from jobscheduler.cli.problems import ArgumentProblem
@@ -13,6 +14,7 @@ from jobscheduler.util.text import nearest, quote
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _OF_ARGUMENT = re.compile(r"argument ([^:]+): (.*)", re.DOTALL)
+_NEGATIVE_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 _LONG = 2  # hyphens before a long option
 
 
@@ -51,7 +53,7 @@ class VerbParser(argparse.ArgumentParser):
 
         """
         try:
-            arguments, unknown = self.parse_known_args(words)
+            arguments, unknown = self.parse_known_args(self._options_first(words))
         except UsageError:
             raise
         except ArgumentProblem as value:
@@ -68,6 +70,55 @@ class VerbParser(argparse.ArgumentParser):
 
         """
         raise UsageError(_problem_of(message, self.prog), self.usage_line)
+
+    def _options_first(self, words: list[str]) -> list[str]:
+        """Return the words with the options in front: argparse takes no arguments on both sides of an option.
+
+        Raises:
+            UsageError: an option is unknown, which argparse would hide behind an argument that is missing.
+
+        """
+        if self._subparsers is not None:
+            return words  # the verb below has options of its own
+        options: list[str] = []
+        others: list[str] = []
+        rest = iter(words)
+        for word in rest:
+            if word == "--":
+                return [*options, word, *others, *rest]
+            if not self._is_option(word):
+                others.append(word)
+                continue
+            takes_value = self._takes_next_word(word)
+            value = [*islice(rest, takes_value)]
+            if len(value) < takes_value:
+                return [*options, *others, word]
+            options += [word, *value]
+        return [*options, *others]
+
+    def _is_option(self, word: str) -> bool:
+        """Return whether a word is an option, by the rules of argparse.
+
+        Raises:
+            UsageError: it is one that is unknown.
+
+        """
+        if not word.startswith("-") or word == "-":
+            return False
+        name = word.partition("=")[0] if word.startswith("--") else word[:2]
+        is_known = name in self._option_strings()
+        if not is_known and " " not in word and not _NEGATIVE_NUMBER.fullmatch(word):
+            self._refuse_unknown(word)
+        return is_known
+
+    def _takes_next_word(self, word: str) -> bool:
+        """Return whether the value of a known option is the word after it; the last of `-fn` may be such an option."""
+        names = [word] if word.startswith("--") else [f"-{letter}" for letter in word[1:]]
+        for place, name in enumerate(names, 1):
+            action = self._option_string_actions.get(name)
+            if action is None or action.nargs is None:
+                return action is not None and place == len(names)
+        return False
 
     def _refuse_unknown(self, word: str) -> NoReturn:
         name = word.partition("=")[0]
@@ -95,7 +146,7 @@ class SubverbParser(VerbParser):
             UsageError: one is.
 
         """
-        known, unknown = super().parse_known_args(args, namespace)
+        known, unknown = super().parse_known_args(self._options_first([*(args or ())]), namespace)
         if unknown:
             self._refuse_unknown(unknown[0])
         return known, unknown

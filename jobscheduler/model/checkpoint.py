@@ -17,6 +17,10 @@ def truncate_to_ms(at: datetime) -> datetime:
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
+# Reasons of MISSED that a wrong clock may have caused: when it is set back, such slots may lie ahead after all.
+REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})
+
+
 @dataclass(frozen=True, slots=True)
 class InFlightRun:
     """A run that has begun and has no record yet.

@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from jobscheduler.model import FullCheckpoint, TimeSpans, ZoneOffsets
+from jobscheduler.model.checkpoint import REOPENABLE_REASONS
 from jobscheduler.model.standing import ResultState
 from jobscheduler.runlog.base36 import parse_second, second_text
 from jobscheduler.runlog.pause_lines import PAUSED, RESUMED, LoggedPauses, exempt_texts, pause_texts
 from jobscheduler.runlog.result_parts import STANDING, SUCCESS, ResultReader, standing_texts, success_texts
 from jobscheduler.util.instants import format_instant
 from jobscheduler.util.time_spans import spans_in, subtract
-
-# Why slots were missed that may turn out to lie in the future after all.
-REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # of MISSED
 
 _MAX_VALUE_CHARS = 2000  # characters, a little below the limit of a value
 _MAX_VALUES = 7  # values in one line

@@ -10,11 +10,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from jobscheduler.model import EPOCH, Job, Once, Record
+from jobscheduler.model.checkpoint import REOPENABLE_REASONS
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.clock_setback import (
     CLOCK_MEMORY_S,
     NO_SETBACK,
-    REOPENABLE_REASONS,
     cursor_passed,
     state_set_back,
 )

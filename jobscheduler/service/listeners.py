@@ -29,6 +29,7 @@ from jobscheduler.service.guarded_calls import entered
 from jobscheduler.service.open_log import OpenLog
 from jobscheduler.service.optional_parts import PAGE
 from jobscheduler.service.parts import Parts
+from jobscheduler.service.socket_group_keeper import SocketGroupKeeper
 from jobscheduler.service.supervision import Supervision
 from jobscheduler.util.hang_guard import CallHung
 from jobscheduler.util.standard_output import is_standard_output
@@ -103,12 +104,31 @@ def _open_control(
     except (ListenError, StartupError) as error:
         log.event(Level.WARNING, "control.unavailable", problem=error.problem.message, help=error.problem.help)
         return lambda now: None
+    keep_group = _group_keeping(parts, control)
+    keep_group()
 
     def maintain(now: float) -> None:
         with suppress(CallHung):
             guard.call(name, partial(control.maintain, now))
+            keep_group()
 
     return maintain
+
+
+def _group_keeping(parts: Parts, control: ControlServer) -> Callable[[], None]:
+    """Return what keeps the control socket open to the group of operators, if the settings name one."""
+    checked, settings = parts.checked, parts.checked.settings
+    if settings.socket_group is None:
+        return lambda: None
+    keeper = SocketGroupKeeper(
+        settings.socket,
+        settings.socket_group,
+        lambda: control.made,
+        checked.guard,
+        checked.optional,
+        parts.log.event,
+    )
+    return keeper.keep
 
 
 def _report_error(log_event: EventLogger, problem: str) -> None:

@@ -111,20 +111,20 @@ class Standings:
         if standing.is_failing or standing.streak(with_missed=job.alert.missed)[0] < job.alert.after:
             return False
         with self._table.lock:
-            self._table.set(job.id, replace(self.of(job.id), is_failing=True, told_at=self._elapsed()))
+            self._table.set(job.id, replace(self.of(job.id), is_failing=True, alerted_at=self._elapsed()))
         return True
 
     def note_alert(self, job_id: str) -> None:
         """Note that an alert about how a job stands is due now."""
         with self._table.lock:
-            self._table.set(job_id, replace(self.of(job_id), told_at=self._elapsed()))
+            self._table.set(job_id, replace(self.of(job_id), alerted_at=self._elapsed()))
 
     def take_alert(self, job_id: str) -> bool:
         """Forget the alert that was due about a job before its success; return whether there was one."""
-        if self.of(job_id).told_at is None:
+        if self.of(job_id).alerted_at is None:
             return False
         with self._table.lock:
-            self._table.set(job_id, replace(self.of(job_id), told_at=None))
+            self._table.set(job_id, replace(self.of(job_id), alerted_at=None))
         return True
 
     def alerted(self) -> list[tuple[str, float]]:
@@ -132,9 +132,9 @@ class Standings:
         up = self._elapsed()
         with self._table.lock:
             return [
-                (job_id, up - standing.told_at)
+                (job_id, up - standing.alerted_at)
                 for job_id, standing in self._standings.items()
-                if standing.told_at is not None and standing.held_at is None
+                if standing.alerted_at is not None and standing.held_at is None
             ]
 
     # -- checkpoints and the start

@@ -120,5 +120,5 @@ class SuccessDeadlines:
             if waited is None or waited < within:
                 return []  # it has just succeeded
             since = now - timedelta(seconds=waited - within)
-            self._table.set(job_id, replace(self._table.of(job_id), overdue_since=since, told_at=up))
+            self._table.set(job_id, replace(self._table.of(job_id), overdue_since=since, alerted_at=up))
         return [OverdueJob(job_id, since, within, self._table.successes.get(job_id))]

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -75,8 +76,9 @@ def told(service: Service, words: list[str]) -> str:
     """What a command of the page prints."""
     reads_log = ["--log-file", str(service.log)] if words[1:2] in (["output"], ["history"], ["explain"]) else []
     command = [sys.executable, str(ROOT / "main.py"), *(words[1:] or ["status"]), "--socket", str(service.socket)]
-    done = run_program([*command, *reads_log], env={**os.environ, "TZ": "UTC"}, text=True)
-    return str(done.stdout + done.stderr)
+    environment = {**os.environ, "TZ": "UTC"}
+    done = run_program([*command, *reads_log], env=environment, text=True, stderr=subprocess.STDOUT)
+    return str(done.stdout)  # both in the order in which they come, as on a terminal
 
 
 def test_the_day_goes_as_the_page_tells(service: Service, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ __all__ = ["mount"]
 
 IMPATIENT = {
     "output.trouble.HUNG_S": 0.7,
-    "output.thread.RETRY_S": 0.5,
+    "output.place.RETRY_S": 0.5,
     "output.thread.STOP_WAIT_S": 1.0,
     "util.hang_guard.TIMEOUT_S": 0.7,
     "service.supervisor.CHECK_INTERVAL_S": 0.3,

@@ -199,7 +199,9 @@ def test_output_survives_kill_9_and_is_read_without_a_service(tmp_path: Path) ->
     service.start()
     assert run(service, "done", "--wait").returncode == 0
     assert run(service, "cut").returncode == 0
-    wait_until(lambda: [name for name in files(service) if name.startswith("cut@")] and "done.txt" in files(service))
+    outputs = service.log.parent / "output"
+    wait_until(lambda: any("half way" in file.read_text() for file in outputs.glob("*/cut@*")), why="it has printed")
+    wait_until(lambda: "done.txt" in files(service))
     service.close()
 
     (cut,) = service.words("run.started", job_id="cut")

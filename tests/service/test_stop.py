@@ -30,7 +30,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     tree = f"setsid sleep 30081 & echo $! > {base}/child; sleep 30082"
     retry = {"attempts": 3, "delay": 600}
     made.write("tree.json", job("tree", "@yearly", tree, tags=["long"], retry=retry))
-    made.write("stubborn.json", job("stubborn", "@yearly", "trap '' TERM; echo on; while :; do sleep 0.1; done"))
+    made.write(
+        "stubborn.json", job("stubborn", "@yearly", f"trap '' TERM; touch {base}/deaf; while :; do sleep 0.1; done")
+    )
     made.write("fails.json", job("fails", "@yearly", "exit 3", retry=retry, tags=["long"]))
     inside = f"{COMMAND} stop inside --wait --socket {made.socket}; echo went on; sleep 30083"
     made.write("inside.json", job("inside", "@yearly", inside))
@@ -75,6 +77,7 @@ def test_a_process_that_ignores_term_is_killed_after_five_seconds(service: Servi
     """As at a time limit. Here it is one second."""
     assert TERM_GRACE_S == 5
     run_id = run(service, "stubborn")
+    wait_until((service.jobs.parent / "deaf").exists, why="it ignores TERM")
     (asked,) = answer(service, "stop", "stubborn", "--wait")
     assert [one["run_id"] for one in asked["runs"]] == [run_id]
     (ended,) = asked["ended"]

@@ -52,10 +52,11 @@ FIRST = (
 
 BUSY = (
     *("test_runner_interleavings", "test_web_app", "test_command_coreutils", "test_notify_task", "test_timezones"),
-    *("test_control", "test_output_service", "test_parser_fuzz", "test_command_background_pipes"),
-    *("test_web_server", "test_architecture", "test_crontab_count", "test_mounts", "test_runlog_bounded_query"),
-    *("test_web_metrics", "test_process", "test_plan", "test_crontab_parser", "test_cli_db", "test_runlog_query"),
-    *("test_command_run_groups", "test_control_group", "test_parser_help", "test_parser_fast_schema", "test_cli"),
+    *("test_control", "test_output_service", "test_verbs_on_terminals", "test_parser_fuzz", "test_web_server"),
+    *("test_command_background_pipes", "test_architecture", "test_verbs_settings", "test_crontab_count"),
+    *("test_mounts", "test_runlog_bounded_query", "test_web_metrics", "test_process", "test_plan"),
+    *("test_crontab_parser", "test_cli_db", "test_runlog_query", "test_command_run_groups", "test_control_group"),
+    *("test_parser_help", "test_parser_fast_schema", "test_cli"),
 )
 """Files that need the processor most, the longest first."""
 
@@ -78,8 +79,8 @@ _WAITING = frozenset(FIRST)
 class Scheduling(LoadFileScheduling):
     """Hands out files, and single tests of `SPLIT`.
 
-    One process in four begins with those of `BUSY`, and then takes what is not listed: what it needs the processor for,
-    the others leave to it while they wait, and at the end all of them would need it at once.
+    One process in eight begins with those of `BUSY`, and then takes what is not listed. The others leave it the
+    processor while they wait; at the end all of them would need that at once.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -87,7 +88,7 @@ class Scheduling(LoadFileScheduling):
         return nodeid if _stem(file) in SPLIT else file
 
     def _assign_work_unit(self, node: Any) -> None:
-        if int(node.gateway.id.removeprefix("gw")) % 4 == 3:
+        if int(node.gateway.id.removeprefix("gw")) % 8 == 3:
             busy = (scope for scope in self.workqueue if _stem(scope.partition("::")[0]) not in _WAITING)
             if scope := next(busy, None):
                 self.workqueue.move_to_end(scope, last=False)

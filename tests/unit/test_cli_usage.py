@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobscheduler import cli
+from jobscheduler.cli import history
+from jobscheduler.cli.usage import VerbParser
 from jobscheduler.cli.verbs import ALIASES, VERBS
 from tests.support.service import ROOT
 
@@ -139,6 +141,9 @@ def test_wrong_usage_is_told_as_problems_are(
         ("agenda --to tomorow", "`tomorow` is not a time"),
         ("list --json --plain", "`--json` and `--plain` exclude each other"),
         ("list --plain --watch", "`--plain` and `--watch` exclude each other"),
+        ("status --json --watch", "`--json` and `--watch` exclude each other"),
+        ("stop --force", "`jobscheduler stop` has no option `--force`"),
+        ("explain -x", "`jobscheduler explain` has no option `-x`"),
         ("list --tag=", "the tag of `--tag` is empty"),
         ("list --sort nme", "there is no order `nme`"),
         ("history --all", "`--all` is for one job"),
@@ -158,7 +163,17 @@ def test_wrong_usage_is_told_as_problems_are(
         ("alert tset", "there is no action `tset`"),
         ("validate --portable", "`--portable` needs a path"),
         ("plan", "`jobscheduler plan` needs PATH"),
+        ("serve --max-workers x", "--max-workers: `x`: a whole number from 1 to 1000 is expected"),
+        ("serve --log-format x", "--log-format: `x`: `text` or `json` is expected"),
+        ("config --max-workers x", "--max-workers: `x`: a whole number from 1 to 1000 is expected"),
+        ("history --log-backups x", "--log-backups: `x`: a whole number from 1 to 1000 is expected"),
+        ("next --cron @daily --timezone Wrong", "unknown time zone `Wrong`"),
+        ("agenda --timezone Wrong", "unknown time zone `Wrong`"),
+        ("plan . --timezone Wrong", "unknown time zone `Wrong`"),
+        ("validate . --timezone Wrong", "unknown time zone `Wrong`"),
+        ("config --timezone Wrong", "unknown time zone `Wrong`"),
         ("db list --jsn", "`jobscheduler db list` has no option `--jsn`"),
+        ("db add a.json --jsn b.json", "`jobscheduler db add` has no option `--jsn`"),
         ("db init more", "`more` is one argument too many"),
     ],
 )
@@ -171,6 +186,25 @@ def test_each_verb_tells_wrong_usage_with_its_own_usage_line(
     verb = " ".join(words.split()[: 2 if words.startswith("db") else 1])
     assert shown[0] == f"error: {error}"
     assert shown[-1].startswith(f"usage: jobscheduler {verb} [OPTIONS]")
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("a --limit 3 b", "--limit 3 a b"),
+        ("a -n3 b -f", "-n3 -f a b"),
+        ("a -fn 3 b", "-fn 3 a b"),
+        ("a --since=2h b", "--since=2h a b"),
+        ("a -- --json b", "-- a --json b"),
+        ("a -1 b -f", "-f a -1 b"),
+        ("- -f", "-f -"),
+    ],
+)
+def test_options_may_stand_between_the_arguments(words: str, same: str) -> None:
+    """As with other commands: `run a --wait b` runs both."""
+    parser = VerbParser(prog="jobscheduler history")
+    history.add_arguments(parser)
+    assert parser.parse_words(words.split()) == parser.parse_words(same.split())
 
 
 @pytest.mark.parametrize(("words", "where"), [("agenda --to 25:00", "ahead"), ("explain a --at 25:00", "ago")])

@@ -480,6 +480,7 @@ def test_a_removed_socket_is_made_again(tmp_path: Path, api: FakeControlApi) -> 
         path.parent.mkdir()
         control.maintain(0.0)
         assert request(path, "GET", "/v1/status")
+        assert control.made == server.MadeSocket(3, socket_file.file_identity(path))
     assert not path.exists()
 
 
@@ -590,6 +591,21 @@ def test_no_other_file_gets_the_mode_of_the_socket(tmp_path: Path) -> None:
     socket_file.open_to_group(link)
     socket_file.open_to_group(victim)
     assert victim.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_file_is_closed_to_all_but_its_owner_until_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the umask: with none, `bind` would let in every user for a moment."""
+    modes = []
+    monkeypatch.setattr(socket_file, "open_to_group", lambda path: modes.append(stat.S_IMODE(path.stat().st_mode)))
+    former = os.umask(0)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            socket_file.bind_socket(listener, tmp_path / "s")
+    finally:
+        os.umask(former)
+    assert modes == [0o600]
 
 
 @pytest.mark.parametrize(

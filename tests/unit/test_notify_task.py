@@ -52,6 +52,7 @@ class Receiver:
     mails: list[str] = field(default_factory=list)
     http: int = 0
     smtp: int = 0
+    flooded: int = 0  # bytes of an answer without end that were taken
     over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -67,6 +68,12 @@ def http_handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             status = 404 if "gone" in self.path else 200
             answer = b"no such channel " + self.path.encode() if status == 404 else b"ok"
             self.send_response(status)
+            if "flood" in self.path:
+                self.end_headers()
+                with suppress(OSError):
+                    while not receiver.over.is_set():
+                        receiver.flooded += self.connection.send(bytes(2**20))
+                return
             if "drip" in self.path:
                 self.send_header("Content-Length", "1000000")
                 self.end_headers()
@@ -278,6 +285,16 @@ def test_receivers_that_hang_drip_refuse_and_fail_cost_no_other_its_message(rece
     assert b"no such channel" in result.output
     assert "s3cr3t" not in repr(result)
     assert "/good-s3cr3t-4" in [path for path, _ in receiver.requests]
+
+
+def test_an_answer_without_end_costs_neither_memory_nor_the_message_to_another(receiver: Receiver) -> None:
+    """It is read up to the memory that a process may have beyond the library, and that is what its error says."""
+    paths = ("flood-s3cr3t-1", "good-s3cr3t-2")
+    result = send([f"json://127.0.0.1:{receiver.http}/{path}" for path in paths], timeout=60)
+    assert error_of(result) == "json (1 of 2): its server sent an answer without end"
+    assert receiver.flooded < 160 * 1024**2
+    assert "/good-s3cr3t-2" in [path for path, _ in receiver.requests]
+    assert "s3cr3t" not in repr(result)
 
 
 @pytest.mark.parametrize(("victim", "paths"), [("os.getppid()", ["kill"]), ("os.getpid()", ["kill", "good"])])

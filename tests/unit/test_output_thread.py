@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import AttemptOutput, KeptOutput, Level
-from jobscheduler.output import OutputLimits, OutputReader, OutputThread, RecentOutputs, RunPlace, folder, thread
+from jobscheduler.output import OutputLimits, OutputReader, OutputThread, RecentOutputs, RunPlace, folder, place, thread
 from jobscheduler.output.retention import SWEEP_S, StoredFile, surplus_files
 from tests.support.service import wait_until
 
@@ -346,7 +346,7 @@ def test_outputs_are_written_within_a_moment(world: World) -> None:
 def test_an_error_of_ours_costs_outputs_and_not_the_thread(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is in the log."""
     with monkeypatch.context() as broken:
-        broken.setattr(thread, "open_folder", lambda path: 1 / 0)
+        broken.setattr(place, "open_folder", lambda path: 1 / 0)
         with world.thread:
             world.recent.keep(printed(b"one\n"))
             wait_until(lambda: bool(world.lines))

@@ -135,11 +135,12 @@ class Faulty:
     def __init__(self, base: Path) -> None:
         self.flag = base / "flag"
         self.marks = base / "marks"
+        self.marks.touch()  # a run that hangs before its command has begun leaves none
         self.service = Service(base, "--http", "127.0.0.1:0")
 
-    def start(self, fault: str, **fields: object) -> None:
+    def start(self, fault: str, check: float = CHECK_S, **fields: object) -> None:
         """Start the service with a job each second, and wait until that has run."""
-        self.service.patched(FAULTS.format(flag=str(self.flag), check=CHECK_S) + fault)
+        self.service.patched(FAULTS.format(flag=str(self.flag), check=check) + fault)
         command = f"{MARKING.format(self.marks)}; {fields.pop('then', 'true')}"
         self.service.write("tick.json", job("tick", "* * * * * *", command, **fields))
         self.service.start()
@@ -251,7 +252,7 @@ def test_a_burst_of_runs_is_not_stuck(faulty: Faulty) -> None:
     """Hundreds of runs due at once on one thread are late, not stuck."""
     for number in range(300):
         faulty.service.write(f"{number}.json", job(f"j{number}", "*/3 * * * * *", "true", overlap="allow"))
-    faulty.start("")
+    faulty.start("", check=1.0)  # as users have it: a busy host makes single runs late
     faulty.service.wait_for("SUCCESS", 300)
     assert json.dumps(faulty.service.words("runner.stuck")) == "[]"
     assert faulty.service.stop() == 0

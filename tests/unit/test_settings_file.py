@@ -35,6 +35,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {  # for each option a value in TOML, and
     "drain_timeout": ("1.5", 1.5),
     "rescan_interval": ('"1m"', 60.0),
     "socket": ('"/srv/s.sock"', Path("/srv/s.sock")),
+    "socket_group": ("990", "990"),
     "http": ('"127.0.0.1:9080"', ("127.0.0.1", 9080)),
     "http_token_file": ('"/srv/token"', Path("/srv/token")),
     "on_failure": ('"/srv/f.json"', Path("/srv/f.json")),
@@ -60,6 +61,7 @@ OTHERS = {  # for each option two further values, as a flag or a variable gives 
     "drain_timeout": ("1", "2"),
     "rescan_interval": ("1", "2"),
     "socket": ("/a", "/b"),
+    "socket_group": ("ops", "wheel"),
     "http": ("127.0.0.1:1", "127.0.0.1:2"),
     "http_token_file": ("/a", "/b"),
     "on_failure": ("/a", "/b"),
@@ -248,6 +250,7 @@ def test_the_file_that_an_installation_brings_shows_every_option_with_its_defaul
     examples = {
         "output_dir",
         "timezone",
+        "socket_group",
         "http",
         "http_token_file",
         "on_failure",

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.situation_lines import Screen, needs_somebody, situation_lines
+from jobscheduler.cli.situation_lines import Screen, needs_operator, situation_lines
 from tests.support.answers import at_work, problem, situation
 
 NOW = datetime(2026, 11, 30, 0, 4, tzinfo=UTC)
@@ -73,7 +73,7 @@ def test_the_service_is_shown_when_asked_for() -> None:
     ]
 
 
-def test_what_needs_somebody_comes_first() -> None:
+def test_what_needs_an_operator_comes_first() -> None:
     """Failing jobs with since when, how often and the end of their output; then files, runs and pauses."""
     overdue = {"job_id": "sync", "overdue_since": "2026-11-29T23:00:00Z", "last_success": None}
     pause = {"jobs": "billing-*", "until": "2026-11-30T05:00:00Z", "by": "anna", "reason": "move", "except": []}
@@ -154,6 +154,6 @@ def test_a_long_name_has_a_line_of_its_own_on_a_terminal() -> None:
 
 def test_only_the_service_and_files_need_somebody_as_a_check_of_health() -> None:
     """A job that fails is the job's."""
-    assert not needs_somebody(situation(failing=FAILING))
-    assert needs_somebody(situation(problems=[problem("a.json")]))
-    assert needs_somebody(situation(issues=["x"]))
+    assert not needs_operator(situation(failing=FAILING))
+    assert needs_operator(situation(problems=[problem("a.json")]))
+    assert needs_operator(situation(issues=["x"]))

@@ -303,7 +303,7 @@ def test_what_lines_after_the_last_checkpoint_say_counts(world: World, log: Log)
         later.put(one)
 
     assert later.standings.last_success("a") == success
-    assert later.standings.of("a").told_at is None, "a test tells nothing"
+    assert later.standings.of("a").alerted_at is None, "a test tells nothing"
     assert later.standings.of("b").streak(with_missed=False)[0] == 2
     assert later.standings.of("b").is_failing
     assert later.standings.of("c").overdue_since == overdue_at

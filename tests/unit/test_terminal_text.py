@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +42,57 @@ def test_colours_stay_where_they_are_wanted() -> None:
 def test_everything_else_is_spelled_out(raw: bytes, spelled: str) -> None:
     """Line ends and tabs stay."""
     assert shown(raw) == shown(raw, colours=False) == spelled
+
+
+SPACES = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Zs"]
+
+
+def test_spaces_of_every_width_are_shown_as_they_are() -> None:
+    """All that Unicode counts as a space between words, and no other character that does not print."""
+    text = "".join(SPACES)
+    assert " " in text
+    assert "\u00a0" in text
+    assert "\u3000" in text
+    assert shown(text.encode()) == printable(text) == printable_lines(text) == text
+
+
+UNSEEN = {
+    "end of a line": "\u2028",
+    "end of a paragraph": "\u2029",
+    "next line": "\x85",
+    "embedding to the right": "\u202a",
+    "embedding to the left": "\u202b",
+    "end of a direction": "\u202c",
+    "override to the right": "\u202d",
+    "override to the left": "\u202e",
+    "isolate to the right": "\u2066",
+    "isolate to the left": "\u2067",
+    "isolate of the first": "\u2068",
+    "end of an isolate": "\u2069",
+    "mark of the left": "\u200e",
+    "mark of the right": "\u200f",
+    "mark of Arabic": "\u061c",
+    "space without width": "\u200b",
+    "joiner": "\u200d",
+    "non-joiner": "\u200c",
+    "word joiner": "\u2060",
+    "byte order mark": "\ufeff",
+    "soft hyphen": "\xad",
+    "separator of Mongolian vowels": "\u180e",
+    "tag of a letter": "\U000e0041",
+    "delete": "\x7f",
+    "vertical tab": "\x0b",
+    "form feed": "\x0c",
+}
+
+
+@pytest.mark.parametrize("character", UNSEEN.values(), ids=UNSEEN)
+def test_what_ends_a_line_or_hides_in_it_is_spelled_out(character: str) -> None:
+    """It looks like a space or like nothing: separators, marks and overrides of direction, characters without width."""
+    assert character not in SPACES
+    spelled = f"a{character.encode('unicode_escape').decode()}b"
+    text = f"a{character}b"
+    assert shown(text.encode()) == printable(text) == printable_line(text) == printable_lines(text) == spelled
 
 
 def test_a_colour_ends_with_the_output() -> None:
