@@ -20,11 +20,13 @@ from jobscheduler.scheduler.checkpoint_builder import CheckpointBuilder
 from jobscheduler.scheduler.clock_progress import ClockProgress
 from jobscheduler.scheduler.clock_setback import NO_SETBACK
 from jobscheduler.scheduler.definition_changes import DefinitionChanges, Phase, circumstances_of
+from jobscheduler.scheduler.handover import cancel_waiting, forget_decisions, keep_elsewhere
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.job_recovery import JobRecovery
 from jobscheduler.scheduler.pause_actions import PauseActions
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Claim, Effect, NewRun, RunActions
+from jobscheduler.scheduler.standby import StandsBy
 from jobscheduler.scheduler.state_takeover import StateTakeover
 from jobscheduler.scheduler.stop_actions import StopActions, StoppedRun, StopTargets
 from jobscheduler.scheduler.surroundings import Clocks, SchedulerHost
@@ -54,12 +56,13 @@ class Engine:
         host: SchedulerHost,
         standings: Standings,
         claim: Claim | None = None,
+        stands_by: bool = False,
     ) -> None:
         """`new_run` and `submit` create and dispatch a run; `due_jobs` lists jobs with a wake-up up to an instant.
 
-        `claim` asks for the slot of a run, where other services may have it.
+        `claim` asks for the slot of a run, where other services may have it. `stands_by`: another one decides at first.
         """
-        self.phase = Phase.STARTING
+        self.phase = Phase.STANDBY if stands_by else Phase.STARTING
         self.registry = registry = JobRegistry(clocks.elapsed)
         self.progress = ClockProgress(accounting.note)
         self.actions = RunActions(new_run, submit, accounting, clocks.now, claim)
@@ -116,7 +119,7 @@ class Engine:
             return []
         self.phase = Phase.STANDBY
         self.recovery.forget()
-        return self.registry.cancel_waiting(beginning)
+        return cancel_waiting(self.registry, beginning)
 
     def begin_to_lead(self) -> list[Job]:
         """Return to the start-up phase, as a service that knows no job; return the jobs that are to be put again.
@@ -126,16 +129,11 @@ class Engine:
         if self.phase is not Phase.STANDBY:
             raise RuntimeError(f"the scheduler is {self.phase.name}, and does not stand by")
         self.phase = Phase.STARTING
-        return self.registry.forget_decisions()
+        return forget_decisions(self.registry)
 
-    def keep_elsewhere(self, at_work: Container[str]) -> list[Effect]:
-        """Keep only these runs of other services (their ids); return the starts of the runs behind the others."""
-        effects: list[Effect] = []
-        for entry in [entry for entry in self.registry.jobs.values() if entry.runs_elsewhere]:
-            entry.runs_elsewhere = {key: run for key, run in entry.runs_elsewhere.items() if key in at_work}
-            effects += self.actions.start_queued(entry)
-            self.registry.discard_if_unused(entry)
-        return effects
+    def keep_elsewhere(self, at_work: Container[str]) -> list[Run]:
+        """Keep only these runs of other services (their ids); return the queued runs that may begin now."""
+        return keep_elsewhere(self.registry, at_work)
 
     # -- slots and runs
 
@@ -201,12 +199,12 @@ class Engine:
     def require_running(self) -> None:
         """Check that slots are decided.
 
-        Raises: RuntimeError if the engine was stopped, or stands by.
+        Raises: RuntimeError if the engine was stopped; StandsBy if another service decides them.
         """
         if self.phase is Phase.STOPPED:
             raise RuntimeError("the service is stopping")
         if self.phase is Phase.STANDBY:
-            raise RuntimeError("this service stands by, and another one decides")
+            raise StandsBy
 
     # -- the clock
 

@@ -8,21 +8,29 @@ from datetime import datetime
 from typing import Protocol
 
 from jobscheduler.model import Job, RecoveredState
+from jobscheduler.runner import Run
+from jobscheduler.scheduler.claimed_starts import ClaimedStarts
 from jobscheduler.scheduler.definition_changes import Phase
 from jobscheduler.scheduler.engine import Engine
-from jobscheduler.scheduler.run_actions import perform_effects
+from jobscheduler.scheduler.run_actions import Effect, perform_effects
 from jobscheduler.scheduler.worker_pool import WorkerPool
 
 
-class WriteCheckpoint(Protocol):
-    """Writes a checkpoint, as the scheduler does."""
+class Startable(Protocol):
+    """The methods of a scheduler with which it accounts for the time before it decides."""
 
-    def __call__(self, *, full: bool) -> object:
-        """Write one; if `full`, with the active jobs."""
+    def put(self, job: Job, now: datetime) -> object:
+        """Activate a job."""
+
+    def expire(self, job: Job, now: datetime) -> object:
+        """Account for a one-time job that is over."""
+
+    def write_checkpoint(self, *, full: bool) -> object:
+        """Write a checkpoint."""
 
 
 class Leadership:
-    """Whether this service decides. At first it does; one of several stands by before its first `put`.
+    """Whether this service decides.
 
     1. A service that stands by is loaded: its jobs are put and dropped as its files change, and are not due.
     2. When it leads, it puts all jobs again, as a start does. So what the leader before did not decide is decided now.
@@ -36,21 +44,16 @@ class Leadership:
         lock: threading.Lock,
         engine: Engine,
         pool: WorkerPool,
-        forget_claims: Callable[[], object],
-        *,
-        put: Callable[[Job, datetime], object],
-        expire: Callable[[Job, datetime], object],
-        write_checkpoint: WriteCheckpoint,
+        starts: ClaimedStarts,
+        scheduler: Startable,
         clock: Callable[[], datetime],
     ) -> None:
-        """`put` and `expire` are those of `Scheduler`; `forget_claims` forgets the runs that wait for an answer."""
+        """`starts` has the runs that wait for their slots."""
         self._lock = lock
         self._engine = engine
         self._pool = pool
-        self._forget_claims = forget_claims
-        self._put = put
-        self._expire = expire
-        self._write_checkpoint = write_checkpoint
+        self._starts = starts
+        self._scheduler = scheduler
         self._clock = clock
 
     @property
@@ -66,7 +69,7 @@ class Leadership:
         """
         with self._lock:
             cancelled = self._engine.stand_by(self._pool.beginning)
-        self._forget_claims()
+        self._starts.forget()
         for run in cancelled:
             self._pool.withdraw(run)
 
@@ -84,12 +87,12 @@ class Leadership:
             jobs = self._engine.begin_to_lead()
             self._engine.recovery.restore(state, now)
         for job in jobs:
-            self._put(job, now)
+            self._scheduler.put(job, now)
         for job in over:
-            self._expire(job, now)
+            self._scheduler.expire(job, now)
         with self._lock:
-            effects = self._engine.start(self._clock())
-        self._write_checkpoint(full=True)
+            effects: list[Effect] = self._engine.start(self._clock())
+        self._scheduler.write_checkpoint(full=True)
         perform_effects(effects)
 
     def end_runs(self, reason: str) -> None:
@@ -102,5 +105,6 @@ class Leadership:
         Call it again and again while this service leads. A call too many, or one with old news, does no harm.
         """
         with self._lock:
-            effects = self._engine.keep_elsewhere(at_work)
-        perform_effects(effects)
+            unblocked: list[Run] = self._engine.keep_elsewhere(at_work)
+        for run in unblocked:
+            self._starts.submit(run)

@@ -5,7 +5,7 @@ Lock: the caller's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -146,27 +146,6 @@ class JobRegistry:
             return None
         self.decide(entry, slot)
         return slot
-
-    # -- a service that stands by, and one that begins to lead
-
-    def cancel_waiting(self, beginning: Container[Run]) -> list[Run]:
-        """Cancel all runs that have not begun and are not `beginning`, without a record; return them."""
-        entries = list(self.jobs.values())
-        waiting = [run for entry in entries for run in entry.cancel_waiting(beginning)]
-        for entry in entries:
-            self.discard_if_unused(entry)
-        return waiting
-
-    def forget_decisions(self) -> list[Job]:
-        """Forget how far slots are decided; return the jobs that were active. Only runs at work are kept."""
-        entries = list(self.jobs.values())
-        jobs = [entry.job for entry in entries if entry.is_active]
-        self.memory.forget()
-        self._jittered.clear()
-        for entry in entries:
-            entry.forget_decisions()
-            self.discard_if_unused(entry)
-        return jobs
 
     # -- a clock that was set back
 

@@ -98,11 +98,6 @@ class RunActions:
             stops += [partial(claims.stop, entry.job.id, run_id, "replaced") for run_id in entry.runs_elsewhere]
         return stops
 
-    def start_queued(self, entry: JobEntry) -> list[Effect]:
-        """Return the start of the queued run, if nothing overlaps with it."""
-        run = entry.start_queued()
-        return NO_EFFECTS if run is None else [partial(self._submit, run)]
-
     def _once_claimed(self, run: Run, effects: list[Effect]) -> list[Effect]:
         """Return the effects of a new run; where it needs leave, keep them back until its slot is claimed.
 

@@ -50,10 +50,12 @@ class Scheduler(SchedulerRequests):
         standings: Standings | None = None,
         outputs: OutputKeeper | None = None,
         accounting: Accounting | None = None,
+        stands_by: bool = False,
     ) -> None:
         """`standings` get the definitions and go into the checkpoints, `outputs` what runs print.
 
-        `accounting` gets what is decided; without it the log does.
+        `accounting` gets what is decided; without it the log does. `stands_by`: another service decides until
+        `leadership.lead`.
         """
         waker = Waker(max_workers, self._on_due, self._warm_up)
         accounting = accounting or LogAccounting(log, host)
@@ -64,9 +66,8 @@ class Scheduler(SchedulerRequests):
             log=log,
             clock=clocks.now,
             outputs=outputs,
-            claims=accounting.claims,
+            accounting=accounting,
             refused=self._refused,
-            record_cancelled=accounting.record,
         )
         starts = ClaimedStarts(accounting.claims, pool.submit, self._refused)
         engine = Engine(
@@ -78,20 +79,12 @@ class Scheduler(SchedulerRequests):
             host=host,
             standings=standings or Standings(clocks.elapsed),
             claim=starts.claim,
+            stands_by=stands_by,
         )
         super().__init__(threading.Lock(), engine, waker, pool, clocks.now, starts.submit, host.seed)
         self._submit = starts.submit
         self._drain = Drain(self._lock, pool)
-        self.leadership = Leadership(
-            self._lock,
-            engine,
-            pool,
-            starts.forget,
-            put=self.put,
-            expire=self.expire,
-            write_checkpoint=self.write_checkpoint,
-            clock=clocks.now,
-        )
+        self.leadership = Leadership(self._lock, engine, pool, starts, self, clocks.now)
         self._write_checkpoint_line = accounting.checkpoint
 
     def __enter__(self) -> Self:

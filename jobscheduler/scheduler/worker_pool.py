@@ -14,7 +14,7 @@ from functools import partial
 
 from jobscheduler.model import Record
 from jobscheduler.runner import OutputKeeper, ProcessLoop, RetryAfter, Run, Runner, runs_as_process
-from jobscheduler.scheduler.accounting import Claims
+from jobscheduler.scheduler.accounting import Accounting
 from jobscheduler.scheduler.begin_requests import BeginRequests
 from jobscheduler.scheduler.intake import Intake
 from jobscheduler.scheduler.lost_workers import LostWorkers
@@ -42,21 +42,22 @@ class WorkerPool:
         log: SchedulerLog,
         clock: Callable[[], datetime],
         outputs: OutputKeeper | None = None,
-        claims: Claims | None = None,
+        accounting: Accounting | None = None,
         refused: Callable[[Run], object] = lambda _: None,
-        record_cancelled: Callable[[Record], object] | None = None,
     ) -> None:
         """`record` gets the record of each run, `log` its events and those of the pool, `outputs` what it prints.
 
-        `claims` gives runs leave to begin; `refused` gets those that must not, cancelled or not. `record_cancelled`
-        gets the records of manual runs that a stop cancels; without it the log does.
+        `accounting` gives runs leave to begin, and gets the records of manual runs that a stop cancels; without it the
+        log does. `refused` gets runs that must not begin, cancelled or not.
         """
         self._waker = waker
         self._queue = RunQueue(max_workers)
-        self._intake = Intake(record_cancelled or log.write, clock)
+        self._intake = Intake(log.write if accounting is None else accounting.record, clock)
         self._lost_workers = LostWorkers(waker, self._queue, log.write, clock)
         self._retries: dict[Run, float] = {}
-        self.beginning = BeginRequests(claims, self._hand_over, self._may_not_begin)
+        self.beginning = BeginRequests(
+            None if accounting is None else accounting.claims, self._hand_over, self._may_not_begin
+        )
         self._refused = refused
         self.runner = Runner(
             record,

@@ -150,8 +150,7 @@ class World:
     def standby(self) -> Service:
         """Make a service that stands by, with its jobs put."""
         self._nodes += 1
-        made = Service(self, f"node-{self._nodes}")
-        made.scheduler.leadership.stand_by()
+        made = Service(self, f"node-{self._nodes}", stands_by=True)
         made.put()
         made.scheduler.start()
         return made
@@ -186,7 +185,7 @@ class World:
 class Service:
     """One service. Its runs begin and end when the test says so; no thread is at work."""
 
-    def __init__(self, world: World, node: str, *, workers: int = 4) -> None:
+    def __init__(self, world: World, node: str, *, workers: int = 4, stands_by: bool = False) -> None:
         log, accounting = world.store.open(node)
         self.node = node
         self.at_work: dict[Run, Attempt] = {}
@@ -198,6 +197,7 @@ class Service:
             host=SchedulerHost(boot=f"boot-{node}"),
             clocks=Clocks(now=lambda: world.now, elapsed=world.elapsed),
             accounting=accounting,
+            stands_by=stands_by,
         )
         self.scheduler._waker.start = lambda: None  # type: ignore[method-assign]
         self.scheduler._waker.submit = self._works.append  # type: ignore[method-assign]
