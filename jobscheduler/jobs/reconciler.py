@@ -93,6 +93,14 @@ class Reconciler:
             if self._updater.forget_unexpired():
                 self._sync(set())
 
+    def lead(self, begin: Callable[[list[Job]], object]) -> None:
+        """Have the schedule decide, after another service did; `begin` gets the one-time jobs that are over.
+
+        No sync runs beside that.
+        """
+        with self._lock:
+            begin(self._updater.expired())
+
     def verify_sources(self) -> None:
         """Sync everything unless each source is where it was and the last sync was complete."""
         with self._lock:

@@ -77,6 +77,10 @@ class ScheduleUpdater:
             self._unapplied.add(job_id)
         return bool(self._unapplied)
 
+    def expired(self) -> list[Job]:
+        """Return the one-time jobs that are over."""
+        return [self.applied[job_id] for job_id in self._expired]
+
     def note_new_rules(self, zones: Collection[str]) -> None:
         """Have the next sync apply the new rules of these zones to their jobs. Instants are parsed again anyway."""
         self._outdated.update(

@@ -1,5 +1,6 @@
 """Turns the slots of active jobs into runs. The only package that imports APScheduler."""
 
+from jobscheduler.scheduler.accounting import Accounting, Answer, Claims, Trusted
 from jobscheduler.scheduler.pauses import MAX_PAUSES, Resumed, TooManyPauses
 from jobscheduler.scheduler.pausing import Pausing
 from jobscheduler.scheduler.run_chain import ChainTooLong
@@ -9,7 +10,10 @@ from jobscheduler.scheduler.surroundings import Clocks, SchedulerHost, Scheduler
 
 __all__ = [
     "MAX_PAUSES",
+    "Accounting",
+    "Answer",
     "ChainTooLong",
+    "Claims",
     "Clocks",
     "Pausing",
     "Resumed",
@@ -19,4 +23,5 @@ __all__ = [
     "StopTargets",
     "StoppedRun",
     "TooManyPauses",
+    "Trusted",
 ]
