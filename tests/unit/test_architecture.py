@@ -40,7 +40,9 @@ ALLOWED = {
     "web": {"status", "timetable", "util", "model"},
     "alerts": {"jobs", "runner", "runlog", "status", "tasks", "util", "model"},
     "database": {"jobs", "tasks", "timetable", "util", "model"},
+    "cluster": {"database", "util", "model"},
     "service": {
+        "cluster",
         "config",
         "control",
         "web",
@@ -58,6 +60,7 @@ ALLOWED = {
         "model",
     },
     "cli": {
+        "cluster",
         "config",
         "service",
         "control",
@@ -81,6 +84,7 @@ LAYERS = (
     {"runner", "runlog", "output", "status"},
     {"scheduler", "jobs", "explain"},
     {"control", "web", "alerts", "database"},
+    {"cluster"},
     {"service"},
     {"cli"},
 )
@@ -97,7 +101,7 @@ DOORS = {
     "argparse": {"cli"},
     "signal": {"service", "tasks"},
     "waitress": {"web"},
-    "sqlalchemy": {"database"},
+    "sqlalchemy": {"database", "cluster"},
     "pymysql": {"database"},
     "jinja2": {"web"},
     "prometheus_client": {"web"},
