@@ -128,7 +128,9 @@ def _columns(rows: UnfoldedRows) -> dict[str, ColumnElement[Any]]:
     is_final = rows["status"].is_not(None)
     plain = {name: rows[name] for name in _BATCH if name not in {"wait_ms", "within"}}
     final_at = case((is_final, from_now()), else_=null())
+    is_range = rows["last_slot"].is_not(None)
     return plain | {
+        "range_of": case((is_range, rows["job_id"]), else_=null()),
         "state": case((is_final, literal(State.FINAL.value)), else_=literal(State.QUEUED.value)),
         "attempt": case((is_final, literal(0)), else_=literal(1)),
         "term": LEASE.c.term,
@@ -150,10 +152,11 @@ def _is_covered(rows: UnfoldedRows) -> ColumnElement[bool]:
     """Return whether a range of missed slots has the slot, or one of the slots, of a row of the batch."""
     ranges = RUNS.alias("ranges")
     last = func.coalesce(rows["last_slot"], rows["slot"])
-    overlaps = and_(ranges.c.job_id == rows["job_id"], ranges.c.last_slot >= rows["slot"], ranges.c.slot <= last)
+    overlaps = and_(ranges.c.range_of == rows["job_id"], ranges.c.last_slot >= rows["slot"], ranges.c.slot <= last)
     counts = or_(rows["corrects"].is_(None), ranges.c.reason != CLOCK)
     is_other = or_(rows["within"].is_(None), ranges.c.run_id != rows["within"])
-    return select(literal(1)).where(overlaps, counts, is_other).exists()
+    covering = select(literal(1)).where(overlaps, counts, is_other)
+    return covering.with_hint(ranges, "FORCE INDEX (js_run_range)", "mysql").exists()
 
 
 def _is_too_old(rows: UnfoldedRows) -> ColumnElement[bool]:

@@ -68,6 +68,7 @@ def _take_the_row(term: Term, claim_: Claim) -> Any:
         "status": claim_.status,
         "reason": claim_.reason,
         "last_slot": None,
+        "range_of": None,
         "slots": 1,
         "corrects": CLOCK,
         "attempt": 0 if is_final else 1,

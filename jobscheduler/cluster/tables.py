@@ -67,6 +67,7 @@ RUNS = Table(  # the account: a row for each slot, for each run by hand, and for
     Column("status", _word(8)),
     Column("reason", _word(32)),
     Column("last_slot", _SLOT),  # the last slot of a range
+    Column("range_of", _ID),  # the job of a range, so that its ranges are found without its other rows
     Column("slots", Integer, nullable=False),
     Column("corrects", _word(8)),  # `clock`: the slot was missed before, because a clock was wrong
     Column("attempt", Integer, nullable=False),
@@ -94,7 +95,7 @@ RUNS = Table(  # the account: a row for each slot, for each run by hand, and for
     Column("output", _TEXT),
     Column("recorded_at", DatabaseInstant),
     Index("js_run_state", "state", "queue", "queued_at"),
-    Index("js_run_last_slot", "job_id", "last_slot"),
+    Index("js_run_range", "range_of", "last_slot"),
     Index("js_run_recorded_at", "recorded_at"),
     **_OPTIONS,
 )

@@ -23,6 +23,8 @@ _VERDICT = {**_KEY, "status": Kind.WORD, "reason": Kind.WORD, "by": Kind.TEXT}
 _AGAIN = {**_KEY, "wait_ms": Kind.NUMBER}
 _STOP = {**_KEY, "why": Kind.WORD, "by": Kind.TEXT}
 
+_UNFINISHED = [state.value for state in State if state is not State.FINAL]
+
 _COLUMNS = (
     RUNS.c.job_id,
     RUNS.c.slot,
@@ -104,7 +106,7 @@ def stop(dialect: str, term: Term, rows: Sequence[AccountRow], why: str, by: str
 
 def unfinished() -> Steps[list[AccountRow]]:
     """Return all rows that are not final, with their definitions: what a new leader takes over."""
-    rows = yield select(*_COLUMNS).where(RUNS.c.state != State.FINAL.value)
+    rows = yield select(*_COLUMNS).where(RUNS.c.state.in_(_UNFINISHED))
     return [_row(*row) for row in rows]
 
 
