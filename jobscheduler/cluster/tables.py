@@ -96,6 +96,8 @@ RUNS = Table(  # the account: a row for each slot, for each run by hand, and for
     Column("recorded_at", DatabaseInstant),
     Index("js_run_state", "state", "queue", "queued_at"),
     Index("js_run_range", "range_of", "last_slot"),
+    Index("js_run_slot", "slot"),
+    Index("js_run_last_slot", "last_slot"),
     Index("js_run_recorded_at", "recorded_at"),
     **_OPTIONS,
 )

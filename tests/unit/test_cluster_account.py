@@ -131,7 +131,7 @@ def test_of_a_batch_each_claim_has_its_own_answer(account: Account, term: Term) 
 
 def test_a_thousand_large_definitions_are_claimed_in_parts(account: Account, term: Term) -> None:
     """A statement is never larger than a server takes, and texts come back as they were."""
-    text = '{"command": "echo \\"ä😀\\" \\\\ %s :x"}' + "x" * 9000
+    text = '{"command": "echo \\"ä😀\\" \\\\ %s :x"}' + "x" * 2500
     wanted = [Claim(f"j{number}", ONE, f"r{number}", "local", text) for number in range(1001)]
     assert {won for _, won in account.claim(term, wanted, new_run_id=lambda: "never")} == {Won.WON}
     assert {row.definition for row in account.unfinished()} == {text}
