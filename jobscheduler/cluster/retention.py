@@ -57,11 +57,9 @@ def remove_old_requests(term: Term, seconds: float) -> Steps[None]:
 def _insert_jobs(dialect: str, term: Term, marks: dict[str, str]) -> Executable:
     """Return the statement that gives jobs without a row one."""
     rows = UnfoldedRows(dialect, _MARK, marks.items())
-    source = select(rows["job_id"], rows["last_slot"], literal(0)).join_from(
-        LEASE, rows.table, literal(1) == literal(1)
-    )
+    source = select(rows["job_id"], rows["last_slot"]).join_from(LEASE, rows.table, literal(1) == literal(1))
     source = source.where(is_leader(term))
-    names = ["job_id", "last_slot", "failures"]
+    names = ["job_id", "last_slot"]
     match dialect:
         case "mysql":
             return mysql.insert(JOBS).from_select(names, source).on_duplicate_key_update(job_id=JOBS.c.job_id)
@@ -72,7 +70,7 @@ def _insert_jobs(dialect: str, term: Term, marks: dict[str, str]) -> Executable:
 
 def _raise_marks(dialect: str, term: Term, marks: dict[str, str]) -> Executable:
     rows = UnfoldedRows(dialect, _MARK, marks.items())
-    is_higher = or_(JOBS.c.last_slot.is_(None), JOBS.c.last_slot < rows["last_slot"])
+    is_higher = JOBS.c.last_slot < rows["last_slot"]
     is_job = and_(JOBS.c.job_id == rows["job_id"], is_higher)
     return update(JOBS).where(is_job, leads(term)).values(last_slot=rows["last_slot"])
 

@@ -102,18 +102,11 @@ RUNS = Table(  # the account: a row for each slot, for each run by hand, and for
     **_OPTIONS,
 )
 
-JOBS = Table(  # what outlives the rows of a job, and what a leader's checkpoint would say of it
+JOBS = Table(  # what outlives the rows of a job
     "js_job",
     METADATA,
     Column("job_id", _ID, primary_key=True),
-    Column("last_slot", _SLOT),  # every slot up to it is over; its row may be gone
-    Column("hash", _word(64)),  # of the definition in force; NULL: not active
-    Column("since", _SLOT),  # since when its slots are decided
-    Column("ahead", _TEXT),  # slots to come that are decided, or missed only by a wrong clock
-    Column("first_in_force", DatabaseInstant),
-    Column("last_success", DatabaseInstant),
-    Column("failures", Integer, nullable=False, server_default="0"),
-    Column("told_at", DatabaseInstant),
+    Column("last_slot", _SLOT, nullable=False),  # every slot up to it is over; its row may be gone
     **_OPTIONS,
 )
 
@@ -154,11 +147,14 @@ REQUESTS = Table(  # what people ask of a service that stands by, for the leader
     **_OPTIONS,
 )
 
-PAUSES = Table(  # the pauses that count for slots; `value` is what a checkpoint says of one
-    "js_pause",
+STATE = Table(  # how the jobs and their pauses stand, in lines of the log: a full checkpoint, and the changes after it
+    "js_state",
     METADATA,
-    Column("pause_id", _RUN_ID, primary_key=True),
-    Column("value", _TEXT, nullable=False),
-    Column("made_at", DatabaseInstant),
+    Column("id", _NUMBER, primary_key=True, autoincrement=True),
+    Column("kind", _word(8), nullable=False),
+    Column("term", BigInteger, nullable=False),
+    Column("lines", _TEXT, nullable=False),
+    Column("written_at", DatabaseInstant),
+    Index("js_state_kind", "kind"),
     **_OPTIONS,
 )

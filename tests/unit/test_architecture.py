@@ -40,7 +40,7 @@ ALLOWED = {
     "web": {"status", "timetable", "util", "model"},
     "alerts": {"jobs", "runner", "runlog", "status", "tasks", "util", "model"},
     "database": {"jobs", "tasks", "timetable", "util", "model"},
-    "cluster": {"database", "util", "model"},
+    "cluster": {"database", "runlog", "util", "model"},
     "service": {
         "cluster",
         "config",

@@ -281,7 +281,7 @@ def test_tables_are_completed_and_not_made_by_an_upgrade(tmp_path_factory: pytes
     assert make_tables(database).value == "created"
     with database.writing() as connection:
         connection.exec_driver_sql("UPDATE js_lease SET term = 7")
-        connection.exec_driver_sql("DROP TABLE js_pause")
+        connection.exec_driver_sql("DROP TABLE js_state")
         connection.exec_driver_sql("DROP INDEX js_run_state")
         connection.exec_driver_sql("DELETE FROM js_version")
     with database.reading() as connection, pytest.raises(Unavailable, match="not made to the end"):
