@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
 
 from jobscheduler.cluster import nodes, requests
 from jobscheduler.cluster.database_time import from_now
+from jobscheduler.cluster.drift import drift, jobset
+from jobscheduler.cluster.identity import IdentityInUse, is_process_gone, take_identity, this_process
 from jobscheduler.cluster.nodes import Loaded, NodeRow, Process
 from jobscheduler.cluster.requests import Answer, Request, RequestState
 from jobscheduler.cluster.tables import NODES
@@ -74,6 +77,42 @@ def test_a_new_instance_takes_the_place_of_one_that_is_gone(place: ClusterPlace)
     assert register(place, node("a5"), former="a3").identity.instance == "a4"
     assert not place.perform(nodes.beat_node(node("a3"), Loaded()))
     assert place.perform(nodes.beat_node(node("a4"), Loaded()))
+
+
+def take(place: ClusterPlace, identity: Identity, *, is_gone: bool = False) -> None:
+    """Take an identity at a start."""
+    take_identity(identity, PROCESS, lambda former: register(place, identity, former), lambda *_: is_gone)
+
+
+def test_a_start_is_refused_by_name_while_another_instance_lives(place: ClusterPlace) -> None:
+    """After a crash on the same host the name is free at once."""
+    take(place, node("a1"))
+    with pytest.raises(IdentityInUse, match="node `a` of the cluster: process 4711 on host `host`, 0 s ago") as refused:
+        take(place, node("a2"))
+    assert "--node NAME" in refused.value.help
+    take(place, node("a3"), is_gone=True)
+    assert place.perform(nodes.nodes(LOST_AFTER_S))[0].identity.instance == "a3"
+
+
+def test_a_process_is_known_to_be_gone_on_its_own_host_alone() -> None:
+    """One of another host or boot may live, and so may this one."""
+    here = this_process()
+    assert not is_process_gone(here, here)
+    assert is_process_gone(replace(here, pid=2**22 + 1), here)
+    assert not is_process_gone(replace(here, pid=2**22 + 1, host="other"), here)
+    assert not is_process_gone(replace(here, pid=2**22 + 1, boot="other"), here)
+    assert not is_process_gone(replace(here, pid=1), here)
+
+
+def test_nodes_that_differ_name_the_jobs() -> None:
+    """Equal ones have one hash, whatever the order; a long list is cut."""
+    here, there = {"a": "1", "b": "2", "c": "3"}, {"c": "4", "b": "2", "d": "5"}
+    assert jobset(here) == jobset(dict(reversed(here.items()))) != jobset(there)
+    assert not drift(here, here)
+    found = drift(here, there)
+    assert str(found) == "only here: `a`; only on the leader: `d`; different: `c`"
+    many = drift({}, {f"j{number:02}": "" for number in range(12)})
+    assert str(many).endswith("`j09` and 2 more")
 
 
 def test_nodes_show_what_they_have_loaded_while_they_are_alive(place: ClusterPlace) -> None:

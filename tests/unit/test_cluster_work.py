@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from jobscheduler.cluster.account_thread import AccountThread, Chore
 from jobscheduler.cluster.account_work import AccountWork
 from jobscheduler.cluster.beats import Beats, Verdicts, verdicts_on
-from jobscheduler.cluster.values import Attempt, Beat, Claim, Identity, Outcome, State, Term, Won
+from jobscheduler.cluster.values import Attempt, Beat, Claim, Fenced, Identity, Outcome, State, Term, Won
 from jobscheduler.database.errors import Unavailable
 from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.service import wait_until
 
 HERE = Identity("a", "scheduler", "local", "a1")
 
@@ -55,6 +57,15 @@ class Here:
         self.account._perform = perform_if_there  # type: ignore[method-assign]
         self.work = AccountWork(self.account, HERE, lambda: self.term, lambda: "never")
         self.beats = Beats(self.account, HERE, LOST_AFTER_S, lambda: self.term, lambda: self.now)
+        self.own: list[Attempt] = []
+        self.chores = [Chore(60.0, lambda: self.told.append("chore"))]
+
+    def thread(self) -> AccountThread:
+        """Return the thread, for its steps or to be started."""
+        trouble = lambda reason: self.told.append(str(reason))  # noqa: E731
+        return AccountThread(
+            self.work, self.beats, lambda: self.own, self.told.append, trouble, self.chores, lambda: self.now
+        )
 
     def claim(self, number: int) -> bool:
         """Decide that a slot is to run."""
@@ -264,3 +275,66 @@ def test_a_node_that_was_frozen_begins_to_count_anew(here: Here) -> None:
     here.now += 30
     here.beats.step([])
     assert here.states() == ["ended"]
+
+
+# --- the thread ------------------------------------------------------------------------------------------
+
+
+def test_the_thread_beats_and_does_its_chores_when_they_are_due(here: Here) -> None:
+    """And says after how long the next of them is."""
+    thread = here.thread()
+    assert thread.step() == 5.0
+    assert here.told == ["chore"]
+    here.now += 4
+    assert thread.step() == 1.0
+    here.now += 60
+    thread.step()
+    assert here.told == ["chore", "chore"]
+
+
+def test_the_thread_tells_what_has_become_of_its_runs(here: Here) -> None:
+    """With the next beat."""
+    here.own = [here.begun(1)]
+    thread = here.thread()
+    thread.step()
+    assert here.term is not None
+    here.account.stop(here.term, here.account.unfinished(), "operator", "ann")
+    here.now += 5
+    thread.step()
+    assert here.told == ["chore", Verdicts(stop=((here.own[0], Beat(1, "operator", "ann")),))]
+
+
+def test_the_thread_tells_once_that_the_database_is_away_and_once_that_it_is_back(here: Here) -> None:
+    """Meanwhile it tries each second, and what is decided waits."""
+    thread = here.thread()
+    thread.step()
+    here.is_away = True
+    here.claim(1)
+    assert [thread.step(), thread.step()] == [1.0, 1.0]
+    here.is_away = False
+    thread.step()
+    assert [here.told[1], here.told[2][1], here.told[3]] == ["away", Won.WON, "None"]
+
+
+def test_a_chore_that_needs_the_lease_is_left_to_the_next_leader(here: Here) -> None:
+    """It does not end the thread, and is not tried in a loop."""
+
+    def fenced() -> None:
+        here.told.append("tried")
+        raise Fenced(Term("a1", 1))
+
+    here.chores = [Chore(60.0, fenced)]
+    thread = here.thread()
+    thread.step()
+    here.now += 1
+    thread.step()
+    assert here.told == ["tried"]
+
+
+def test_the_end_of_the_thread_writes_what_still_waits(here: Here) -> None:
+    """Outcomes, above all."""
+    attempt = here.begun(1)
+    with here.thread():
+        wait_until(lambda: here.told)
+        here.work.finish(attempt, Outcome("SUCCESS"), here.told.append)
+    assert here.told == ["chore", True]
