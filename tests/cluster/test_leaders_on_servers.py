@@ -58,3 +58,13 @@ def test_every_slot_runs_once_however_often_leaders_die_and_come_back(
     assert services.complaints() == []
     assert services.refused() > 0
     assert max(taken) <= LEASE_S + GRACE_S, taken
+
+
+def test_services_on_one_host_share_a_file(tmp_path: Path) -> None:
+    """To try a cluster: the same on SQLite, whose clock is that of the host."""
+    (tmp_path / "data").mkdir(mode=0o700)
+    with opened(f"sqlite:///{tmp_path / 'data' / 'cluster.db'}") as place, running(place, tmp_path) as services:
+        taken = [take_over(place, services, is_kill=is_kill) for is_kill in (True, False, True)]
+        check_account(place, services)
+    assert services.complaints() == []
+    assert max(taken) <= LEASE_S + GRACE_S, taken

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from itertools import pairwise
@@ -31,10 +31,10 @@ class Services:
         self.marks = base / "marks"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, node: str) -> None:
-        """Start one."""
-        program = [sys.executable, "-m", "tests.support.cluster_actor"]
-        arguments = [self._url, node, str(LEASE_S), str(self.marks)]
+    def start(self, node: str, url: str | None = None, prefix: Sequence[str] = ()) -> None:
+        """Start one, on another URL of the same database if need be, by a command that begins with `prefix`."""
+        program = [*prefix, sys.executable, "-m", "tests.support.cluster_actor"]
+        arguments = [url or self._url, node, str(LEASE_S), str(self.marks)]
         with (self._base / f"{node}.out").open("ab") as out:
             self._running[node] = subprocess.Popen([*program, *arguments], cwd=ROOT, stdout=out, stderr=out)
 
@@ -70,12 +70,12 @@ class Services:
 
 
 @contextmanager
-def running(place: ClusterPlace | str, base: Path) -> Iterator[Services]:
-    """Run three services on a database, or on that of a URL."""
+def running(place: ClusterPlace | str, base: Path, nodes: Sequence[str] = ("a", "b", "c")) -> Iterator[Services]:
+    """Run services on a database, or on that of a URL."""
     url = place if isinstance(place, str) else place.url
     services = Services(url, base)
     try:
-        for node in ("a", "b", "c"):
+        for node in nodes:
             services.start(node)
         yield services
     finally:

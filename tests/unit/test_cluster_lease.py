@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import Connection, Executable
 
+from jobscheduler.cluster import steps
 from jobscheduler.cluster.lease import MAX_SKEW_S, LeaseTimes, Question, Standing
 from jobscheduler.cluster.lease_rows import LeaseRow
 from jobscheduler.cluster.lease_thread import LeaseThread, least_skew
@@ -221,6 +224,26 @@ def test_a_renewal_says_what_is_settled_and_a_late_one_is_refused(place: Cluster
     place.end_lease()
     assert node.step(2) is None
     assert node.step(2) == Term("a1", 2)
+
+
+def test_an_idle_cluster_asks_little(place: ClusterPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements a minute for the lease: the leader at most 60, a node that stands by at most 45."""
+    asked: Counter[str] = Counter()
+    asker = [""]
+    first, second = Node(place, "a"), Node(place, "b")
+    statement = steps.execute
+
+    def counted(connection: Connection, one: Executable) -> steps.Rows:
+        asked[asker[0]] += 1
+        return statement(connection, one)
+
+    monkeypatch.setattr(steps, "execute", counted)
+    for _ in range(600):
+        for asker[0], node in (("a", first), ("b", second)):
+            node.step(0.1)
+    assert place.lease().holder == "a"
+    assert asked["a"] <= 62
+    assert asked["b"] <= 45
 
 
 def test_a_node_whose_clock_is_off_leaves_the_lease_alone(place: ClusterPlace) -> None:
