@@ -34,7 +34,7 @@ def upgrade(arguments: argparse.Namespace) -> int:
 
 
 def _change(arguments: argparse.Namespace, *, is_upgrade: bool) -> int:
-    """Change every database; one that cannot be used is told at once, and those before it are done.
+    """Change every database in turn. One that cannot be used ends that, and those before it stay changed.
 
     Raises:
         DatabaseConfigError: a URL cannot be used, or the extra is missing.

@@ -36,8 +36,8 @@ class Chore:
 class AccountThread:
     """Runs `AccountWork`, `Beats` and chores on one thread. A context manager: leaving it writes what still waits.
 
-    `own` returns the attempts that this node has begun, and `on_verdicts` is told what has become of them.
-    `on_trouble` is told why the database cannot be used, and None when it can be used again. Neither may wait.
+    `own` returns the attempts that this node has begun, and `on_verdicts` gets what has become of them.
+    `on_trouble` gets why the database cannot be used, and None when it can be used again. Neither may wait.
     """
 
     def __init__(

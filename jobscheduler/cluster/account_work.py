@@ -1,4 +1,4 @@
-"""Takes what a service decides to the account, many decisions with one statement, and tells what came of each.
+"""Takes what a service decides to the account, many decisions with one statement, and says what came of each.
 
 1. Decisions are queued by any thread and taken by one, which is the only one that waits for the database.
 2. A claim needs the lease. Without it, or with another term than before, the claim is given up: its slot is decided
@@ -24,7 +24,7 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True)
 class _Item(Generic[T, A]):
-    """One decision, and who is told what came of it."""
+    """One decision, and the function that gets what came of it."""
 
     what: T
     then: Callable[[A], object]
@@ -59,7 +59,7 @@ class _Queue(Generic[T, A]):
 class AccountWork:
     """The decisions that wait for the account. `step` takes them there.
 
-    Thread: one for `step`; any for the others. What is told is told on the thread of `step`, and must not wait.
+    Thread: one for `step`; any for the others. The functions are called on the thread of `step`, and must not wait.
     """
 
     def __init__(
@@ -87,15 +87,15 @@ class AccountWork:
         return term is not None
 
     def begin(self, attempt: Attempt, then: Callable[[bool], object]) -> None:
-        """Queue the begin of an attempt; `then` is told whether it may be started."""
+        """Queue the begin of an attempt; `then` gets whether it may be started."""
         self._begins.put(attempt, then)
 
     def finish(self, attempt: Attempt, outcome: Outcome, then: Callable[[bool], object]) -> None:
-        """Queue the outcome of an attempt; `then` is told whether it counts."""
+        """Queue the outcome of an attempt; `then` gets whether it counts."""
         self._ends.put((attempt, outcome), then)
 
     def record(self, row: AccountRow, then: Callable[[bool], object]) -> None:
-        """Queue a run that has ended and has its line in the log; `then` is told whether its row is final."""
+        """Queue a run that has ended and has its line in the log; `then` gets whether its row is final."""
         self._records.put(row, then)
 
     def step(self) -> None:

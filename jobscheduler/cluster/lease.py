@@ -60,8 +60,8 @@ class LeaseTimes:
 class Standing:
     """How a node stands to the lease. Times are seconds of a clock that is never set.
 
-    `term` is held until `deadline`; ask `term_at`, which compares them. `seen` is the lease as the database told it
-    last, at `seen_at`. `skew` is how far this host's clock is ahead of the database's. `is_closing`: the node ends.
+    `term` is held until `deadline`; ask `term_at`, which compares them. `seen` is the lease as the database last had
+    it, at `seen_at`. `skew` is how far this host's clock is ahead of the database's. `is_closing`: the node ends.
     """
 
     instance: str
@@ -104,12 +104,12 @@ class Standing:
 
         The row alone says whether this node leads, also after an earlier request whose answer was lost.
         """
-        told = replace(self, seen=row, seen_at=now, skew=skew)
+        latest = replace(self, seen=row, seen_at=now, skew=skew)
         deadline = sent_at + row.left - self.times.margin
         if row.term.instance != self.instance or deadline <= now:
-            wait = 0.0 if row.is_free and told.may_lead and not self._has_just_tried(row) else self.times.look
-            return replace(told, term=None, deadline=0.0, next_at=now + wait)
-        return replace(told, term=row.term, deadline=deadline, next_at=sent_at + self.times.renewal)
+            wait = 0.0 if row.is_free and latest.may_lead and not self._has_just_tried(row) else self.times.look
+            return replace(latest, term=None, deadline=0.0, next_at=now + wait)
+        return replace(latest, term=row.term, deadline=deadline, next_at=sent_at + self.times.renewal)
 
     def failed(self, now: float) -> Standing:
         """Return the standing after a question without an answer. What was known of the lease is no longer sure."""

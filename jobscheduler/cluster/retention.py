@@ -50,7 +50,7 @@ def remove_old_runs(dialect: str, term: Term, seconds: float, passed: str) -> St
 
 
 def remove_old_requests(term: Term, seconds: float) -> Steps[None]:
-    """Remove requests that were made `seconds` ago: nobody waits for them."""
+    """Remove requests that were made `seconds` ago: no service waits for their answers."""
     yield delete(REQUESTS).where(REQUESTS.c.asked_at < from_now(-seconds), leads(term))
 
 

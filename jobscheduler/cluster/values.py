@@ -113,7 +113,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The final status of a run that has not begun, and who has asked for it."""
+    """The final status of a run that has not begun. `by` is the person who asked for it."""
 
     status: str
     reason: str
@@ -122,7 +122,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What the account says of a run at work. `stop` is why it has to end, `by` who has asked for that."""
+    """What the account says of a run at work. `stop` is why it has to end, `by` the person who asked for that."""
 
     attempt: int
     stop: str | None = None
