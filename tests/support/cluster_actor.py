@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import time
+import threading
 from datetime import UTC, datetime, timedelta
 
 from jobscheduler.cluster.account import Account
@@ -99,10 +99,11 @@ def main() -> None:
     """Run until a signal ends the process."""
     url, node, lease, marks = sys.argv[1:]
     actor = ClusterActor(url, node, float(lease), marks)
+    pause = threading.Event()  # libfaketime breaks `time.sleep`
     with actor.lease:
         while True:
             actor.turn()
-            time.sleep(0.05)
+            pause.wait(0.05)
 
 
 if __name__ == "__main__":
