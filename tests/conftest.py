@@ -15,10 +15,10 @@ from tests.support.distribution import Scheduling, rank
 from tests.support.fork_server import own_environment
 from tests.support.properties import load_profiles
 from tests.support.service import Service
-from tests.support.throwaway_users import alice, mallory
+from tests.support.throwaway_users import alice, mallory, operators
 from tests.support.zone_data import pin_zone_data
 
-__all__ = ["alice", "mallory"]
+__all__ = ["alice", "mallory", "operators"]
 
 pin_zone_data()
 own_environment()  # before any test changes it

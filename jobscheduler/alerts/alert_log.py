@@ -47,6 +47,10 @@ class AlertLog:
         """Log an error of a task."""
         self._event(Level.ERROR, "task.crashed", (("error", format_error(error)),))
 
+    def trouble(self, problem: str) -> None:
+        """Log an error of ours in deciding about alerts, or what was lost."""
+        self._event(Level.WARNING, "alert.trouble", (("problem", problem),))
+
     def _about(self, due: PendingAlert, level: Level, name: str, values: LogFields) -> None:
         record = due.alert.record
         subject: LogFields = (("count", len(due.jobs)),) if due.jobs else (("job_id", record.job_id),)

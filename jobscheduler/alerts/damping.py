@@ -75,7 +75,7 @@ class Damper:
         job = self._jobs.get(reminder.job_id)
         return [] if job is not None and job.pending is not None else self._send(reminder, now)
 
-    def note_sent(self, job_id: str) -> None:
+    def count_without_alert(self, job_id: str) -> None:
         """Count a change without an alert task as one of those in between."""
         job = self._jobs.get(job_id)
         if job is not None:

@@ -12,6 +12,7 @@ from jobscheduler.model import Status
 from jobscheduler.runlog import encode_line, format_json
 from jobscheduler.tasks import Alert
 from jobscheduler.util.instants import format_instant, format_instant_ms
+from jobscheduler.util.terminal_text import printable, printable_lines
 
 MAX_VALUE_CHARS = 4096  # of a variable; of the output the end is kept, of the others the beginning
 MAX_JOB_LIST_CHARS = 32_768  # of the list of jobs in a summary
@@ -23,7 +24,6 @@ _OF_ONE_JOB = (
     *("DURATION", "ERROR", "EXIT_CODE", "FAILURES", "LAST_SUCCESS"),
     *("REASON", "RECORD_RUN_ID", "SINCE", "STARTED"),
 )
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -49,7 +49,7 @@ def build_payload(change: ResultChange, *, host: str) -> Alert:
         "JOB_STATUS": change.status,
     }
     variables = {name: _one_line(str(value)) for name, value in single.items()}
-    output = _printable(record.output or "")[-MAX_VALUE_CHARS:]
+    output = printable_lines(record.output or "")[-MAX_VALUE_CHARS:]
     return Alert(change.kind.value, record, text, {**variables, "JOB_OUTPUT": output, "JOB_RECORD": text})
 
 
@@ -80,20 +80,8 @@ def build_summary(batch: Batch, *, host: str) -> Alert:
         {**head, **counts, "changed": jobs[:MAX_JSON_JOBS], "left_out": max(0, len(jobs) - MAX_JSON_JOBS)}
     )
     description = f"{failing} failing, {len(order) - failing} working again"
-    single = (
-        "DURATION",
-        "ERROR",
-        "EXIT_CODE",
-        "FAILURES",
-        "LAST_SUCCESS",
-        "REASON",
-        "RECORD_RUN_ID",
-        "SINCE",
-        "STARTED",
-    )
-    empty = dict.fromkeys(single, "")
     variables = {
-        **{f"JOB_{name}": value for name, value in empty.items()},
+        **{f"JOB_{name}": "" for name in _OF_ONE_JOB},
         "JOB_ALERT": SUMMARY,
         "JOB_CHANGES": str(sum(change.changes for change in order)),
         "JOB_DESCRIPTION": description,
@@ -133,16 +121,6 @@ def _format_record(change: ResultChange) -> str:
     return f"{text[:-1]}, {json.dumps(further)[1:]}" if further else text
 
 
-def _printable(text: str) -> str:
-    """Return a text in which line ends and tabs are the only characters that control a terminal or a mail."""
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), _sanitized(text))
-
-
 def _one_line(text: str) -> str:
     """Return a text without line ends, which could begin another header of a mail."""
-    return _CONTROL.sub(" ", _sanitized(text)).strip()[:MAX_VALUE_CHARS]
-
-
-def _sanitized(text: str) -> str:
-    """Return a text without lone surrogates, which odd file names have and no program can be given."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return printable(_CONTROL.sub(" ", text)).strip()[:MAX_VALUE_CHARS]

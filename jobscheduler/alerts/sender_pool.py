@@ -42,6 +42,32 @@ class _ActiveAlert:
     is_long: bool = False
 
 
+@dataclass(slots=True)
+class _WorkerCount:
+    """How many threads there are, how many of them wait for an alert, and how many send one that takes long.
+
+    Lock: that of the pool.
+    """
+
+    limit: int  # of workers, apart from those with an alert that takes long
+    workers: int = 0
+    idle: int = 0
+    long: int = 0
+
+    def add_if_allowed(self) -> bool:
+        """Count one more worker, unless there are enough; return whether it is to be started."""
+        if self.workers - self.long >= self.limit or self.workers >= MAX_THREADS:
+            return False
+        self.workers += 1
+        self.idle += 1  # it begins by taking an alert
+        return True
+
+    def remove_idle(self) -> None:
+        """Count one worker less, which has no alert."""
+        self.workers -= 1
+        self.idle -= 1
+
+
 class AlertSenderPool:
     """Sends alerts. `write` writes events about them to the log; its exceptions, and those of tasks, end no thread.
 
@@ -60,13 +86,12 @@ class AlertSenderPool:
     ) -> None:
         self._limit = limit
         self._grace = grace
-        self._max_workers = workers
+        self._count = _WorkerCount(workers)
         self._log = AlertLog(write, clock)
         self._timer = TimerThread(self._log.crash)
         self._changed = threading.Condition()
         self._queues = AlertQueues(waiting)
         self._active: set[_ActiveAlert] = set()
-        self._workers = self._idle = self._long = 0
 
     def put(self, due: PendingAlert) -> None:
         """Queue an alert behind the earlier ones of its job. Never waits for any of them."""
@@ -86,19 +111,16 @@ class AlertSenderPool:
         """Start a worker if ready alerts need one, and log dropped alerts; return False if no thread can be started."""
         with self._changed:
             dropped = self._queues.pop_dropped()
-            is_short = not self._idle and self._queues.has_next()
-            needs_worker = is_short and self._workers - self._long < self._max_workers and self._workers < MAX_THREADS
-            self._workers += needs_worker
-            self._idle += needs_worker  # it begins by taking an alert
+            is_short = not self._count.idle and self._queues.has_next()
+            needs_worker = is_short and self._count.add_if_allowed()
         self._log.dropped(dropped, "full")
         if needs_worker:
             try:
                 threading.Thread(target=self._work, name="alert", daemon=True).start()
             except RuntimeError:  # the host has no thread left
                 with self._changed:
-                    self._workers -= 1
-                    self._idle -= 1
-        return not is_short or self._workers > 0
+                    self._count.remove_idle()
+        return not is_short or self._count.workers > 0
 
     def stop(self, seconds: float, poll: Callable[[], bool] = lambda: False) -> None:
         """Let alerts go on for `seconds`, then stop those that still run, and drop those in the queues.
@@ -137,18 +159,18 @@ class AlertSenderPool:
                 return  # this thread was given up
             self._log_result(active, result)
             with self._changed:
-                self._idle += 1
+                self._count.idle += 1
             self.maintain()
 
     def _next(self) -> _ActiveAlert | None:
         """Take the next alert; return None after `IDLE_TIMEOUT_S` without one. The worker counts as idle before."""
         with self._changed:
             self._changed.wait_for(lambda: self._queues.is_closed or self._queues.has_next(), IDLE_TIMEOUT_S)
-            self._idle -= 1
             due = self._queues.take()
             if due is None:
-                self._workers -= 1
+                self._count.remove_idle()
                 return None
+            self._count.idle -= 1
             active = _ActiveAlert(due, self._context(due), time.monotonic())
             self._active.add(active)
         self.maintain()
@@ -174,7 +196,7 @@ class AlertSenderPool:
         with self._changed:
             if active in self._active and not active.is_long:
                 active.is_long = True
-                self._long += 1
+                self._count.long += 1
         self.maintain()
 
     def _remove(self, active: _ActiveAlert) -> bool:
@@ -184,7 +206,7 @@ class AlertSenderPool:
                 return False
             self._active.remove(active)
             self._queues.finish(active.due)
-            self._long -= active.is_long
+            self._count.long -= active.is_long
             self._changed.notify_all()
         return True
 
@@ -198,7 +220,7 @@ class AlertSenderPool:
     def _give_up(self, active: _ActiveAlert) -> None:
         if self._remove(active):
             with self._changed:
-                self._workers -= 1
+                self._count.workers -= 1
             error = f"the task did not end within {self._grace:g} s of being asked to; its thread is lost"
             self._log_result(active, AttemptResult(details=(("error", error),)))
             self.maintain()

@@ -19,7 +19,7 @@ from jobscheduler.cli.problems import ArgumentProblem, print_problem
 from jobscheduler.cli.service_jobs import KnownJob, is_path, jobs_of_service
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.cli.times import parse_when
-from jobscheduler.cli.usage import whole_number
+from jobscheduler.cli.usage import refuse_both, whole_number
 from jobscheduler.config import Settings
 from jobscheduler.config.job_context import job_context
 from jobscheduler.jobs.parser import ParseContext
@@ -63,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the agenda; problems go to standard error."""
+    if arguments.ical and arguments.json:
+        refuse_both("--ical", "--json")
     settings = settings_of_service(arguments, ())
     rules, now = job_context(settings), utc_now()
     period = _period(arguments, rules.zone, now)

@@ -13,6 +13,7 @@ from typing import Any
 from jobscheduler.cli.client_helpers import add_client_options, api_path, format_duration_or_dash
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.table import colourize, use_colour
+from jobscheduler.cli.usage import one_of
 from jobscheduler.control.client import request
 from jobscheduler.util.terminal_text import printable, printable_lines
 
@@ -30,7 +31,7 @@ _LIMIT_S = 90.0  # after which no further answer is expected: the service ends a
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the action, the job and the options."""
-    parser.add_argument("action", choices=["test"], metavar="test", help="send the alert that would be sent")
+    parser.add_argument("action", type=one_of("action", ["test"]), metavar="test", help="send what would be sent")
     parser.add_argument("job", nargs="?", metavar="JOB", help="the id of the job (default: the service's own alerts)")
     add_client_options(parser)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobscheduler.cli.options import add_options, current_report
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
+from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.config.report import DEFAULT
 from jobscheduler.util.standard_output import is_standard_output
 
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the settings."""
     report, is_of_service = current_report(arguments)
     if not is_of_service:
-        print("note: no service was asked; a service would start with these settings", file=sys.stderr)
+        print_wrapped("note: no service was asked; a service would start with these settings", sys.stderr)
     if arguments.json:
         print(json.dumps(report))
         return 0

@@ -17,6 +17,7 @@ from jobscheduler.cli.db_wait import wait_for_reload
 from jobscheduler.cli.options import add_options, settings_from_arguments
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.cli.table import Column, table, terminal_width, use_colour
+from jobscheduler.cli.usage import SubverbParser
 from jobscheduler.config import BadSetting
 from jobscheduler.config.job_context import job_context
 from jobscheduler.database import DatabaseConfigError, is_installed, load_url
@@ -54,7 +55,7 @@ _EXAMPLES = {  # the arguments in the example of each verb's help
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs below this one."""
-    verbs = parser.add_subparsers(dest="below", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(dest="below", metavar="VERB", required=True, parser_class=SubverbParser)
     db_tables.add_cluster_options(_verb(verbs, "init", db_tables.make, "create the tables of each database named"))
     db_tables.add_cluster_options(_verb(verbs, "upgrade", db_tables.upgrade, "carry on tables of an older version"))
     _import = _verb(verbs, "import", _import_, "make the table hold exactly the jobs of a directory", "wait")

@@ -172,5 +172,5 @@ def _content(folder: int, name: str) -> bytes | None:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as file:
             return file.read()
-    except OSError:
+    except OSError:  # a link, or no file that can be read: it is written anew, or the write says why not
         return None

@@ -66,7 +66,7 @@ def fetch_job(job_id: str, settings: Settings) -> dict[str, Any] | None:
     """
     try:
         answer = request(settings.socket, "GET", api_path("jobs", job_id))
-    except ApiError:
+    except ApiError:  # it answers, and knows no such job
         return None
     return {**answer, "next": answer["upcoming"]}
 
@@ -75,7 +75,7 @@ def fetch_jobs(settings: Settings) -> list[dict[str, Any]]:
     """Return the jobs and refused files of the running service; empty if it does not answer."""
     try:
         return list(request(settings.socket, "GET", api_path("jobs"))["jobs"])
-    except (ApiError, ServiceUnreachable):
+    except (ApiError, ServiceUnreachable):  # the explanation then goes by the files alone
         return []
 
 
@@ -95,11 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the answer; report a missing answer on standard error."""
     settings, now = settings_of_service(arguments, ()), utc_now()
     facts, unreachable = _asked(arguments.job, settings)
-    try:
-        at, notes = _time(arguments.at, facts.zone, now)
-    except ArgumentProblem as wrong:
-        print_problem(wrong.problem, sys.stderr)
-        return 2
+    at, notes = _time(arguments.at, facts.zone, now)
     further = (waiting_rules_note(settings, {facts.zone.key}), _no_file_note(settings))
     question = Question(arguments.job, now, at, (*notes, *filter(None, further)))
     answer = explain(question, add_log_facts(facts, question, settings))
@@ -166,7 +162,7 @@ def _is_complete(text: str) -> bool:
     """Return whether a refused time would be valid with an offset."""
     try:
         crontab.parse_instant(f"{text}Z", ZoneInfo("UTC"))
-    except ScheduleError:
+    except ScheduleError:  # not a time at all: its own message says so
         return False
     return True
 

@@ -18,7 +18,16 @@ from jobscheduler.cli.log_files import LogUnavailable, host_zone, require_log
 from jobscheduler.cli.pause_text import user_name
 from jobscheduler.config import Settings
 from jobscheduler.config.job_context import job_context
-from jobscheduler.explain import JOB_KINDS, SERVICE_KINDS, Facts, LogEvidence, Question, RuntimeState, collect_evidence
+from jobscheduler.explain import (
+    JOB_KINDS,
+    SERVICE_KINDS,
+    Facts,
+    LogEvidence,
+    Overdue,
+    Question,
+    RuntimeState,
+    collect_evidence,
+)
 from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.model import SLOT_FIELDS, Job, Pause, Problem
@@ -52,7 +61,7 @@ def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
         tuple((_instant(span["first"]), _instant(span["last"])) for span in answer.get("decided_ahead") or ()),
         answer.get("failures") or 0,
         _instant_or_none(answer.get("failing_since")),
-        _instant_or_none(answer.get("overdue_since")),
+        _overdue(answer),
     )
     file, last = str(answer.get("file") or ""), answer.get("last")
     return Facts(
@@ -64,6 +73,15 @@ def facts_from_service(answer: Mapping[str, Any], settings: Settings) -> Facts:
         file=file,
         written=_written_at(settings.jobs_dir / file) if file else None,
     )
+
+
+def _overdue(answer: Mapping[str, Any]) -> Overdue | None:
+    since = _instant_or_none(answer.get("overdue_since"))
+    if since is None:
+        return None
+    within = (answer.get("definition") or {}).get("success_within")
+    last, in_force = answer.get("last_success"), answer.get("in_force_since")
+    return Overdue(since, within, _instant_or_none(last), _instant_or_none(in_force))
 
 
 def _job(definition: object, zone: ZoneInfo) -> Job | None:
@@ -156,7 +174,7 @@ def _names(job_id: str, settings: Settings) -> Iterator[frozenset[str]]:
     try:
         lines = iter_lines_newest_first(settings.log_file, settings.log_backups, LogFilter(job_id, _NAMING_A_FILE))
         yield frozenset(line["file"] for line in islice(lines, 1) if "file" in line)
-    except OSError:
+    except OSError:  # without a readable log there is no hint
         return
 
 
@@ -180,7 +198,7 @@ def _files_of(job_id: str, directory: Path, names: Container[str]) -> Iterator[P
     naming = re.compile(rb'"job_id"\s*:\s*"' + re.escape(job_id.encode("utf-8", "replace")) + rb'"')
     try:
         files = sorted(directory.iterdir())
-    except OSError:
+    except OSError:  # the report says by itself that the directory cannot be read
         return
     for path in files:
         if is_job_file(path.name):
@@ -200,7 +218,7 @@ def _content(path: Path) -> bytes:
 def _written_at(path: Path) -> datetime | None:
     try:
         return datetime.fromtimestamp(path.stat().st_ctime, UTC)
-    except OSError:
+    except OSError:  # the file has just been removed
         return None
 
 

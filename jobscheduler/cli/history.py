@@ -21,7 +21,7 @@ from jobscheduler.cli.problems import ArgumentProblem, print_problem
 from jobscheduler.cli.read_progress import ReadProgress
 from jobscheduler.cli.table import table, terminal_width, use_colour
 from jobscheduler.cli.times import parse_when
-from jobscheduler.cli.usage import some_of, whole_number
+from jobscheduler.cli.usage import refuse_both, some_of, whole_number
 from jobscheduler.config import Settings
 from jobscheduler.control.client import request
 from jobscheduler.model import Problem, Status
@@ -95,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the records; problems go to standard error."""
+    _check_usage(arguments)
     settings, zone = settings_of_service(arguments, {"log_file"}), host_zone()
     wanted = _wanted(arguments, settings, zone, utc_now())
     try:
@@ -113,6 +114,21 @@ def run(arguments: argparse.Namespace) -> int:
         return _none(settings, arguments, zone)
     _print(chain((first,), lines), arguments, Corrected(settings), zone)
     return 0
+
+
+def _check_usage(arguments: argparse.Namespace) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        ArgumentProblem: two options exclude each other, or `--all` is not about one job.
+
+    """
+    jobs = selectors(arguments.jobs)
+    if arguments.all and (len(jobs) != 1 or jobs[0].job_id is None):
+        raise ArgumentProblem(Problem("`--all` is for one job", help="name it, or read the log file itself"))
+    for other in ("until", "stats", "fail_if_none"):
+        if arguments.follow and getattr(arguments, other):
+            refuse_both("--follow", f"--{other.replace('_', '-')}")
 
 
 def _limit(arguments: argparse.Namespace) -> int:
@@ -154,7 +170,7 @@ def _wanted(arguments: argparse.Namespace, settings: Settings, zone: ZoneInfo, n
     """Return which lines are wanted.
 
     Raises:
-        ArgumentProblem: the arguments contradict each other, or a time cannot be read.
+        ArgumentProblem: a time cannot be read, or the second is before the first.
         ServiceUnreachable: a tag was named, and no service answers.
         ApiError: the service refuses the request.
 
@@ -162,11 +178,6 @@ def _wanted(arguments: argparse.Namespace, settings: Settings, zone: ZoneInfo, n
     since = parse_when(arguments.since, "--since", zone, now)
     until = parse_when(arguments.until, "--until", zone, now)
     jobs = selectors(arguments.jobs)
-    if arguments.all and (len(jobs) != 1 or jobs[0].job_id is None):
-        raise ArgumentProblem(Problem("`--all` is for one job", help="name it, or read the log file itself"))
-    if arguments.follow and (until or arguments.stats):
-        other = "--until" if until else "--stats"
-        raise ArgumentProblem(Problem(f"`--follow` and `{other}` exclude each other", help="leave out one of the two"))
     if since and until and since > until:
         raise ArgumentProblem(Problem("`--until` is before `--since`", help="is one of the two mistyped?"))
     words = frozenset[str]().union(*arguments.status) if arguments.status else frozenset[str]()

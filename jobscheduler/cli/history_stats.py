@@ -120,5 +120,5 @@ def stats_rows(summaries: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[str]
 def _number(text: str | None) -> float | None:
     try:
         return None if text is None else float(text)
-    except ValueError:
+    except ValueError:  # an older version wrote something else there
         return None

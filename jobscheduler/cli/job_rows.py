@@ -8,7 +8,7 @@ from typing import Any
 
 from jobscheduler.cli.pause_text import user_name
 from jobscheduler.cli.table import Column
-from jobscheduler.status.reasons import failure_text, reason_text
+from jobscheduler.status.reasons import failure_text, process_text, reason_text
 from jobscheduler.status.shown_status import SEVERITY, ShownStatus
 from jobscheduler.util.durations import format_age, format_compact_duration
 from jobscheduler.util.instants import format_relative
@@ -152,7 +152,7 @@ def _running_for(job: JobJson, now: datetime) -> float | None:
 
 def detail_text(job: JobJson, now: datetime) -> str:
     """Return what one wants to know next: the last line of a failure, the problem of a file, what a run waits for."""
-    return _first_text(job) or _overdue_text(job, now) or ""
+    return "; ".join(filter(None, (_process_text(job), _first_text(job) or _overdue_text(job, now))))
 
 
 def _first_text(job: JobJson) -> str | None:
@@ -169,6 +169,11 @@ def _first_text(job: JobJson) -> str | None:
     if last.get("status") in {"MISSED", "SKIPPED"} and status is ShownStatus.OK:
         return f"{last['status'].lower()}: {reason_text(last)}"
     return None
+
+
+def _process_text(job: JobJson) -> str:
+    """Return the process and the attempt of the runs at work."""
+    return "; ".join(filter(None, (process_text(run) for run in job["active_runs"] if not run["waiting_for"])))
 
 
 def _overdue_text(job: JobJson, now: datetime) -> str | None:

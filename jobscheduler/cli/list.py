@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options, api_path
 from jobscheduler.cli.job_rows import COLUMNS, ORDERS, plain_rows, rows, sorted_jobs, summary_text
 from jobscheduler.cli.options import client_settings
-from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.problems import ArgumentProblem, print_problem
 from jobscheduler.cli.table import table, terminal_width, use_colour
-from jobscheduler.cli.usage import one_of, some_of
+from jobscheduler.cli.usage import one_of, refuse_both, some_of
 from jobscheduler.cli.watch import watch
 from jobscheduler.config import Settings
 from jobscheduler.control.client import request
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
+    _check_usage(arguments)
     settings = client_settings(arguments)
     if arguments.watch:
         return watch(partial(_drawn, settings, arguments))
@@ -76,6 +77,20 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.flush()  # where both streams lead to one place, the sum comes below
         print(summary_text(found), file=sys.stdout if sys.stdout.isatty() else sys.stderr)
     return _status(answer, arguments)
+
+
+def _check_usage(arguments: argparse.Namespace) -> None:
+    """Refuse two forms of the answer at once, and an empty tag, as from an unset variable of the shell.
+
+    Raises:
+        ArgumentProblem: there is one.
+
+    """
+    forms = [form for form in ("json", "plain", "watch") if getattr(arguments, form)]
+    if len(forms) > 1:
+        refuse_both(f"--{forms[0]}", f"--{forms[1]}")
+    if "" in (arguments.tag or ()):
+        raise ArgumentProblem(Problem("the tag of `--tag` is empty", help="is a variable of the shell unset?"))
 
 
 def _asked(settings: Settings, arguments: argparse.Namespace) -> Mapping[str, Any]:

@@ -16,9 +16,10 @@ from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import ArgumentProblem, print_problem
 from jobscheduler.cli.service_jobs import is_path, jobs_of_files, jobs_of_service
 from jobscheduler.cli.times import parse_when, problem_from
-from jobscheduler.cli.usage import whole_number
+from jobscheduler.cli.usage import refuse_both, whole_number
 from jobscheduler.cli.validate import severity
 from jobscheduler.cli.waiting_rules import waiting_rules_note
+from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.config import Settings
 from jobscheduler.config.job_context import job_context
 from jobscheduler.control.client import ServiceUnreachable
@@ -66,10 +67,9 @@ class _SlotListing:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the paths, the bounds and the options."""
-    what = parser.add_mutually_exclusive_group()
     which = "jobs, or files or directories of jobs (default: the jobs directory)"
-    what.add_argument("jobs", nargs="*", type=_word, metavar="JOB", default=[], help=which)
-    what.add_argument("--cron", metavar="EXPR", help="a crontab expression or macro instead of jobs")
+    parser.add_argument("jobs", nargs="*", type=_word, metavar="JOB", default=[], help=which)
+    parser.add_argument("--cron", metavar="EXPR", help="a crontab expression or macro instead of jobs")
     count = whole_number("-n", 1, MAX_SLOTS)
     parser.add_argument("-n", type=count, default=5, metavar="N", help="how many slots each (default: 5)")
     parser.add_argument("--after", metavar="TIME", help="slots later than this time (default: now)")
@@ -96,14 +96,11 @@ def _needed(arguments: argparse.Namespace) -> set[str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the slots; problems go to standard error."""
+    if arguments.cron is not None and arguments.jobs:
+        refuse_both("--cron", "JOB")
     settings = settings_of_service(arguments, _needed(arguments))
     rules, now = job_context(settings), utc_now()
-    try:
-        after = parse_when(arguments.after, "--after", rules.zone, now, is_ahead=True) or now
-        until = parse_when(arguments.until, "--until", rules.zone, now, is_ahead=True)
-    except ArgumentProblem as wrong:
-        print_problem(wrong.problem, sys.stderr)
-        return 2
+    after, until = _bounds(arguments, rules.zone, now)
     try:
         found = [_of_expression(arguments.cron, rules.zone)] if arguments.cron is not None else []
     except ArgumentProblem as wrong:
@@ -117,9 +114,24 @@ def run(arguments: argparse.Namespace) -> int:
             status = max(status, _show_all(verdict))
     note = waiting_rules_note(settings, {listing.zone.key for listing in found})
     if note is not None:
-        print(f"note: {note}", file=sys.stderr)
+        print_wrapped(f"note: {note}", sys.stderr)
     _print_all(found, after, until, arguments)
     return status
+
+
+def _bounds(arguments: argparse.Namespace, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime | None]:
+    """Return the times between which slots are wanted.
+
+    Raises:
+        ArgumentProblem: one cannot be read, or the second is before the first.
+
+    """
+    after = parse_when(arguments.after, "--after", zone, now, is_ahead=True) or now
+    until = parse_when(arguments.until, "--until", zone, now, is_ahead=True)
+    if until is not None and until < after:
+        first = "now" if arguments.after is None else "`--after`"
+        raise ArgumentProblem(Problem(f"`--until` is before {first}", help="is one of the two mistyped?"))
+    return after, until
 
 
 def _verdicts(words: list[str], settings: Settings, rules: ParseContext) -> Iterator[ParseResult]:
@@ -205,7 +217,7 @@ def _print_all(
         if number:
             print()
         for line in _as_text(listing, slots):
-            print(line)
+            print_wrapped(line, hanging=4)
 
 
 def _as_object(listing: _SlotListing, slots: Iterable[_Remarks]) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from jobscheduler.cli import own_service
 from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.config import (
     CONFIG_VARIABLE,
     DEFAULT_CONFIG,
@@ -90,7 +91,7 @@ def settings_of_service(arguments: argparse.Namespace, needed: Collection[str]) 
     except (ServiceUnreachable, ApiError):
         settings = _settings_without_service(arguments, is_client=True)  # it says what is wrong in the settings file
         if any(settings.given.get(name) != named.get(name) or name not in named for name in needed):
-            print(f"note: no service was asked; {_origin(settings)}", file=sys.stderr)
+            print_wrapped(f"note: no service was asked; {_origin(settings)}", sys.stderr)
         return settings
     given = {name: text for name, text in _flags(arguments).items() if text is not None}
     config = report.get("config")
@@ -126,12 +127,12 @@ def current_report(arguments: argparse.Namespace) -> tuple[Mapping[str, Any], bo
         report: Mapping[str, Any] = request(client_settings(arguments, is_silent=True).socket, "GET", "/v1/settings")
     except (ServiceUnreachable, ApiError, SettingsError):
         settings = _settings_without_service(arguments, is_client=False)
-        if problems := _problems_for_jobs(settings):
-            raise SettingsError(problems) from None
+        from jobscheduler.config.job_context import job_context  # noqa: PLC0415 - the parser, which few verbs need
+
+        job_context(settings)  # it raises what keeps jobs from being read
         return settings_report(settings), False
-    for problem in _problems_for_jobs(
-        client_settings(arguments)
-    ):  # of the file, which may have changed since the start
+    present = client_settings(arguments)  # the settings file may have changed since the start of the service
+    for problem in _problems_for_jobs(present):
         print_problem(problem, sys.stderr, level="warning")
     return report, True
 
@@ -242,7 +243,7 @@ def _environment_file() -> dict[str, str]:
     """Return the settings in the environment file of the unit, none if this user may not read it."""
     try:
         text = ENVIRONMENT_FILE.read_text("utf-8", "replace")
-    except OSError:
+    except OSError:  # no unit is installed, or it is not this user's
         return {}
     return {name: value for name, value in parse_environment_file(text).items() if name.startswith(PREFIX)}
 

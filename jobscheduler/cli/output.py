@@ -14,7 +14,9 @@ from jobscheduler.cli.options import add_options, client_settings, settings_of_s
 from jobscheduler.cli.output_display import Display, JsonDisplay, TextDisplay, attempt_line, readable, result_line
 from jobscheduler.cli.output_files import OutputUnavailable, StoredRun, stored_run
 from jobscheduler.cli.output_follow import follow, show
-from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.problems import ArgumentProblem, print_problem
+from jobscheduler.cli.usage import refuse_both
+from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.control.client import ServiceUnreachable, request
 from jobscheduler.model import Problem, StoredAttempt
 from jobscheduler.status.snapshot_json import instant
@@ -29,10 +31,14 @@ EXAMPLES = """examples:
 
 Without -f it shows the last run of the job, each attempt, and how much of its output is missing: the first and the last
 32 KiB are kept. -f shows the output of a run at work as it comes, until the run ends; Ctrl-C ends only that.
+--failed passes over runs that were stopped by hand, replaced by the next one, or ended with the service.
 The output goes to standard output, all about it to standard error. Control characters are spelled out; colours stay
 on a terminal. --raw writes the bytes as they are, which a terminal may obey.
 When no service answers, the output directory and the log are read, as far as this user may.
 Exit status: 0 fine, 1 no such run, 2 wrong usage, 3 service not reachable (with -f)."""
+
+
+_ONE_OF_TWO = "leave out one of the two"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,10 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the service, or read the files when none answers."""
-    problem = _misuse(arguments)
-    if problem is not None:
-        print_problem(problem, sys.stderr)
-        return 2
+    _check_usage(arguments)
     try:
         return _of_service(arguments)
     except ServiceUnreachable:
@@ -64,14 +67,21 @@ def run(arguments: argparse.Namespace) -> int:
     return _of_files(arguments, stored)
 
 
-def _misuse(arguments: argparse.Namespace) -> Problem | None:
-    if arguments.name is None and not arguments.failed:
-        return Problem("which run?", help="name a job or a run, or use `--failed` for the last failure of all jobs")
+def _check_usage(arguments: argparse.Namespace) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        ArgumentProblem: no run is named, or two options exclude each other.
+
+    """
+    if not arguments.name and not arguments.failed:
+        help_ = "name a job or a run, or write `--failed` for the last failure of all jobs"
+        raise ArgumentProblem(Problem("`jobscheduler output` needs JOB|RUN", help=help_))
     if arguments.follow and arguments.failed:
-        return Problem("`--failed` is about a former run, which `-f` cannot follow", help="leave out one of the two")
+        note = "`--failed` is about a former run, which cannot be followed"
+        raise ArgumentProblem(Problem("`--failed` and `--follow` exclude each other", notes=(note,), help=_ONE_OF_TWO))
     if arguments.raw and arguments.json:
-        return Problem("`--raw` does not go with `--json`", help="leave out one of the two")
-    return None
+        refuse_both("--raw", "--json")
 
 
 def _display(arguments: argparse.Namespace) -> Display:
@@ -190,9 +200,9 @@ def _print_end(
         return
     sys.stdout.flush()
     if not has_output:
-        print(f"{found['job_id']}, run {found['run_id']}: nothing is kept of an output", file=sys.stderr)
+        print_wrapped(f"{found['job_id']}, run {found['run_id']}: nothing is kept of an output", sys.stderr)
     record = found["record"]
     if record is not None:
         print(result_line(record), file=sys.stderr)
     elif found["state"] != "ended":
-        print(f"run {found['run_id']} is {found['state']}; `-f` follows it", file=sys.stderr)
+        print_wrapped(f"run {found['run_id']} is {found['state']}; `-f` follows it", sys.stderr)

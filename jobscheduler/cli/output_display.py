@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from jobscheduler.cli.client_helpers import format_duration_or_dash
 from jobscheduler.cli.table import colourize, use_colour
+from jobscheduler.cli.wrapping import print_wrapped
+from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_with_zone
 from jobscheduler.util.terminal_text import TerminalText, printable
 from jobscheduler.util.text import plural
@@ -51,7 +52,8 @@ class TextDisplay:
     def note(self, text: str) -> None:
         """Write a line to standard error, behind what was written before."""
         sys.stdout.flush()
-        print(printable(text), file=sys.stderr, flush=True)
+        print_wrapped(printable(text), sys.stderr)
+        sys.stderr.flush()
 
     def add(self, text: str, missing: int) -> None:
         """Write text, and what is missing before it."""
@@ -118,7 +120,8 @@ def result_line(record: Mapping[str, Any]) -> str:
     word = colourize(record["status"], colour if use_colour(sys.stderr) else None)
     details = "".join(f" {key}={printable(str(record[key]))}" for key in _RESULT_KEYS if record.get(key) is not None)
     duration = record.get("duration")
-    return f"{word} after {format_duration_or_dash(None if duration is None else float(duration))}{details}"
+    after = "" if duration is None else f" after {format_compact_duration(float(duration))}"
+    return f"{word}{after}{details}"
 
 
 def attempt_line(attempt: Mapping[str, Any]) -> str:

@@ -34,6 +34,7 @@ def stored_run(settings: Settings, name: str, *, failed: bool) -> StoredRun:
 
     Raises:
         OutputUnavailable: there is no such run, or nothing is kept.
+        LogUnavailable: the output directory has no such run, and there is no log that may know it.
 
     """
     folder = settings.output_folder
@@ -44,6 +45,7 @@ def stored_run(settings: Settings, name: str, *, failed: bool) -> StoredRun:
     try:
         found = _find(settings, reader, name, failed=failed)
         if found is None:
+            require_log(settings)  # without it nothing is known, and that is what there is to say
             raise OutputUnavailable(_unknown(name, failed=failed))
         place, record = found
         return StoredRun(place, record, reader.attempts(place))

@@ -15,6 +15,7 @@ from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.pause_text import describe_pause, print_note
 from jobscheduler.cli.problems import ArgumentProblem
 from jobscheduler.cli.times import parse_when
+from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.control.client import request
 from jobscheduler.model import Problem
 from jobscheduler.util import durations
@@ -72,7 +73,7 @@ def _end(arguments: argparse.Namespace, now: datetime) -> datetime | None:
         try:
             return now + timedelta(seconds=durations.parse_duration(arguments.duration))
         except ValueError as error:
-            raise ArgumentProblem(Problem(f"--for: {error}", help=durations.HELP)) from None
+            raise ArgumentProblem(Problem(f"`--for`: {error}", help="write `90s`, `15m`, `1h30m` or `2d`")) from None
     return parse_when(arguments.until, "--until", host_zone(), now, is_ahead=True)
 
 
@@ -82,6 +83,6 @@ def _show(answer: Mapping[str, Any]) -> None:
     if not answer["changed"]:
         print(f"already paused, for at least as long ({count}):")
     for pause in answer["pauses"] if answer["changed"] else answer["in_force"]:
-        print(printable(f"paused: {describe_pause(pause, utc_now(), host_zone())}"))
+        print_wrapped(printable(f"paused: {describe_pause(pause, utc_now(), host_zone())}"))
     if answer["changed"] and len(answer["jobs"]) != 1:
         print(f"that is {count} now")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from typing import Any
 
+from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.model.selection import ALL
 from jobscheduler.util.instants import format_moment
 
@@ -28,7 +29,7 @@ def describe_end(pause: Mapping[str, Any], now: datetime, zone: tzinfo | None = 
 def print_note(answer: Mapping[str, Any]) -> None:
     """Print on standard error what is odd about an answer."""
     if answer.get("note"):
-        print(f"note: {answer['note']}", file=sys.stderr)
+        print_wrapped(f"note: {answer['note']}", sys.stderr)
 
 
 def selector_text(text: str) -> str:

@@ -30,6 +30,7 @@ from jobscheduler.cli.plan_changes import (
 )
 from jobscheduler.cli.problems import ArgumentProblem, print_problem
 from jobscheduler.cli.validate import is_user_of_service
+from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.config import Settings
 from jobscheduler.config.job_context import job_context
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
@@ -114,7 +115,8 @@ def _in_force(settings: Settings, rules: ParseContext, now: datetime) -> _InForc
         answer = request(settings.socket, "GET", "/v1/definitions")
         return _InForce(items_of_answer(answer), dict(_next_slots(answer)), answer["key"])
     except ServiceUnreachable:
-        print(f"note: no service was asked; compared with the jobs directory `{settings.jobs_dir}`", file=sys.stderr)
+        note = f"note: no service was asked; compared with the jobs directory `{settings.jobs_dir}`"
+        print_wrapped(note, sys.stderr)
     except (ApiError, ValueError) as error:
         message = "the running service cannot say what is in force: is it of another version?"
         raise ArgumentProblem(Problem(message, notes=(str(error),), help="ask with its own version")) from None
@@ -205,7 +207,7 @@ def _durations(job_id: str, settings: Settings) -> list[float]:
     wanted = LogFilter(job_id, frozenset({"SUCCESS", "FAILURE"}))
     try:
         found = newest_records(settings.log_file, settings.log_backups, wanted, _RUNS, ReadLimit(_MAX_LOG_BYTES))
-    except OSError:
+    except OSError:  # the plan is then without expected ends
         return []
     return sorted(float(line.pairs["duration"]) for line in found.lines if "duration" in line.pairs)
 
@@ -231,7 +233,7 @@ def _print(changes: list[JobChange], refusals: list[Refusal], notes: list[_Note]
     for refusal in refusals:
         print(f"! refused  {refusal.file}{_what_stays(refusal)}")
     for job_id, note in notes:
-        print(f"note: {job_id}: {note}" if job_id else f"note: {note}")
+        print_wrapped(f"note: {job_id}: {note}" if job_id else f"note: {note}")
     for refusal in refusals:
         for problem in refusal.problems:
             print()

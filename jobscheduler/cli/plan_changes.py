@@ -56,12 +56,12 @@ class Refusal:
     problems: tuple[Problem, ...]
 
 
-def job_changes(found: Preview, next_before: Mapping[str, datetime | None], now: datetime) -> Iterator[JobChange]:
+def job_changes(preview: Preview, next_before: Mapping[str, datetime | None], now: datetime) -> Iterator[JobChange]:
     """Yield the changes of a preview by job id; `next_before` are the next slots of the jobs in force."""
-    expired = {job.id for job in found.plan.expire}
-    put = {job.id: job for job in (*found.plan.put, *found.plan.expire)}
-    for job_id in sorted({*put, *found.plan.drop}):
-        before, after = found.before.get(job_id), put.get(job_id)
+    expired = {job.id for job in preview.plan.expire}
+    put = {job.id: job for job in (*preview.plan.put, *preview.plan.expire)}
+    for job_id in sorted({*put, *preview.plan.drop}):
+        before, after = preview.before.get(job_id), put.get(job_id)
         if after is None:
             file = "" if before is None else before.source_name
             yield JobChange(REMOVED, job_id, file, next_before=next_before.get(job_id))

@@ -15,6 +15,7 @@ from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.output_display import TextDisplay
 from jobscheduler.cli.output_follow import follow
 from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.control.client import ApiError, request
 from jobscheduler.util.terminal_text import printable
 
@@ -88,7 +89,7 @@ def _print_answer(answer: Mapping[str, Any], as_json: bool, text: str) -> None:
 def _print_next(answer: Mapping[str, Any], as_json: bool) -> None:
     """Print on standard error the effect of the run on the next slot."""
     if answer.get("next_note") and not as_json:
-        print(f"note: {answer['next_note']}", file=sys.stderr)
+        print_wrapped(f"note: {answer['next_note']}", sys.stderr)
 
 
 def _wait_for(socket: Path, run_id: str, display: TextDisplay) -> Mapping[str, Any] | None:

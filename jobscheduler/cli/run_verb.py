@@ -33,9 +33,15 @@ def run_verb(words: Sequence[str], *, is_default: bool = False) -> int:
         print_problem(wrong.problem, sys.stderr)
         print(wrong.usage, file=sys.stderr)
         return wrong.exit_status
+    except ArgumentProblem as wrong:
+        print_problem(wrong.problem, sys.stderr)
+        print(parser.usage_line, file=sys.stderr)
+        return wrong.exit_status
     except ProblemError as error:
         for problem in _problems_with_start(error) if is_default else error.problems:
             print_problem(problem, sys.stderr)
+        if error.exit_status == ArgumentProblem.exit_status:  # a value of a setting: wrong usage as well
+            print(parser.usage_line, file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -11,7 +11,7 @@ from jobscheduler.cli.pause_text import describe_end, describe_without
 from jobscheduler.cli.table import colourize, display_width
 from jobscheduler.cli.wrapping import wrap
 from jobscheduler.model.selection import ALL
-from jobscheduler.status.reasons import failure_text, reason_text
+from jobscheduler.status.reasons import failure_text, process_text, reason_text
 from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_moment, format_relative
 from jobscheduler.util.terminal_text import printable
@@ -23,7 +23,7 @@ MAX_ROWS = 8  # jobs or files that a group shows; the rest is counted
 MAX_FILES = 3  # files that are named where several have the same problem
 
 _LABEL = 9  # columns of the words at the left
-_MAX_ID = 40  # columns for ids; a longer one moves the rest of its line
+_MAX_ID = 40  # columns for names; on a terminal a longer one has a line of its own
 _GAP = "  "
 _LONG = 2  # times its usual duration after which a run is long
 _LONG_FROM_S = 60.0  # seconds beyond its usual duration below which no run is long
@@ -89,7 +89,7 @@ def situation_lines(answer: Answer, screen: Screen, *, with_service: bool = Fals
     yield from _service_lines(answer, screen)
 
 
-def needs_somebody(answer: Answer) -> bool:
+def needs_operator(answer: Answer) -> bool:
     """Return whether the service or a file has a problem."""
     return bool(answer["issues"] or answer["late_part"] or answer["problems"])
 
@@ -142,13 +142,13 @@ def _overdue_row(job: Answer, screen: Screen) -> _Row:
 def _running_rows(jobs: Iterable[Answer], screen: Screen) -> list[_Row]:
     rows = []
     for job in jobs:
-        begun = [run["started"] for run in job["active_runs"] if run["started"] and not run["waiting_for"]]
+        begun = [run for run in job["active_runs"] if run["started"] and not run["waiting_for"]]
         if not begun:
             continue
-        age, usual = screen.age(min(begun)), job["usual"]
+        age, usual = screen.age(min(run["started"] for run in begun)), job["usual"]
         note = "" if usual is None else f" (usually {format_compact_duration(usual)})"
         is_long = usual is not None and age > _LONG * usual and age - usual > _LONG_FROM_S
-        text = f"{format_compact_duration(age)}{note}"
+        text = ", ".join(filter(None, (f"{format_compact_duration(age)}{note}", *map(process_text, begun))))
         rows.append(_Row(str(job["job_id"]), "", text, "yellow" if is_long else None))
     return rows
 
@@ -187,10 +187,14 @@ def _group_lines(group: _Group, screen: Screen) -> Iterator[str]:
     label = f"{word}{' ' * (_LABEL - len(group.word))}{group.count:>4}  "
     blank = " " * display_width(f"{'':{_LABEL}}{group.count:>4}  ")
     shown = group.rows[:MAX_ROWS]
-    width = max((len(row.name) for row in shown if len(row.name) <= _MAX_ID), default=0)
+    width = max((display_width(row.name) for row in shown if display_width(row.name) <= _MAX_ID), default=0)
     since_width = max((len(row.since) for row in shown), default=0)
     for number, row in enumerate(shown):
-        indent = (label if not number else blank) + (f"{printable(row.name):{width}}{_GAP}" if width else "")
+        indent, name = label if not number else blank, printable(row.name)
+        if screen.width is not None and display_width(name) > _MAX_ID:
+            yield indent + name
+            indent, name = blank, ""
+        indent += f"{name}{' ' * (width - display_width(name))}{_GAP}" if width or name else ""
         indent += f"{row.since:{since_width}}{_GAP}" if since_width else ""
         lines = list(wrap(printable(row.text), screen.width, indent=indent, hanging=0))
         if row.colour and screen.colour and len(lines) == 1:

@@ -12,8 +12,9 @@ from typing import Any
 
 from jobscheduler.cli.client_helpers import add_client_options, api_path
 from jobscheduler.cli.options import client_settings
-from jobscheduler.cli.situation_lines import Screen, needs_somebody, situation_lines
+from jobscheduler.cli.situation_lines import Screen, needs_operator, situation_lines
 from jobscheduler.cli.table import terminal_width, use_colour
+from jobscheduler.cli.usage import refuse_both
 from jobscheduler.cli.watch import watch
 from jobscheduler.config import Settings
 from jobscheduler.control.client import request
@@ -41,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the situation; return 1 if anything is wrong."""
+    if arguments.json and arguments.watch:
+        refuse_both("--json", "--watch")
     settings = client_settings(arguments)
     if arguments.watch:
         return watch(partial(_drawn, settings, arguments))
@@ -66,4 +69,4 @@ def _lines(answer: Mapping[str, Any], arguments: argparse.Namespace) -> Iterable
 
 def _status(answer: Mapping[str, Any], arguments: argparse.Namespace) -> int:
     failing = arguments.failing and (answer["failing"]["count"] or answer["overdue"]["count"])
-    return 1 if failing or needs_somebody(answer) else 0
+    return 1 if failing or needs_operator(answer) else 0

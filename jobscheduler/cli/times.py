@@ -42,11 +42,11 @@ def parse_when(
         pass  # not a duration: perhaps a day, a time or an instant
     if match := _DAY_AND_TIME.fullmatch(text):
         date = now.astimezone(zone).date() + timedelta(days=_DAYS[match[1]])
-        return _on_day(date, match[2] or "00:00", text, flag, zone)
+        return _on_day(date, match[2] or "00:00", text, flag, zone, is_ahead=is_ahead)
     if _TIME_OF_DAY.fullmatch(text):
         return _nearest_time(text, flag, zone, now, is_ahead=is_ahead)
     if _DATE.fullmatch(text):
-        return _midnight(text, flag, zone)
+        return _midnight(text, flag, zone, is_ahead=is_ahead)
     try:
         return crontab.parse_instant(text, zone)
     except ScheduleError as refused:
@@ -56,22 +56,22 @@ def parse_when(
 def _nearest_time(text: str, flag: str, zone: ZoneInfo, now: datetime, *, is_ahead: bool) -> datetime:
     """Return the next instant of a time of day, or the last one."""
     today = now.astimezone(zone).date()
-    found = _on_day(today, text, text, flag, zone)
+    found = _on_day(today, text, text, flag, zone, is_ahead=is_ahead)
     if is_ahead and found < now:
-        return _on_day(today + timedelta(days=1), text, text, flag, zone)
+        return _on_day(today + timedelta(days=1), text, text, flag, zone, is_ahead=is_ahead)
     if not is_ahead and found > now:
-        return _on_day(today - timedelta(days=1), text, text, flag, zone)
+        return _on_day(today - timedelta(days=1), text, text, flag, zone, is_ahead=is_ahead)
     return found
 
 
-def _on_day(date: day, time: str, text: str, flag: str, zone: ZoneInfo) -> datetime:
+def _on_day(date: day, time: str, text: str, flag: str, zone: ZoneInfo, *, is_ahead: bool) -> datetime:
     """Return a time of a day; the first possible one where the clock skips it or shows it twice."""
     padded = time.rjust(5 if len(time) < 6 else 8, "0")
     try:
         return crontab.parse_instant(f"{date}T{padded}", zone)
     except ScheduleError as refused:
         if refused.suggestion is None or not _is_valid_time(padded):
-            problem = Problem(f"`{text}` has no such time of day", help=time_help(zone))
+            problem = Problem(f"`{text}` is not a time of day", help=time_help(zone, is_ahead=is_ahead))
             raise ArgumentProblem(_with_excerpt(problem, text, flag)) from None
         return crontab.parse_instant(refused.suggestion, zone)
 
@@ -112,7 +112,7 @@ def problem_from(refused: ScheduleError, text: str, flag: str) -> Problem:
     return Problem(str(refused), width=width, notes=refused.notes, help=refused.help or None, **place)  # type: ignore[arg-type]
 
 
-def _midnight(date: str, flag: str, zone: ZoneInfo) -> datetime:
+def _midnight(date: str, flag: str, zone: ZoneInfo, *, is_ahead: bool) -> datetime:
     """Return the first instant of a date, also where the clock skips midnight or shows it twice.
 
     Raises:
@@ -120,11 +120,11 @@ def _midnight(date: str, flag: str, zone: ZoneInfo) -> datetime:
 
     """
     try:
-        return _on_day(day.fromisoformat(date), "00:00", date, flag, zone)
+        return _on_day(day.fromisoformat(date), "00:00", date, flag, zone, is_ahead=is_ahead)
     except ValueError:
         pass
     try:
         return crontab.parse_instant(f"{date}T00:00", zone)
     except ScheduleError as refused:
-        problem = Problem(str(refused).replace(f"{date}T00:00", date), help=time_help(zone))
+        problem = Problem(str(refused).replace(f"{date}T00:00", date), help=time_help(zone, is_ahead=is_ahead))
         raise ArgumentProblem(_with_excerpt(problem, date, flag)) from None

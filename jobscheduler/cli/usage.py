@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
 from typing import Any, NoReturn
 
 from jobscheduler.cli.problems import ArgumentProblem
@@ -12,8 +13,8 @@ from jobscheduler.model import Problem
 from jobscheduler.util.text import nearest, quote
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_OPTION_IN_USAGE = re.compile(r"\s*\[-(?:[^\[\]]|\[[^\[\]]*\])*\]")
 _OF_ARGUMENT = re.compile(r"argument ([^:]+): (.*)", re.DOTALL)
+_NEGATIVE_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 _LONG = 2  # hyphens before a long option
 
 
@@ -34,9 +35,14 @@ class VerbParser(argparse.ArgumentParser):
 
     @property
     def usage_line(self) -> str:
-        """The usage without the list of options."""
-        text = " ".join(_COLOUR.sub("", self.format_usage()).split())
-        head, _, rest = _OPTION_IN_USAGE.sub("", text).partition(self.prog)
+        """The usage without the list of options.
+
+        It is made of the arguments alone: Python 3.14 shows an argument that excludes an option in one bracket with it.
+        """
+        formatter = self._get_formatter()
+        formatter.add_usage(None, self._get_positional_actions(), [])
+        text = " ".join(_COLOUR.sub("", formatter.format_help()).split())
+        head, _, rest = text.partition(self.prog)
         return f"{head}{self.prog} [OPTIONS]{rest}"
 
     def parse_words(self, words: list[str]) -> argparse.Namespace:
@@ -47,7 +53,7 @@ class VerbParser(argparse.ArgumentParser):
 
         """
         try:
-            arguments, unknown = self.parse_known_args(words)
+            arguments, unknown = self.parse_known_args(self._options_first(words))
         except UsageError:
             raise
         except ArgumentProblem as value:
@@ -65,6 +71,55 @@ class VerbParser(argparse.ArgumentParser):
         """
         raise UsageError(_problem_of(message, self.prog), self.usage_line)
 
+    def _options_first(self, words: list[str]) -> list[str]:
+        """Return the words with the options in front: argparse takes no arguments on both sides of an option.
+
+        Raises:
+            UsageError: an option is unknown, which argparse would hide behind an argument that is missing.
+
+        """
+        if self._subparsers is not None:
+            return words  # the verb below has options of its own
+        options: list[str] = []
+        others: list[str] = []
+        rest = iter(words)
+        for word in rest:
+            if word == "--":
+                return [*options, word, *others, *rest]
+            if not self._is_option(word):
+                others.append(word)
+                continue
+            takes_value = self._takes_next_word(word)
+            value = [*islice(rest, takes_value)]
+            if len(value) < takes_value:
+                return [*options, *others, word]
+            options += [word, *value]
+        return [*options, *others]
+
+    def _is_option(self, word: str) -> bool:
+        """Return whether a word is an option, by the rules of argparse.
+
+        Raises:
+            UsageError: it is one that is unknown.
+
+        """
+        if not word.startswith("-") or word == "-":
+            return False
+        name = word.partition("=")[0] if word.startswith("--") else word[:2]
+        is_known = name in self._option_strings()
+        if not is_known and " " not in word and not _NEGATIVE_NUMBER.fullmatch(word):
+            self._refuse_unknown(word)
+        return is_known
+
+    def _takes_next_word(self, word: str) -> bool:
+        """Return whether the value of a known option is the word after it; the last of `-fn` may be such an option."""
+        names = [word] if word.startswith("--") else [f"-{letter}" for letter in word[1:]]
+        for place, name in enumerate(names, 1):
+            action = self._option_string_actions.get(name)
+            if action is None or action.nargs is None:
+                return action is not None and place == len(names)
+        return False
+
     def _refuse_unknown(self, word: str) -> NoReturn:
         name = word.partition("=")[0]
         if not word.startswith("-") or word == "-":
@@ -77,6 +132,34 @@ class VerbParser(argparse.ArgumentParser):
 
     def _option_strings(self) -> Collection[str]:
         return self._option_string_actions.keys()
+
+
+class SubverbParser(VerbParser):
+    """The parser of a verb below a verb: it refuses what it does not know itself, with its own options and usage."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: list[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Return the arguments, of which none is unknown.
+
+        Raises:
+            UsageError: one is.
+
+        """
+        known, unknown = super().parse_known_args(self._options_first([*(args or ())]), namespace)
+        if unknown:
+            self._refuse_unknown(unknown[0])
+        return known, unknown
+
+
+def refuse_both(first: str, second: str) -> NoReturn:
+    """Refuse two options, or an option and a word, that are both there.
+
+    Raises:
+        ArgumentProblem: always.
+
+    """
+    raise ArgumentProblem(Problem(f"`{first}` and `{second}` exclude each other", help="leave out one of the two"))
 
 
 def nearest_option(name: str, known: Iterable[str]) -> str | None:
@@ -97,13 +180,13 @@ def _problem_of(message: str, prog: str) -> Problem:
             names = " and ".join(missing.split(", "))
             return Problem(f"`{prog}` needs {names}", help=f"`{prog} --help` has examples")
         return Problem(message)
-    argument, text = match[1].split("/")[-1], match[2]
+    argument, text = match[1], match[2]
     if text.startswith("expected"):
         return Problem(f"`{argument}` needs a value", help=f"`{prog} --help` says which")
     if text.startswith("ignored explicit argument"):
         return Problem(f"`{argument}` takes no value")
     if text.startswith("not allowed with argument"):
-        other = text.removeprefix("not allowed with argument ").split("/")[-1]
+        other = text.removeprefix("not allowed with argument ")
         return Problem(f"`{argument}` and `{other}` exclude each other", help="leave out one of the two")
     if text.startswith("invalid choice"):
         return _unknown_choice(argument, text)
@@ -133,9 +216,10 @@ def some_of(noun: str, known: Iterable[str]) -> Callable[[str], frozenset[str]]:
 def _known_word(word: str, noun: str, by_lower: Mapping[str, str]) -> str:
     if word in by_lower:
         return by_lower[word]
-    near, listed = nearest(word, by_lower), f"there are {', '.join(by_lower)}"
+    near, listed = nearest(word, by_lower), f"there {'are' if len(by_lower) > 1 else 'is'} {', '.join(by_lower)}"
     what = f"there is no {noun} {quote(word)}" if word else f"a {noun} is missing"
-    raise ArgumentProblem(Problem(what, help=f"did you mean `{near}`? {listed}" if near else listed))
+    help_ = f"did you mean `{near}`? {listed}" if near and len(by_lower) > 1 else listed
+    raise ArgumentProblem(Problem(what, help=help_))
 
 
 def whole_number(flag: str, least: int, most: int = 999_999_999) -> Callable[[str], int]:

@@ -124,7 +124,7 @@ def is_user_of_service(arguments: argparse.Namespace, settings: Settings) -> boo
         return True
     try:
         return settings.socket.stat().st_uid == os.geteuid()
-    except OSError:
+    except OSError:  # no service runs
         return False
 
 

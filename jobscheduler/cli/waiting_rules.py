@@ -11,7 +11,7 @@ from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 def waiting_rules_note(settings: Settings, zones: Collection[str]) -> str | None:
     """Return a note if the service has not yet applied new rules of one of these zones; None without a service."""
     try:
-        waiting = [zone for zone in request(settings.socket, "GET", "/v1/status").get("new_rules", ()) if zone in zones]
+        waiting = [zone for zone in request(settings.socket, "GET", "/v1/zone-rules")["new_rules"] if zone in zones]
     except (ServiceUnreachable, ApiError):
         return None
     if not waiting:

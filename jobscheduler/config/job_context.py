@@ -9,7 +9,7 @@ from typing import Any
 
 from jobscheduler import tasks
 from jobscheduler.config.options import PREFIX
-from jobscheduler.config.settings import Settings
+from jobscheduler.config.settings import BadSetting, Settings
 from jobscheduler.config.settings_file import DEFAULTS, NO_FILE, SettingsError, SettingsFile, read_settings_file
 from jobscheduler.jobs.parser import NO_DEFAULTS, ParseContext, check_defaults
 from jobscheduler.model import Problem
@@ -20,14 +20,23 @@ def job_context(settings: Settings) -> ParseContext:
     """Return the context of these settings: the same in the service and in the verbs.
 
     Raises:
+        BadSetting: the command line names a zone that does not exist.
         SettingsError: the zone of jobs without one cannot be determined, or something in `[defaults]` is wrong. It has
             all problems.
 
     """
     context, problems = _job_context(settings)
-    if context is None or problems:
+    if context is None:
         raise SettingsError(problems)
+    if problems:
+        raise (BadSetting if _is_zone_of_flag(settings) else SettingsError)(problems)
     return context
+
+
+def _is_zone_of_flag(settings: Settings) -> bool:
+    """Return whether the command line names the zone."""
+    given = settings.given.get("timezone")
+    return given is not None and given.origin == "--timezone"
 
 
 def problems_for_jobs(settings: Settings) -> tuple[Problem, ...]:

@@ -17,6 +17,8 @@ from jobscheduler.util.standard_output import is_standard_output
 
 PREFIX = "JOBSCHEDULER_"  # of every environment variable
 
+MAX_GROUP_ID = 2**32 - 2  # the next number means "no change" to the kernel
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -116,6 +118,16 @@ def _name(text: str) -> str:
     return text
 
 
+def _group(text: str) -> str:
+    """Check the form of a group's name or number; the service finds out whether there is such a group."""
+    is_number = re.fullmatch(r"\d+", text, re.ASCII)
+    if not text.isprintable() or set(text) & set(":,/") or text != text.strip() or not text:
+        raise ValueError("the name or the number of a group is expected")
+    if is_number and int(text) > MAX_GROUP_ID:
+        raise ValueError(f"the number of a group is at most {MAX_GROUP_ID}")
+    return text
+
+
 def has_password(url: str) -> bool:
     """Tell whether a URL holds a password, as far as can be seen."""
     try:
@@ -142,6 +154,7 @@ OPTIONS = (  # every option of `serve`
     Option("drain_timeout", _seconds(0), "DURATION", "how long running jobs may go on when the service stops"),
     Option("rescan_interval", _seconds(0.1), "DURATION", "how often all job files are checked again"),
     Option("socket", _path, "FILE", "the control socket, by which the other verbs reach the service"),
+    Option("socket_group", _group, "GROUP", "the group of operators that may use the control socket, too"),
     Option("http", _address, "ADDRESS:PORT", "serve the page, metrics and health there, such as `127.0.0.1:9080`"),
     Option("http_token_file", _path, "FILE", "the file with the token that readers of `--http` have to give"),
     Option("on_failure", _path, "FILE", "a JSON file: the task to run when a job without `on_failure` begins to fail"),

@@ -37,6 +37,7 @@ class Settings:
     """How the service runs. Durations are seconds, sizes bytes; `timezone` None means the host's zone.
 
     `output_dir` holds what runs print; None stands for a directory beside the log (see `output_folder`).
+    `socket_group` is the group, by name or number, that may use the control socket; None for the service's own.
     `http` is the address of the page, None for no page; `http_token_file` holds the token that its readers must give.
     `on_failure` and `on_recovery` are files with the task to run when the result of a job changes; None for no task.
     `host_id` names the host, None for a hash of its machine-id.
@@ -59,6 +60,7 @@ class Settings:
     drain_timeout: float = 30.0
     rescan_interval: float = 30.0
     socket: Path = Path("/run/scheduler/control.sock")
+    socket_group: str | None = None
     http: tuple[str, int] | None = None
     http_token_file: Path | None = None
     on_failure: Path | None = None
@@ -184,7 +186,8 @@ def _parse(option: Option, text: str, origin: str) -> Any:
     try:
         return option.parse(text)
     except ValueError as error:
-        raise ValueError(f"{origin}: {error}" if option.is_secret else f"{origin}: `{text}`: {error}") from None
+        is_told = option.is_secret or str(error).startswith(quote(text))
+        raise ValueError(f"{origin}: {error}" if is_told else f"{origin}: `{text}`: {error}") from None
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -202,6 +205,8 @@ def default_text(option: Option) -> str:
         return f"{value // 1024**3}G" if value >= 1024**3 else f"{value // 1024**2}M"
     if option.name == "output_dir":
         return "`output` beside the log"
+    if option.name == "socket_group":
+        return "the service's own"
     if value is None:
         return "the host's" if option.name in {"timezone", "host_id"} else "none"
     if isinstance(value, float):

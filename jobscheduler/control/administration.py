@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,7 +105,10 @@ class Administration:
         reloads: ReloadRequests,
         log_event: EventLogger,
         alert_tests: AlertTestRequests,
+        waiting_rules: Callable[[], Sequence[str]],
     ) -> None:
+        """`waiting_rules` returns the zones whose rules have changed on disk and wait for a reload."""
+        self._waiting_rules = waiting_rules
         self._alert_tests = alert_tests
         self._settings = settings
         self._reloads = reloads
@@ -114,6 +117,10 @@ class Administration:
     def settings(self) -> Mapping[str, Any]:
         """Return every setting with its value and where it stands."""
         return self._settings()
+
+    def zone_rules(self) -> Mapping[str, Any]:
+        """Return the zones whose rules have changed on disk and wait for a reload."""
+        return {"new_rules": list(self._waiting_rules())}
 
     def reload(self, by: str) -> Mapping[str, Any]:
         """Reload, and return what came of it.

@@ -32,7 +32,7 @@ def _ancestors(pid: int) -> Iterator[int]:
         yield pid
         try:
             stat = Path(f"/proc/{pid}/stat").read_bytes()
-        except OSError:
+        except OSError:  # the process has ended
             return
         pid = int(stat[stat.rindex(b")") + 2 :].split()[1])
 

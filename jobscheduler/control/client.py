@@ -109,7 +109,8 @@ def _explained(path: Path, error: Exception) -> Problem:
     if error_number == errno.ECONNREFUSED:
         return Problem(f"no service is reachable: no process listens on `{path}` any more", help=start)
     if error_number in {errno.EACCES, errno.EPERM}:
-        help_ = f"only its owner and group may ask the service: `sudo`, or see `ls -l {shlex.quote(str(path))}`"
+        see = f"see `ls -l {shlex.quote(str(path))}`; the setting `socket-group` opens it to a group"
+        help_ = f"only its owner and group may ask the service: `sudo`, or {see}"
         return Problem(f"the control socket `{path}` may not be used by uid {os.geteuid()}", help=help_)
     why = os.strerror(error_number).lower() if error_number else (str(error) or type(error).__name__).lower()
     return Problem(f"the service on `{path}` does not answer: {why}", help=start)

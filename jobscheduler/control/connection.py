@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -31,8 +31,17 @@ class Request:
     pid: int = 0
 
 
-Application = Callable[[Request], AbstractContextManager[tuple[HTTPStatus, bytes]]]
-"""Returns the status and the body of an answer; the context lasts until the answer is sent, or the client has left."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as it is sent: status, body, and headers beyond those of every answer."""
+
+    status: HTTPStatus
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Application = Callable[[Request], AbstractContextManager[Reply]]
+"""Returns the reply; the context lasts until that is sent, or the client has left."""
 
 
 class ConnectionHandler(BaseHTTPRequestHandler):
@@ -65,8 +74,8 @@ class ConnectionHandler(BaseHTTPRequestHandler):
             return
         path, _, query = self.path.partition("?")
         path = unquote_to_bytes(path.encode("latin-1")).decode("utf-8", "replace")  # `parse_request` decodes latin-1
-        with self._application(Request(self.command, path, query, self.rfile.read(size), uid, pid)) as (status, body):
-            self._send(status, status.phrase, body)
+        with self._application(Request(self.command, path, query, self.rfile.read(size), uid, pid)) as reply:
+            self._send(reply.status, reply.status.phrase, reply.body, reply.headers)
 
     def _body_size(self) -> int:
         """Return how many bytes the body has; too many if the client does not say that in a number."""
@@ -79,8 +88,10 @@ class ConnectionHandler(BaseHTTPRequestHandler):
         body = json.dumps({"error": {"message": (message or "bad request").lower(), "help": None}}).encode() + b"\n"
         self._send(code, "Bad Request", body)
 
-    def _send(self, code: int, phrase: str, body: bytes) -> None:
+    def _send(self, code: int, phrase: str, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> None:
         self.send_response(code, phrase)
+        for name, value in headers:
+            self.send_header(name, value)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

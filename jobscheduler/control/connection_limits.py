@@ -19,7 +19,7 @@ class AdmissionDecision(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """How many connections are open and how many wait at once: of all users together, and of one user."""
 
     max_open: int
@@ -40,7 +40,7 @@ class ConnectionQueue(Generic[Connection]):
     Lock: the caller holds one around every call.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ConnectionLimits) -> None:
         self._limits = limits
         self._users: dict[Connection, int] = {}
         self._counts: Counter[int] = Counter()

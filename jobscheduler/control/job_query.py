@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from jobscheduler.model.selection import TAG_PREFIX, Selector, selectors
-from jobscheduler.status.shown_status import all_words
+from jobscheduler.status.shown_status import all_words, has_word
 from jobscheduler.status.snapshot import JobStatus
 
 _MAX_FIELDS = 1000  # of a query string, which the bound of a request's head also limits
@@ -36,7 +36,10 @@ class JobQuery:
         """Return whether a job is wanted."""
         is_named = not self.selectors or any(selects(selector, job) for selector in self.selectors)
         has_tag = not self.tags or any(selects(tag, job) for tag in self.tags)
-        return is_named and has_tag and (not self.words or not self.words.isdisjoint(all_words(job)))
+        return is_named and has_tag and (not self.words or self._has_word(all_words(job)))
+
+    def _has_word(self, its: frozenset[str]) -> bool:
+        return any(has_word(its, word) for word in self.words)
 
     def unmatched(self, jobs: Iterable[JobStatus]) -> tuple[Selector, ...]:
         """Return the selectors and tags that select none of all jobs."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jobscheduler.model.log_line import parse_instant
+from jobscheduler.model.standing import UNCOUNTED_REASONS
 from jobscheduler.output import RunPlace
 from jobscheduler.output.names import day_of
 from jobscheduler.runlog.bounded_query import Newest, ReadLimit, newest_records
@@ -41,8 +42,12 @@ class LoggedRuns:
         self._kept = kept
 
     def last_run(self, job_id: str | None, *, failed: bool = False) -> LogLine | None:
-        """Return the record of the last run, of a job or of all; None if there is none."""
-        lines = self._newest(LogFilter(job_id, FAILED if failed else RAN), 1)
+        """Return the record of the last run, of a job or of all; None if there is none.
+
+        With `failed` it is the last failure that counts: not that of a run which a person or the service ended.
+        """
+        wanted = LogFilter(job_id, FAILED, unwanted_reasons=UNCOUNTED_REASONS) if failed else LogFilter(job_id, RAN)
+        lines = self._newest(wanted, 1)
         return lines[0] if lines else None
 
     def lines_of(self, run_id: str) -> Sequence[LogLine]:

@@ -74,7 +74,7 @@ class PastRuns:
     def _of_day(self, job_id: str, day: str | None, run_ids: list[str]) -> dict[str, list[StoredAttempt]]:
         try:
             return {} if day is None else self._stored.attempts_of_runs(job_id, day, run_ids)
-        except (OSError, CallHung):
+        except (OSError, CallHung):  # the page then shows the runs without their outputs
             return {}
 
 

@@ -1,7 +1,7 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
-`GET /v1/status`, `GET /v1/settings`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/definitions`, `GET /v1/jobs/ID`,
-`POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
+`GET /v1/status`, `GET /v1/settings`, `GET /v1/zone-rules`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/definitions`,
+`GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
 `GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`, `GET /v1/output?of=JOB&failed=1`, `POST /v1/reload`,
 `POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
 `POST /v1/select`, `/v1/stop`, `/v1/pause` and `/v1/resume`, whose bodies are JSON objects. See docs/control.md.
@@ -16,8 +16,9 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+from jobscheduler.control.allowed_methods import allowed_methods
 from jobscheduler.control.calling_runs import calling_runs
-from jobscheduler.control.connection import Application, Request
+from jobscheduler.control.connection import Application, Reply, Request
 from jobscheduler.control.job_query import EVERY_JOB, JobQuery, parse_query
 from jobscheduler.control.large_answers import AnswerQueue
 from jobscheduler.model import Problem
@@ -80,6 +81,7 @@ class AdministrationApi(Protocol):
     """
 
     def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def zone_rules(self) -> Mapping[str, Any]: ...  # noqa: D102
     def reload(self, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def test_alerts(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def alert_test(self, test_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
@@ -100,12 +102,12 @@ def build_app(
     turns = AnswerQueue()
 
     @contextmanager
-    def answer(request: Request) -> Iterator[tuple[HTTPStatus, bytes]]:
+    def answer(request: Request) -> Iterator[Reply]:
         if request.path not in LARGE_ANSWER_PATHS:
-            yield _encode(respond(request))
+            yield _encode(respond(request), request)
             return
         with turns.turn(request.uid, ANSWER_WAIT_S) as has_turn:
-            yield _encode(respond(request) if has_turn else (HTTPStatus.SERVICE_UNAVAILABLE, _error(_BUSY)))
+            yield _encode(respond(request) if has_turn else (HTTPStatus.SERVICE_UNAVAILABLE, _error(_BUSY)), request)
 
     def respond(request: Request) -> Answer:
         try:
@@ -123,16 +125,22 @@ def build_app(
     return answer
 
 
-def _encode(answer: Answer) -> tuple[HTTPStatus, bytes]:
+def _encode(answer: Answer, request: Request) -> Reply:
     status, value = answer
-    return status, json.dumps(value).encode() + b"\n"
+    is_other_method = status is HTTPStatus.METHOD_NOT_ALLOWED
+    headers = (("Allow", ", ".join(allowed_methods(_parts(request)))),) if is_other_method else ()
+    return Reply(status, json.dumps(value).encode() + b"\n", headers)
+
+
+def _parts(request: Request) -> list[str]:
+    return request.path.split("/")[1:]
 
 
 def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi, request: Request) -> Answer:
     """Call the method for a path. An id is passed on as the client sent it, whatever it contains."""
-    by, parts = str(request.uid), request.path.split("/")[1:]
+    by, parts = str(request.uid), _parts(request)
     match request.method, parts:
-        case _, ["v1", "settings" | "reload" | "alerts", *_]:
+        case _, ["v1", "settings" | "zone-rules" | "reload" | "alerts", *_]:
             return _call_administration(administration, request, parts)
         case _, ["v1", "output"] | ["v1", "runs", _, "output"]:
             return HTTPStatus.OK, _call_outputs(outputs, request, parts)
@@ -162,6 +170,8 @@ def _call_administration(administration: AdministrationApi, request: Request, pa
     match request.method, parts:
         case "GET", ["v1", "settings"]:
             return HTTPStatus.OK, administration.settings()
+        case "GET", ["v1", "zone-rules"]:
+            return HTTPStatus.OK, administration.zone_rules()
         case "POST", ["v1", "reload"]:
             return HTTPStatus.OK, administration.reload(by)
         case "POST", ["v1", "alerts", "test", *name]:
@@ -211,9 +221,7 @@ def _body(request: Request) -> Mapping[str, Any]:
 
 def _unknown(method: str, parts: list[str]) -> BadRequest:
     help_ = "docs/control.md lists the requests"
-    is_change = parts in (["v1", "select"], ["v1", "stop"], ["v1", "pause"], ["v1", "resume"])
-    is_known = parts[:1] == ["v1"] and parts[1:2] in (["status"], ["jobs"], ["runs"], ["output"])
-    if is_change or (method != "GET" and is_known):
+    if allowed_methods(parts):
         return BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, Problem(f"`{method}` is not allowed on this path", help=help_))
     return BadRequest(HTTPStatus.NOT_FOUND, Problem(f"there is nothing at `/{'/'.join(parts)}`", help=help_))
 

@@ -11,7 +11,8 @@ from typing import Any
 from jobscheduler.control.logged_runs import LoggedRuns, is_record, place_of
 from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.control.requested_runs import RequestedRuns
-from jobscheduler.model import Problem, Status
+from jobscheduler.model import Problem
+from jobscheduler.model.standing import is_failure
 from jobscheduler.output import RunPlace
 from jobscheduler.output.names import day_of, is_run_id
 from jobscheduler.runner import Run
@@ -68,11 +69,14 @@ class RunFinder:
         self._former: OrderedDict[str, FoundRun] = OrderedDict()
 
     def last(self, job_id: str | None, *, failed: bool = False) -> FoundRun | None:
-        """Return the last run of a job, an active one first; with `failed` the last failure, of a job or of all."""
+        """Return the last run of a job, an active one first; with `failed` the last failure, of a job or of all.
+
+        A run that a person or the service ended is not a failure.
+        """
         if job_id is not None and not failed and (active := self._active(job_id)) is not None:
             return FoundRun(job_id, active.run_id, active)
         last = None if job_id is None else self._results.last_record(job_id)
-        if last is not None and last.run_id and last.started and (not failed or last.status is Status.FAILURE):
+        if last is not None and last.run_id and last.started and (not failed or is_failure(last.status, last.reason)):
             place = RunPlace(last.job_id, last.run_id, day_of(last.started))
             return self._remember(FoundRun(last.job_id, last.run_id, None, place, record_json(last)))
         line = self._logged.last_run(job_id, failed=failed)

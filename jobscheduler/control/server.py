@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
@@ -18,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jobscheduler.control.connection import Application, ConnectionHandler, peer_of
-from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionQueue, Limits
+from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionLimits, ConnectionQueue
 from jobscheduler.control.socket_file import bind_socket, describe_listen_error, file_identity
 from jobscheduler.model.errors import ProblemError
 
@@ -37,6 +38,14 @@ class ListenError(ProblemError):
     """The socket cannot be made; the problem says why and what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class MadeSocket:
+    """A socket file: its number among those of its server, and device and inode, which a later file may have again."""
+
+    number: int
+    identity: tuple[int, int] | None
+
+
 class ControlServer:
     """The control socket, as a context manager: leaving it closes the socket and removes its file.
 
@@ -50,6 +59,7 @@ class ControlServer:
         self._application = application
         self._server: _Server | None = None
         self._created: tuple[int, int] | None = None
+        self._times_made = 0
 
     def __enter__(self) -> Self:
         try:
@@ -58,9 +68,15 @@ class ControlServer:
             raise ListenError(describe_listen_error(self._path, error)) from None
         return self
 
+    @property
+    def made(self) -> MadeSocket:
+        """The socket file that this server made last."""
+        return MadeSocket(self._times_made, self._created)
+
     def _listen(self) -> None:
         self._server = _Server(self._path, self._application)
         self._created = file_identity(self._path)
+        self._times_made += 1
         threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="control", daemon=True).start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -100,7 +116,7 @@ class _Server(ThreadingMixIn, UnixStreamServer):
     def __init__(self, path: Path, application: Application) -> None:
         self._open: dict[socket.socket, float] = {}
         self._queue: ConnectionQueue[socket.socket] = ConnectionQueue(
-            Limits(MAX_CONNECTIONS, MAX_OF_USER, MAX_WAITING, MAX_WAITING_OF_USER)
+            ConnectionLimits(MAX_CONNECTIONS, MAX_OF_USER, MAX_WAITING, MAX_WAITING_OF_USER)
         )
         self._lock = threading.Lock()
         super().__init__(str(path), partial(ConnectionHandler, application))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC
 from typing import Any
 
 from jobscheduler.control.definitions import definitions_answer
@@ -15,7 +16,7 @@ from jobscheduler.control.pause_requests import PauseRequests
 from jobscheduler.control.requested_runs import RequestedRuns
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
 from jobscheduler.control.stop_requests import StopRequests, parse_targets
-from jobscheduler.model import Job, Problem, Record, StoredAttempt
+from jobscheduler.model import Cron, Job, Problem, Record, StoredAttempt
 from jobscheduler.model.selection import Selector
 from jobscheduler.output import RunPlace
 from jobscheduler.output.names import day_of
@@ -35,7 +36,9 @@ from jobscheduler.status.snapshot_json import (
     timetable_json,
 )
 from jobscheduler.timetable.overlap import Action, Overlap
+from jobscheduler.timetable.timezones import get_zone
 from jobscheduler.util.hang_guard import CallHung
+from jobscheduler.util.instants import format_with_zone
 from jobscheduler.util.text import plural
 
 _POLL_S = 0.02  # seconds between two checks whether a run has ended
@@ -168,7 +171,9 @@ class ControlService:
         runtime = next(iter(self._scheduler.runtimes([job_id])), None)
         if runtime is None or runtime.next is None or runtime.pauses:
             return None
-        slot = f"the next slot, {instant(runtime.next)},"
+        schedule = runtime.job.schedule
+        zone = get_zone(schedule.timezone) if isinstance(schedule, Cron) else UTC
+        slot = f"the next slot, {format_with_zone(runtime.next, zone)},"
         match Overlap(runtime.job.overlap):
             case Overlap.SKIP:
                 return f"{slot} is skipped if this run has not ended by then"

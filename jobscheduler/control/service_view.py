@@ -10,16 +10,18 @@ from functools import partial
 from typing import Any
 
 from jobscheduler.config import Settings
+from jobscheduler.control.live_runs import live_runs
 from jobscheduler.control.past_runs import PastRuns
 from jobscheduler.control.recent_record_times import MAX_RECORDS_OF_JOB, RecentRecordTimes
-from jobscheduler.control.snapshot_builder import LiveIssues, SnapshotBuilder
+from jobscheduler.control.service_status import LiveIssues
+from jobscheduler.control.snapshot_builder import SnapshotBuilder
 from jobscheduler.model import Status
 from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog.bounded_query import ReadLimit, newest_records, records_at
 from jobscheduler.runlog.filter import LogFilter, LogLine
 from jobscheduler.runlog.recent_lines import RecentLines
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.status.run_detail import RunDetail
+from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import Detail, Snapshot
 from jobscheduler.util.hang_guard import CallHung
@@ -28,10 +30,26 @@ Lines = list[dict[str, str]]
 
 SNAPSHOT_MAX_AGE_S = 1.0  # seconds that all viewers of the page share one snapshot
 
-
 DAY_BYTES = 64 * 1024 * 1024  # bytes of the log read for the timeline of the last day
 
 JOB_BYTES = 16 * 1024 * 1024  # bytes of the log's end read for the page of a job
+
+
+class SharedSnapshot:
+    """The snapshot that all viewers share. Thread: any; one of them builds it while the others wait."""
+
+    def __init__(self, snapshots: SnapshotBuilder) -> None:
+        self._snapshots = snapshots
+        self._lock = threading.Lock()
+        self._taken: tuple[float, Snapshot] | None = None
+
+    def get(self) -> Snapshot:
+        """Return a snapshot that is at most `SNAPSHOT_MAX_AGE_S` old."""
+        with self._lock:
+            now = time.monotonic()
+            if self._taken is None or now - self._taken[0] > SNAPSHOT_MAX_AGE_S:
+                self._taken = now, self._snapshots.build()
+            return self._taken[1]
 
 
 class LiveServiceView:
@@ -58,12 +76,11 @@ class LiveServiceView:
         self._ask = ask
         self._log = settings.log_file, settings.log_backups
         self._snapshots = snapshots
+        self._shared = SharedSnapshot(snapshots)
         self._scheduler = scheduler
         self._issues = issues
         self._results = results
         self._recent = recent
-        self._lock = threading.Lock()
-        self._snapshot_taken: tuple[float, Snapshot] | None = None
 
     @property
     def results(self) -> RunStats:
@@ -72,11 +89,7 @@ class LiveServiceView:
 
     def snapshot(self) -> Snapshot:
         """Return the state of everything, at most a second old, however many requests there are."""
-        with self._lock:
-            now = time.monotonic()
-            if self._snapshot_taken is None or now - self._snapshot_taken[0] > SNAPSHOT_MAX_AGE_S:
-                self._snapshot_taken = now, self._snapshots.build()
-            return self._snapshot_taken[1]
+        return self._shared.get()
 
     def detail(self, job_id: str) -> Detail | None:
         """Return details of a job, None if no job of this id is active."""
@@ -141,6 +154,10 @@ class LiveServiceView:
     def run(self, run_id: str) -> RunDetail | None:
         """Return all that is known of one run, None if that is nothing."""
         return self._past_runs.detail(run_id)
+
+    def live_runs(self, run_ids: Sequence[str]) -> Mapping[str, LiveRun]:
+        """Return how these runs at work are, by id."""
+        return live_runs(run_ids, self._scheduler.runs.active)
 
     def outputs(self, job_id: str, runs: Mapping[str, datetime | None]) -> Mapping[str, bytes]:
         """Return what was kept of the last attempts of runs of a job, by run. `runs` says when each began."""

@@ -27,6 +27,7 @@ def bind_socket(listener: socket.socket, path: Path) -> None:
     new = path.with_name(f".{os.getpid():x}")
     with suppress(FileNotFoundError):
         new.unlink()
+    os.fchmod(listener.fileno(), 0o600)  # `bind` makes a file with this mode, also without a umask
     listener.bind(str(new))
     open_to_group(new)
     new.rename(path)

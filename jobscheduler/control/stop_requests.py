@@ -137,7 +137,7 @@ class StopRequests:
     def _no_run(self, text: str, job_ids: list[str]) -> Problem:
         if Selector(text).job_id is None:
             return Problem(f"no job that {quote(text)} selects has a run at work")
-        left = self._scheduler.unkillable_processes(text)
+        left = self._scheduler.runs.unkillable_processes(text)
         if left:
             return Problem(
                 f"{quote(text)} has no run at work, but processes of an ended one survived KILL: {left}",

@@ -55,7 +55,7 @@ class FileLock:
         """Return whether the locked file is still the one that another service would find."""
         try:
             return os.path.samestat(os.fstat(self._descriptor), os.lstat(self._path))
-        except OSError:
+        except OSError:  # it was removed or replaced
             return False
 
     def _acquire(self, descriptor: int) -> None:
@@ -96,6 +96,6 @@ def is_file_locked(file: str) -> bool | None:
 def _flock(descriptor: int, how: int) -> bool:
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except BlockingIOError:  # another process has it
         return False
     return True

@@ -65,7 +65,7 @@ class LogRows:
         values["message"] = values["message"].encode("ascii", "backslashreplace").decode("ascii")
         try:
             self._insert([values])
-        except RowsRefused:
+        except RowsRefused:  # the caller logs the line as lost
             return False
         return True
 

@@ -144,7 +144,7 @@ class _Plugin:
     def answer(self, data: bytes) -> Any:
         """Send an answer; return the next packet."""
         self.connection.write_packet(data)
-        packet = self.connection._read_packet()
+        packet = self.connection._read_packet()  # private: PyMySQL has no public way to read a packet
         packet.check_error()
         return packet
 

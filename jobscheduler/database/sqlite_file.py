@@ -69,7 +69,7 @@ def _neighbour_problem(judge: TrustJudge, walk: PathWalk, file: PathStep) -> Tru
         path = file.path + suffix
         try:
             status = os.stat(os.path.basename(path), dir_fd=folder.descriptor, follow_symlinks=False)  # noqa: PTH119
-        except FileNotFoundError:
+        except FileNotFoundError:  # most databases have not all of them
             continue
         is_closed = not status.st_mode & judge.rules.writers(status.st_uid)
         is_closed = is_closed or judge.is_read_only(folder.descriptor, folder.stat)

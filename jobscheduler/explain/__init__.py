@@ -2,7 +2,7 @@
 
 from jobscheduler.explain.answer import explain
 from jobscheduler.explain.evidence import JOB_KINDS, SERVICE_KINDS, LogEvidence, collect_evidence
-from jobscheduler.explain.facts import Answer, Facts, Question, RuntimeState
+from jobscheduler.explain.facts import Answer, Facts, Overdue, Question, RuntimeState
 
 __all__ = [
     "JOB_KINDS",
@@ -10,6 +10,7 @@ __all__ = [
     "Answer",
     "Facts",
     "LogEvidence",
+    "Overdue",
     "Question",
     "RuntimeState",
     "collect_evidence",

@@ -22,12 +22,25 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Overdue:
+    """A job without a success for longer than `within` (seconds, its `success_within`), overdue from `since` on.
+
+    `last_success` is None if no success is known; `in_force_since` is when the definition came into force.
+    """
+
+    since: datetime
+    within: float | None = None
+    last_success: datetime | None = None
+    in_force_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeState:
     """The state of a job in the running service, with its active runs as pairs of text.
 
     `pauses` are those in force for it, the `by` of each as it is to be shown. `decided` are future time spans whose
     slots were decided before the clock was set back.
-    `failures` are those in a row, `failing_since` is the time of the first; `overdue_since` is set while it is overdue.
+    `failures` are those in a row, `failing_since` is the time of the first; `overdue` is set while it is that.
     """
 
     state: str
@@ -38,7 +51,7 @@ class RuntimeState:
     decided: tuple[tuple[datetime, datetime], ...] = ()
     failures: int = 0
     failing_since: datetime | None = None
-    overdue_since: datetime | None = None
+    overdue: Overdue | None = None
 
 
 @dataclass(frozen=True, slots=True)

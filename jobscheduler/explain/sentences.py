@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from jobscheduler.explain.facts import Answer, Facts, Question, RuntimeState
+from jobscheduler.explain.facts import Answer, Facts, Overdue, Question, RuntimeState
 from jobscheduler.explain.phrases import describe_record, format_time_of
 from jobscheduler.model import Cron, Job, Pause
 from jobscheduler.model.selection import ALL
@@ -30,7 +30,9 @@ def describe_active_run(question: Question, facts: Facts, run: Mapping[str, str]
     """Describe the progress of an active or pending run."""
     waiting = _WAITING_FOR.get(run.get("waiting_for", ""), "")
     if "started" not in run:
-        return f"`{question.job_id}` has not begun yet" + (f": {waiting}" if waiting else "")
+        is_further = any("started" in other for other in facts.runtime.active_runs) if facts.runtime else False
+        which = f"a further run of `{question.job_id}`" if is_further else f"`{question.job_id}`"
+        return f"{which} has not begun yet" + (f": {waiting}" if waiting else "")
     attempt = f"attempt {run['attempt']}" if run.get("attempt", "1") != "1" else ""
     since = f"`{question.job_id}` has been running since {format_time_of(run, facts.zone, 'started')}"
     return ", ".join(filter(None, (since, attempt, waiting)))
@@ -138,8 +140,23 @@ def _troubles(facts: Facts, runtime: RuntimeState) -> Iterator[str]:
     if runtime.failures and runtime.failing_since is not None:
         times = "once" if runtime.failures == 1 else f"{runtime.failures} times in a row"
         yield f"it has been failing since {format_with_zone(runtime.failing_since, facts.zone)}, {times}"
-    if runtime.overdue_since is not None:
-        yield f"it has been overdue since {format_with_zone(runtime.overdue_since, facts.zone)} (`success_within`)"
+    if runtime.overdue is not None:
+        yield (
+            f"it has been overdue since {format_with_zone(runtime.overdue.since, facts.zone)}: "
+            f"{_why_overdue(runtime.overdue, facts)}"
+        )
+
+
+def _why_overdue(overdue: Overdue, facts: Facts) -> str:
+    """Say from when the time without success counts, and how long it may be."""
+    limit = "" if overdue.within is None else f" {format_compact_duration(overdue.within)}"
+    allowed = f"`success_within` allows{limit or ' less'} without a success"
+    if overdue.last_success is not None:
+        return f"{allowed}, and the last one was at {format_with_zone(overdue.last_success, facts.zone)}"
+    if overdue.in_force_since is not None:
+        since = format_with_zone(overdue.in_force_since, facts.zone)
+        return f"{allowed}, and there has been none since it came into force at {since}"
+    return f"{allowed}, and none is known"
 
 
 def last_record(facts: Facts) -> Iterator[str]:

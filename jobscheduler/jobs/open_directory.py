@@ -234,7 +234,7 @@ class OpenDirectory:
     def _stat(self, name: str) -> os.stat_result | None:
         try:
             return os.stat(name, dir_fd=self._descriptor)
-        except OSError:
+        except OSError:  # it was removed, or a link leads nowhere: reading it says which
             return None
 
 

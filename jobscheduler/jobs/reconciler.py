@@ -13,6 +13,7 @@ from datetime import datetime
 
 from jobscheduler.jobs.catalog import SETTLE_DELAY_S, Catalog, ItemState, ItemStatus
 from jobscheduler.jobs.item_events import log_status_change
+from jobscheduler.jobs.job_change_log import JobChangeLog
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.schedule_updater import Schedule, ScheduleUpdater, Stopping
 from jobscheduler.jobs.source_observer import SourceObserver
@@ -59,14 +60,8 @@ class Reconciler:
             now=now,
             is_stopping=is_stopping,
         )
-        self._updater = ScheduleUpdater(
-            schedule,
-            log_event,
-            self._observer.source_of,
-            observe_latency=observe_latency,
-            now=now,
-            is_stopping=is_stopping,
-        )
+        changes = JobChangeLog(log_event, observe_latency=observe_latency, now=now)
+        self._updater = ScheduleUpdater(schedule, changes, self._observer.source_of, now=now, is_stopping=is_stopping)
         self._ended_early = True
         self._next_settle_at: float | None = None
 
@@ -179,12 +174,12 @@ class Reconciler:
         try:
             wanted = None if everything else names
             read = self._observer.observe(wanted, now)
-        except Stopping:
+        except Stopping:  # the next start syncs again
             return
         self._catalog.apply_settled(now)
         try:
             self._updater.apply(self._catalog.desired, self._catalog.pop_changed_ids(), everything=everything)
-        except Stopping:
+        except Stopping:  # the next start syncs again
             return
         finally:
             for change in self._catalog.pop_changes(now):

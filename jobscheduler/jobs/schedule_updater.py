@@ -1,19 +1,16 @@
-"""Apply a plan to the schedule, and log each change of a job."""
+"""Apply a plan to the schedule, and have each change of a job logged."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Protocol
 
+from jobscheduler.jobs.job_change_log import JobChangeLog
 from jobscheduler.jobs.plan import is_past, make_plan
 from jobscheduler.jobs.source_state import FirstReadState, TrackedSource
-from jobscheduler.model import Cron, EventLogger, Job, Level, Once
-from jobscheduler.timetable.definition_hash import hash_in_log
-
-ZONE_RULES = "zone_rules"  # in `changed=` of a job whose zone has new rules
-MAX_LATENCY = timedelta(minutes=1)  # ignore latencies above this: the change of the file did not cause this sync
+from jobscheduler.model import Cron, Job
 
 
 class Schedule(Protocol):
@@ -49,17 +46,15 @@ class ScheduleUpdater:
     def __init__(
         self,
         schedule: Schedule,
-        log_event: EventLogger,
+        log: JobChangeLog,
         source_of: Callable[[str], TrackedSource],
         *,
-        observe_latency: Callable[[float], object],
         now: Callable[[], datetime],
         is_stopping: Callable[[], bool],
     ) -> None:
         self._schedule = schedule
-        self._log_event = log_event
+        self._log = log
         self._source_of = source_of
-        self._observe_latency = observe_latency
         self._now = now
         self._is_stopping = is_stopping
         self.applied: dict[str, Job] = {}
@@ -67,7 +62,11 @@ class ScheduleUpdater:
         self._unapplied: set[str] = set()
         self._expired: set[str] = set()
         self._outdated: set[str] = set()  # jobs that follow former rules of their zone
-        self.moved = 0  # jobs whose next slot new rules have moved
+
+    @property
+    def moved(self) -> int:
+        """How many jobs have got another next slot by new rules of their zone."""
+        return self._log.moved
 
     def forget_unexpired(self) -> bool:
         """Forget expired one-time jobs that are in the future again, so that they are put; return whether any is."""
@@ -131,9 +130,8 @@ class ScheduleUpdater:
             return
         next_before = self._schedule.next_slot(job_id)
         next_after = self._schedule.put(job, now, is_first_sync=False)
-        if next_before != next_after:
-            self.moved += 1
-            self._log_updated(job, ZONE_RULES, next_before, next_after)
+        self.changes += 1  # so that a checkpoint follows, which has the rules
+        self._log.follows_new_rules(job, next_before, next_after)
 
     def _update_source_names(self, desired: Mapping[str, Job], now: datetime) -> None:
         """Note which files hold the definitions now. Renaming a file changes nothing else."""
@@ -151,34 +149,11 @@ class ScheduleUpdater:
         next_slot = self._schedule.put(job, now, is_first_sync=source.first_read is not FirstReadState.READ)
         self._note_applied(job)
         self._expired.discard(job.id)
-        if not source.is_new and job.modified_at is not None:
-            self._report_latency(self._now() - job.modified_at)
-        if before is not None:
-            self._log_updated(job, ",".join(job.changed_fields(before)), next_before, next_slot)
-        elif not source.is_new:
-            self._log_event(
-                Level.INFO, "job.added", job_id=job.id, file=job.source_name, next=next_slot, hash=hash_in_log(job)
-            )
-
-    def _log_updated(self, job: Job, changed: str, next_before: datetime | None, next_after: datetime | None) -> None:
-        self._log_event(
-            Level.INFO,
-            "job.updated",
-            job_id=job.id,
-            file=job.source_name,
-            changed=changed,
-            next_before=next_before,
-            next_after=next_after,
-            hash=hash_in_log(job),
-        )
+        self._log.put(job, before, source, next_before, next_slot)
 
     def _note_applied(self, job: Job) -> None:
         self.applied[job.id] = job
         self.changes += 1
-
-    def _report_latency(self, latency: timedelta) -> None:
-        if timedelta(0) <= latency < MAX_LATENCY:
-            self._observe_latency(latency.total_seconds())
 
     def _expire(self, job: Job, now: datetime) -> None:
         """Account for a one-time job that is over. Log it once, and not at all if the same job was active before."""
@@ -189,12 +164,11 @@ class ScheduleUpdater:
         self._note_applied(job)
         self._expired.add(job.id)
         if not has_record and (before is None or before.schedule != job.schedule):
-            at = job.schedule.at if isinstance(job.schedule, Once) else None
-            self._log_event(Level.WARNING, "job.expired", job_id=job.id, file=job.source_name, scheduled=at)
+            self._log.expired(job)
 
     def _drop(self, job_id: str, now: datetime) -> None:
         self._schedule.drop(job_id, now)
         job = self.applied.pop(job_id)
         self._expired.discard(job_id)
         self.changes += 1
-        self._log_event(Level.INFO, "job.removed", job_id=job_id, file=job.source_name, hash=hash_in_log(job))
+        self._log.removed(job)

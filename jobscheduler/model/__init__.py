@@ -12,6 +12,7 @@ from jobscheduler.model.checkpoint import (
     PendingSlot,
     RecoveredState,
     TimeSpans,
+    ZoneOffsets,
     truncate_to_ms,
 )
 from jobscheduler.model.entries import (
@@ -86,6 +87,7 @@ __all__ = [
     "StoredAttempt",
     "TaskSpec",
     "TimeSpans",
+    "ZoneOffsets",
     "log_key",
     "name_sort_key",
     "truncate_to_ms",

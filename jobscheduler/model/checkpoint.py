@@ -17,6 +17,10 @@ def truncate_to_ms(at: datetime) -> datetime:
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
+# Reasons of MISSED that a wrong clock may have caused: when it is set back, such slots may lie ahead after all.
+REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})
+
+
 @dataclass(frozen=True, slots=True)
 class InFlightRun:
     """A run that has begun and has no record yet.
@@ -34,6 +38,7 @@ class InFlightRun:
 
 
 PendingSlot = tuple[str, datetime]  # job id and slot, decided to run but not begun: waits for a worker or its turn
+ZoneOffsets = tuple[tuple[int, int], ...]  # seconds since 1970, and the offset in seconds from then on
 TimeSpans = tuple[tuple[datetime, datetime], ...]  # each from its first to its last instant, both inclusive
 
 
@@ -48,7 +53,8 @@ class FullCheckpoint:
     - `reopened`: slots that only a wrong clock missed and that may run;
     - `missed`: slots that would be reopened if the clock were set back within the given number of seconds.
 
-    `pauses` are those that coming or undecided slots need. `host` is empty if the host is unknown. `results` is how the
+    `zones` are the rules that the jobs' fixed times went by, for each zone. `pauses` are those that coming or undecided
+    slots need. `host` is empty if the host is unknown. `results` is how the
     jobs stood: of a checkpoint that is read back, with what later ones have changed.
     """
 
@@ -61,6 +67,7 @@ class FullCheckpoint:
     missed: Mapping[str, tuple[tuple[datetime, datetime, float], ...]] = field(default_factory=dict)
     pauses: tuple[Pause, ...] = ()
     results: ResultState = NO_RESULTS
+    zones: Mapping[str, ZoneOffsets] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ class Problem:
     is its `width` characters from `caret` on (which counts from 0).
     `host_dependent` marks a finding that depends on this host or user, not on the text alone: an unknown user, a
     missing extra, an untrusted mode. It is checked again even if nothing was edited.
-    `is_lint` marks what is legal and odd: it is a warning, whoever asks.
+    `is_lint` marks what is legal and odd: it is never an error.
     """
 
     message: str

@@ -19,7 +19,7 @@ class Standing:
     - `failures`, `misses`: FAILURE and MISSED records since its last success.
     - `failed_since`, `missed_since`: when the first of each was.
     - `is_failing`: they have reached the number at which its rule has an alert.
-    - `told_at`: its last alert about a failure or about being overdue; None after a success.
+    - `alerted_at`: when it last had an alert about a failure or about being overdue; None after a success.
     - `counted_from`: from when its time without success counts; `held_at`: since when it does not, as it is paused.
     - `overdue_since`: since when it is overdue.
     """
@@ -29,7 +29,7 @@ class Standing:
     misses: int = 0
     missed_since: datetime | None = None
     is_failing: bool = False
-    told_at: float | None = None
+    alerted_at: float | None = None
     counted_from: float | None = None
     held_at: float | None = None
     overdue_since: datetime | None = None
@@ -79,3 +79,8 @@ class LoggedResult:
 def counts_as_result(status: Status, reason: str | None) -> bool:
     """Return whether a record says how the job stands. A skipped slot does not, nor what a person or a stop ended."""
     return status is not Status.SKIPPED and (status is Status.SUCCESS or reason not in UNCOUNTED_REASONS)
+
+
+def is_failure(status: Status, reason: str | None) -> bool:
+    """Return whether a run failed by itself, ended by neither a person nor the service."""
+    return status is Status.FAILURE and reason not in UNCOUNTED_REASONS

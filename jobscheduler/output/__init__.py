@@ -9,7 +9,7 @@
 from jobscheduler.output.folder import FolderRefused
 from jobscheduler.output.reader import OutputReader, RunPlace
 from jobscheduler.output.recent import RecentOutputs
-from jobscheduler.output.retention import Limits
+from jobscheduler.output.retention import OutputLimits
 from jobscheduler.output.thread import OutputThread
 
-__all__ = ["FolderRefused", "Limits", "OutputReader", "OutputThread", "RecentOutputs", "RunPlace"]
+__all__ = ["FolderRefused", "OutputLimits", "OutputReader", "OutputThread", "RecentOutputs", "RunPlace"]

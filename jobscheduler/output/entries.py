@@ -74,5 +74,5 @@ def _frames(data: bytes) -> Iterator[tuple[re.Match[bytes], int, int, int]]:
 def _later(at: datetime, seconds: float) -> datetime | None:
     try:
         return at + timedelta(seconds=seconds)
-    except OverflowError:
+    except OverflowError:  # beyond the year 9999
         return None

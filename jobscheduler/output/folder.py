@@ -58,10 +58,10 @@ class FolderReader:
         except FileNotFoundError:
             return None
 
-    def read(self, day: str, name: str, most: int) -> bytes:
-        """Return the content of a regular file, at most so many bytes of it."""
+    def read(self, day: str, name: str, max_bytes: int) -> bytes:
+        """Return the content of a regular file, at most `max_bytes` of it."""
         with self._opened(day, name, os.O_RDONLY) as (descriptor, _):
-            return _read(descriptor, most)
+            return _read(descriptor, max_bytes)
 
     @contextmanager
     def _opened(self, day: str, name: str, flags: int) -> Iterator[tuple[int, int]]:
@@ -106,8 +106,8 @@ class OutputFolder(FolderReader):
             return False
         return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
 
-    def append(self, day: str, name: str, data: bytes, *, most: int) -> int | None:
-        """Append to a file, and make it if it is not there. Return its size before, None if it has `most` bytes.
+    def append(self, day: str, name: str, data: bytes, *, max_bytes: int) -> int | None:
+        """Append to a file, and make it if it is not there. Return its size before, None if it has `max_bytes`.
 
         If not all of it can be written, the file gets its former size.
         """
@@ -119,7 +119,7 @@ class OutputFolder(FolderReader):
             descriptor = os.open(name, flags, FILE_MODE, dir_fd=self._day_descriptor(day))
         try:
             before = _size_of(descriptor, name)
-            if before < most:
+            if before < max_bytes:
                 _write_all(descriptor, data, before)
                 return before
             return None
@@ -255,11 +255,11 @@ def _size_of(descriptor: int, name: str) -> int:
     return status.st_size
 
 
-def _read(descriptor: int, most: int) -> bytes:
+def _read(descriptor: int, max_bytes: int) -> bytes:
     parts: list[bytes] = []
-    while most > 0 and (part := os.read(descriptor, min(most, 1 << 20))):
+    while max_bytes > 0 and (part := os.read(descriptor, min(max_bytes, 1 << 20))):
         parts.append(part)
-        most -= len(part)
+        max_bytes -= len(part)
     return b"".join(parts)
 
 

@@ -19,10 +19,11 @@ class RecentOutputs:
     Thread: any. Nothing in here waits.
     """
 
-    def __init__(self, most_unwritten: int = MAX_UNWRITTEN_BYTES, most_remembered: int = MAX_REMEMBERED_BYTES) -> None:
+    def __init__(self, max_unwritten: int = MAX_UNWRITTEN_BYTES, max_remembered: int = MAX_REMEMBERED_BYTES) -> None:
+        """Both bounds are bytes: of outputs that wait for a disk, and of those that no file has."""
         self._lock = threading.Lock()
-        self._unwritten = _Ring(most_unwritten)
-        self._remembered = _Ring(most_remembered)
+        self._unwritten = _Ring(max_unwritten)
+        self._remembered = _Ring(max_remembered)
         self._lost = 0
         self._news = threading.Event()
 
@@ -41,7 +42,7 @@ class RecentOutputs:
     # -- for the thread that writes them
 
     def wait(self, seconds: float) -> bool:
-        """Wait for outputs to write, or for `wake`; return whether there was one of both."""
+        """Wait for outputs to write, or for `wake`; return whether either came."""
         has_news = self._news.wait(seconds)
         self._news.clear()
         return has_news
@@ -78,8 +79,8 @@ class RecentOutputs:
 class _Ring:
     """Outputs by run, in the order of their ends; beyond so many bytes it drops the oldest run."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._size = 0
         self._runs: dict[str, list[AttemptOutput]] = {}
 
@@ -88,7 +89,7 @@ class _Ring:
         self._runs.setdefault(output.run_id, []).append(output)
         self._size += _cost(output)
         dropped = 0
-        while self._size > self._most:
+        while self._size > self._max_bytes:
             oldest = self._runs.pop(next(iter(self._runs)))
             self._size -= sum(map(_cost, oldest))
             dropped += len(oldest)

@@ -18,7 +18,7 @@ _FILES_AT_ONCE = 200  # looked at before the other threads get a turn
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class OutputLimits:
     """The bounds: bytes of disk blocks, files, and seconds since the end of the day."""
 
     max_bytes: int = 1024**3
@@ -53,7 +53,7 @@ def on_disk(size: int) -> int:
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def too_many(files: Iterable[StoredFile], max_bytes: int, max_files: int) -> Iterator[StoredFile]:
+def surplus_files(files: Iterable[StoredFile], max_bytes: int, max_files: int) -> Iterator[StoredFile]:
     """Yield the files to delete so that the others keep within both bounds.
 
     Always the oldest file of the job that takes most: a job that prints much displaces its own output first.
@@ -86,7 +86,7 @@ class Retention:
     Thread: that which writes.
     """
 
-    def __init__(self, limits: Limits, pause: Callable[[], object]) -> None:
+    def __init__(self, limits: OutputLimits, pause: Callable[[], object]) -> None:
         """`pause` gives other threads a turn; it is called now and then during a sweep."""
         self._limits = limits
         self._pause = pause
@@ -95,13 +95,18 @@ class Retention:
         self._too_old: frozenset[str] = frozenset()
         self._due = 0.0
 
+    def limit(self, limits: OutputLimits) -> None:
+        """Keep within these bounds from now on; a sweep is due if they are others."""
+        if limits != self._limits:
+            self._limits, self._due = limits, 0.0
+
     def added(self, before: int | None, after: int) -> None:
-        """Count a file that has grown, or a new one (`before` is None or 0)."""
+        """Count a file that has grown from `before` to `after` bytes, or a new one (`before` is None or 0)."""
         self._bytes += on_disk(after) - on_disk(before or 0)
         self._files += not before
 
     def removed(self, size: int) -> None:
-        """Count a file that was removed."""
+        """Count a file of so many bytes that was removed."""
         self._bytes -= on_disk(size)
         self._files -= 1
 
@@ -142,7 +147,7 @@ class Retention:
         most_files = min(round(self._limits.max_files * ROOM), self._limits.max_files - coming.files)
         most_bytes = max(0, most_bytes - self._bytes + sum(file.size for file in files))
         most_files = max(0, most_files - self._files + len(files))
-        for number, file in enumerate(too_many(files, most_bytes, most_files), 1):
+        for number, file in enumerate(surplus_files(files, most_bytes, most_files), 1):
             folder.remove(file.day, file.name)
             self._bytes -= file.size
             self._files -= 1

@@ -20,7 +20,11 @@ Key = tuple[str, int]  # the run and the attempt
 
 @dataclass(slots=True)
 class LiveFile:
-    """The file of a running attempt: how much of its output it has, and since when if it has a gap."""
+    """The file of a running attempt.
+
+    `size` is that of the file and `total` what the attempt had printed when it was written, in bytes. `is_cut` tells
+    that the middle of the output is missing. `written` is in seconds of a clock that is never set.
+    """
 
     day: str
     name: str
@@ -40,7 +44,7 @@ class OutputStore:
         self._folder = folder
         self._retention = retention
         self._live: dict[Key, LiveFile] = {}
-        self._gone: set[Key] = set()
+        self._gone: set[Key] = set()  # attempts that had ended at the last call of `forget_live`
         self._day = ""
         self._numbers: dict[str, int] = {}  # the number of the present file of each job of the day
 
@@ -69,7 +73,7 @@ class OutputStore:
         file.total, file.written = output.kept.total, elapsed
 
     def _extend(self, file: LiveFile, data: bytes) -> None:
-        self._folder.append(file.day, file.name, data, most=DAY_FILE_BYTES)
+        self._folder.append(file.day, file.name, data, max_bytes=DAY_FILE_BYTES)
         self._retention.added(file.size, file.size + len(data))
         file.size += len(data)
 
@@ -122,7 +126,7 @@ class OutputStore:
         number = self._numbers.get(job_id) if day == self._day else None
         if number is None:
             number = self._find_number(day, job_id)
-        while (before := self._folder.append(day, day_file(job_id, number), data, most=DAY_FILE_BYTES)) is None:
+        while (before := self._folder.append(day, day_file(job_id, number), data, max_bytes=DAY_FILE_BYTES)) is None:
             number += 1
         if day == self._day:
             self._numbers[job_id] = number

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from jobscheduler.model import AttemptOutput, EventLogger, Level, Problem
-from jobscheduler.output.folder import FolderRefused, OutputFolder, open_folder
+from jobscheduler.output.folder import FolderRefused
+from jobscheduler.output.place import OpenPlace, OutputPlace, let_others_run, require_room
 from jobscheduler.output.recent import RecentOutputs
-from jobscheduler.output.retention import Coming, Limits, Retention, on_disk
+from jobscheduler.output.retention import Coming, OutputLimits, on_disk
 from jobscheduler.output.store import OutputStore
 from jobscheduler.output.trouble import OutputTrouble, describe
 from jobscheduler.util.instants import utc_now
@@ -25,11 +24,8 @@ TICK_S = 1.0  # between two looks at what runs
 GATHER_S = 0.2  # without a further output until those that wait are written: a herd is written when it is over
 MAX_GATHER_S = 1.0  # limit of that wait
 LIVE_AFTER_S = 1.0  # that an attempt has to run before its output is written while it runs
-RETRY_S = 10.0  # between two tries to open a directory that cannot be used
 STOP_WAIT_S = 3.0  # limit of the wait for the last outputs at a stop
-MIN_FREE_BYTES = 64 * 1024 * 1024  # left to the log on its disk, but no more than a twentieth of the disk
 _PAUSE_EACH = 32  # files written before other threads get a turn
-_PAUSE_S = 0.001
 _HEADER_BYTES = 300  # of the lines about an output, at most
 
 
@@ -45,15 +41,6 @@ class RunningAttempt(Protocol):
     def live_output(self) -> AttemptOutput | None: ...  # noqa: D102
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """The open directory, and what writes and deletes in it."""
-
-    folder: OutputFolder
-    store: OutputStore
-    retention: Retention
-
-
 class OutputThread:
     """Writes outputs on a thread of its own, as a context manager: leaving it writes the last ones.
 
@@ -63,7 +50,7 @@ class OutputThread:
     def __init__(
         self,
         path: Path,
-        limits: Limits,
+        limits: OutputLimits,
         recent: RecentOutputs,
         running: Callable[[], Iterable[RunningAttempt]],
         log_event: EventLogger,
@@ -71,16 +58,13 @@ class OutputThread:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """`running` returns the attempts that run."""
-        self._path = path
+        self._place = OutputPlace(path, limits)
         self._recent = recent
         self._running = running
         self._log_event = log_event
         self._clock = clock
-        self._limits = limits
         self._trouble = OutputTrouble(path, log_event)
         self._is_closed = threading.Event()
-        self._open: _Open | None = None
-        self._try_after = 0.0
         self._thread = threading.Thread(target=self._work, name="output", daemon=True)
 
     def __enter__(self) -> Self:
@@ -97,6 +81,10 @@ class OutputThread:
         self._thread.join(STOP_WAIT_S)
 
     # -- any thread
+
+    def limit(self, limits: OutputLimits) -> None:
+        """Keep the directory within these bounds from the next step on."""
+        self._place.limits = limits
 
     def issues(self) -> tuple[str, ...]:
         """Return what is wrong with the output directory, in words."""
@@ -118,8 +106,7 @@ class OutputThread:
             pause = max(TICK_S, 4 * (time.monotonic() - began))
         if self._recent.unwritten():  # they came while the last step was made
             self._try_step(time.monotonic())
-        if self._open is not None:
-            self._open.folder.close()
+        self._place.close()
 
     def _gather(self) -> None:
         """Wait until no further output comes, within limits."""
@@ -137,22 +124,20 @@ class OutputThread:
     def step(self, now: float) -> None:
         """Write what there is to write. `now` is in seconds of a clock that is never set."""
         self._trouble.enter(now)
+        self._place.apply_limits()
         try:
             self._write(now)
         except FolderRefused as refused:
             self._failed(refused.problem, now, Level.ERROR)
         except OSError as error:
-            self._failed(describe(self._path, error), now, Level.WARNING)
+            self._failed(describe(self._place.path, error), now, Level.WARNING)
         finally:
             self._trouble.leave()
 
     def _failed(self, problem: Problem, now: float, level: Level) -> None:
         self._trouble.begin(problem, level)
         self._give_up(self._recent.unwritten())
-        self._try_after = now + RETRY_S
-        former, self._open = self._open, None
-        if former is not None:
-            former.folder.close()
+        self._place.failed(now)
 
     def _give_up(self, outputs: list[AttemptOutput]) -> None:
         self._trouble.lose(len(outputs))
@@ -164,7 +149,7 @@ class OutputThread:
         outputs = self._recent.unwritten()
         if self._is_idle(now) and not (running or outputs):
             return
-        opened = self._opened(now)
+        opened = self._place.opened(now)
         if opened is None:
             self._give_up(outputs)
             return
@@ -178,21 +163,21 @@ class OutputThread:
 
     def _is_idle(self, now: float) -> bool:
         """Return whether the directory itself needs nothing: it is open, and no sweep is due."""
-        opened = self._open
+        opened = self._place.present
         return opened is not None and not opened.store.in_use() and not opened.retention.is_due(now)
 
-    def _write_ended(self, opened: _Open, outputs: list[AttemptOutput]) -> None:
-        _require_room(opened.folder)
+    def _write_ended(self, opened: OpenPlace, outputs: list[AttemptOutput]) -> None:
+        require_room(opened.folder)
         for number, written in enumerate(opened.store.write(outputs), 1):
             self._recent.written(written)
             if number % _PAUSE_EACH == 0:
-                _pause()
+                let_others_run()
 
-    def _write_live(self, opened: _Open, running: list[RunningAttempt], now: float) -> None:
+    def _write_live(self, opened: OpenPlace, running: list[RunningAttempt], now: float) -> None:
         opened.store.forget_live(attempt.key for attempt in running)
         grown = [attempt for attempt in running if self._is_to_be_written(attempt, opened.store, now)]
         if grown:
-            _require_room(opened.folder)
+            require_room(opened.folder)
         for attempt in grown:
             output = attempt.live_output()
             if output is not None:
@@ -202,43 +187,7 @@ class OutputThread:
         printed = attempt.printed
         return printed > 0 and now - attempt.began >= LIVE_AFTER_S and store.is_new(attempt.key, printed, now)
 
-    def _opened(self, now: float) -> _Open | None:
-        """Return the open directory, after opening it if need be; None while that is not tried again."""
-        former = self._open
-        if former is not None and former.folder.is_in_place():
-            return former
-        if former is not None:
-            self._open = None
-            former.folder.close()
-        if now < self._try_after:
-            return None
-        self._open = self._open_anew()
-        return self._open
-
-    def _open_anew(self) -> _Open:
-        folder = open_folder(self._path)
-        try:
-            _require_room(folder)
-            folder.probe()
-        except OSError:
-            folder.close()
-            raise
-        retention = Retention(self._limits, _pause)
-        return _Open(folder, OutputStore(folder, retention), retention)
-
-
-def _require_room(folder: OutputFolder) -> None:
-    """Raise `OSError` when the disk is nearly full: the log needs what is left."""
-    free, whole = folder.free_bytes()
-    least = min(MIN_FREE_BYTES, whole // 20)
-    if free < least:
-        raise OSError(errno.ENOSPC, f"its disk has less than {least // 1024:,} KiB free, which are left to the log")
-
 
 def _size_of(output: AttemptOutput) -> int:
     """Return the disk blocks that an output takes at most, in bytes."""
     return on_disk(_HEADER_BYTES + len(output.kept.head) + len(output.kept.tail))
-
-
-def _pause() -> None:
-    time.sleep(_PAUSE_S)

@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from jobscheduler.model import FullCheckpoint, TimeSpans
+from jobscheduler.model import FullCheckpoint, TimeSpans, ZoneOffsets
+from jobscheduler.model.checkpoint import REOPENABLE_REASONS
 from jobscheduler.model.standing import ResultState
 from jobscheduler.runlog.base36 import parse_second, second_text
 from jobscheduler.runlog.pause_lines import PAUSED, RESUMED, LoggedPauses, exempt_texts, pause_texts
 from jobscheduler.runlog.result_parts import STANDING, SUCCESS, ResultReader, standing_texts, success_texts
 from jobscheduler.util.instants import format_instant
 from jobscheduler.util.time_spans import spans_in, subtract
-
-# Why slots were missed that may turn out to lie in the future after all.
-REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # of MISSED
 
 _MAX_VALUE_CHARS = 2000  # characters, a little below the limit of a value
 _MAX_VALUES = 7  # values in one line
@@ -42,6 +40,7 @@ def to_fields(full: FullCheckpoint) -> Iterator[Pairs]:
     yield from _rows("pauses", pause_texts(full.pauses, resumed=False))
     yield from _rows("ended", pause_texts(full.pauses, resumed=True))
     yield from _rows("exempt", exempt_texts(full.pauses))
+    yield from _rows("zones", (_zone_text(name, offsets) for name, offsets in full.zones.items()))
 
 
 def results_to_fields(state: ResultState) -> Iterator[Pairs]:
@@ -53,6 +52,10 @@ def results_to_fields(state: ResultState) -> Iterator[Pairs]:
 def _job_text(full: FullCheckpoint, job_id: str, digits: str) -> str:
     since = full.since.get(job_id)
     return f"{job_id},{digits}" if since is None else f"{job_id},{digits},{second_text(since)}"
+
+
+def _zone_text(name: str, offsets: ZoneOffsets) -> str:
+    return ",".join((name, *(f"{instant},{offset}" for instant, offset in offsets)))
 
 
 def _spans_text(spans: Mapping[str, TimeSpans]) -> Iterator[str]:
@@ -112,6 +115,7 @@ class CheckpointState:
     missed: dict[str, list[Missed]] = field(default_factory=dict)
     results: ResultReader = field(default_factory=ResultReader)
     pauses: LoggedPauses = field(default_factory=LoggedPauses)
+    zones: dict[str, ZoneOffsets] = field(default_factory=dict)
 
     def full(self) -> FullCheckpoint:
         """Return it as of the latest checkpoint: missed slots carry their age."""
@@ -122,7 +126,7 @@ class CheckpointState:
         }
         spans = self.decided, self.reopened, missed
         further = self.pauses.all(), self.results.state()
-        return FullCheckpoint(self.host, self.accounted_since, self.hashes, self.since, *spans, *further)
+        return FullCheckpoint(self.host, self.accounted_since, self.hashes, self.since, *spans, *further, self.zones)
 
     def apply(self, line: Mapping[str, str]) -> None:
         """Apply a line.
@@ -239,6 +243,10 @@ def _read_exempt(state: CheckpointState, *fields: str) -> None:
     state.pauses.read_exempt(*fields)
 
 
+def _read_zone(state: CheckpointState, name: str, *numbers: str) -> None:
+    state.zones[name] = tuple(zip(map(int, numbers[::2]), map(int, numbers[1::2]), strict=True))
+
+
 _READERS: Mapping[str, Callable[..., None]] = {
     "jobs": _read_job,
     "removed": _read_removed,
@@ -248,4 +256,5 @@ _READERS: Mapping[str, Callable[..., None]] = {
     "pauses": _read_pause,
     "ended": _read_ended,
     "exempt": _read_exempt,
+    "zones": _read_zone,
 }

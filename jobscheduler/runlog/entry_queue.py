@@ -37,10 +37,11 @@ class EntryQueue:
         self.omitted = 0  # entries that the full queue did not take, since `take_omitted`
         self._last_count = 0  # of the last batch
         self._busy_until = 0.0
+        self._is_closed = False  # its end is queued
         self.has_ended = False  # the last batch was taken, and nothing follows
 
     def __len__(self) -> int:
-        return self._queue.qsize()
+        return max(0, self._queue.qsize() - (self._is_closed and not self.has_ended))
 
     def put(self, item: QueuedEntries) -> bool:
         """Queue entries and return True; count them and return False if the queue is full. Never wait."""
@@ -52,6 +53,7 @@ class EntryQueue:
 
     def close(self) -> None:
         """Let the queue end behind what is in it."""
+        self._is_closed = True
         self._queue.put(None)
 
     def take_omitted(self) -> int:
@@ -76,7 +78,7 @@ class EntryQueue:
                 self.has_ended = True
             else:
                 items.append(item)
-        except Empty:
+        except Empty:  # no more entries for this batch
             pass
         self._last_count = len(items)
         return items

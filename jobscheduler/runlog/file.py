@@ -11,7 +11,8 @@ from pathlib import Path
 
 from jobscheduler.runlog.file_names import log_files, real_file
 from jobscheduler.runlog.open_file import LogRefused, open_log
-from jobscheduler.util.file_locks import LockFile, LockHeld, Locks, lock_name
+from jobscheduler.util.file_locks import LockFile, Locks, lock_name
+from jobscheduler.util.lock_holders import LockHeld
 
 TRUNCATED_MARKER = b" [cut short]"  # appended to a line that a crash truncated, so that it is not taken for complete
 

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 CALL_TIMEOUT_S = 0.9  # seconds until a call, and its thread, are given up
@@ -23,12 +24,15 @@ class Superseded(Exception):
 
 
 class _Call:
-    """A call in progress. `written` is its result: how many bytes were appended, 0 for other calls."""
+    """A call in progress. `written` is its result: how many bytes were appended, 0 for other calls.
 
-    __slots__ = ("has_ended", "written")
+    `returned` is made when the call is given up, and set when it has returned.
+    """
+
+    __slots__ = ("returned", "written")
 
     def __init__(self) -> None:
-        self.has_ended = False
+        self.returned: threading.Event | None = None
         self.written = 0
 
 
@@ -40,6 +44,7 @@ class FileCalls:
         self._current: _Call | None = None
         self._given_up: _Call | None = None
         self._checked_at: tuple[_Call | None, float] = (None, 0.0)
+        self._patient_until = 0.0
 
     def call(self, function: Callable[[], int | None]) -> int:
         """Make a call, and return how many bytes it appended.
@@ -63,8 +68,13 @@ class FileCalls:
             if self._current is call:
                 self._current = None
                 return
-            call.has_ended = True
+            if call.returned is not None:
+                call.returned.set()
         raise Superseded
+
+    def be_patient(self, until: float) -> None:
+        """Give no call up before `until` (monotonic seconds): nothing else has to go on meanwhile."""
+        self._patient_until = until
 
     def check(self, now: float) -> bool:
         """Give up the present call if a check `CALL_TIMEOUT_S` before `now` already saw it; return whether it was.
@@ -76,8 +86,9 @@ class FileCalls:
             if current is None or current is not checked:
                 self._checked_at = current, now
                 return False
-            if now - since < CALL_TIMEOUT_S:
+            if now - since < CALL_TIMEOUT_S or now < self._patient_until:
                 return False
+            current.returned = threading.Event()
             self._current, self._given_up = None, current
             return True
 
@@ -94,8 +105,18 @@ class FileCalls:
         call = self._given_up
         if call is None:
             return 0
-        with self._lock:
-            if not call.has_ended:
-                return None
+        if not _has_returned(call, 0.0):
+            return None
         self._given_up = None
         return call.written
+
+    def wait_for_return(self) -> None:
+        """Wait until the call that was given up has returned, if there is one, as long as this is patient."""
+        call = self._given_up
+        if call is not None:
+            _has_returned(call, max(0.0, self._patient_until - time.monotonic()))
+
+
+def _has_returned(call: _Call, seconds: float) -> bool:
+    """Wait up to `seconds` until a call that was given up has returned, and tell whether it has."""
+    return call.returned is not None and call.returned.wait(seconds)

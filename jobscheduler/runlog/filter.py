@@ -25,7 +25,8 @@ _DELIMITERS = frozenset((b" ", b"\n", b",", b"}", b'"'))  # the bytes that follo
 class LogFilter:
     """Which lines are wanted: of one job or run, of these kinds (statuses or events), of a period (both inclusive).
 
-    None or empty excludes nothing. `kinds` are exact; those of records are in `RECORD_KINDS`.
+    None or empty excludes nothing. `kinds` are exact; those of records are in `RECORD_KINDS`. Lines with one of the
+    `unwanted_reasons` are left out.
     """
 
     job_id: str | None = None
@@ -33,6 +34,7 @@ class LogFilter:
     since: datetime | None = None
     until: datetime | None = None
     run_id: str | None = None
+    unwanted_reasons: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class LineMatcher:
             return False
         if wanted.run_id is not None and pairs.get("run_id") != wanted.run_id:
             return False
-        if wanted.kinds and pairs["word"] not in wanted.kinds:
+        if (wanted.kinds and pairs["word"] not in wanted.kinds) or pairs.get("reason") in wanted.unwanted_reasons:
             return False
         at = datetime.fromisoformat(pairs["time"])
         return (wanted.since is None or wanted.since <= at) and (wanted.until is None or at <= wanted.until)
@@ -138,7 +140,7 @@ def _bytes(at: datetime | None, later: timedelta = timedelta(0)) -> bytes | None
         return None
     try:
         return time_prefix(at.astimezone(UTC) + later)
-    except OverflowError:
+    except OverflowError:  # beyond the years 1 to 9999: no bound
         return None
 
 

@@ -98,7 +98,7 @@ def _parse_json(text: str) -> dict[str, str] | None:
         second = list(fields)[1]  # the kind follows the time; later pairs may repeat any key
         word = fields[second if second == "status" else "event"]
         return {**{key: _as_text(value) for key, value in fields.items()}, "word": str(word)}
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, RecursionError):  # not a line of ours
         return None
 
 

@@ -35,7 +35,7 @@ def open_in_turn(paths: Iterable[Path]) -> Iterator[File]:
     for path in paths:
         try:
             descriptor = os.open(path, _FLAGS)
-        except FileNotFoundError:
+        except FileNotFoundError:  # fewer files than may be kept, or one that was just rotated
             continue
         try:
             yield descriptor, os.fstat(descriptor).st_size
@@ -67,7 +67,7 @@ def _open_once(paths: Iterable[Path], stack: ExitStack) -> Iterator[tuple[tuple[
     for path in paths:
         try:
             descriptor = os.open(path, _FLAGS)
-        except FileNotFoundError:
+        except FileNotFoundError:  # fewer files than may be kept, or one that was just rotated
             continue
         stack.callback(os.close, descriptor)
         status = os.fstat(descriptor)
@@ -79,7 +79,7 @@ def _open_once(paths: Iterable[Path], stack: ExitStack) -> Iterator[tuple[tuple[
 def _identity_at(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except FileNotFoundError:  # it was just rotated
         return None
     return status.st_dev, status.st_ino
 

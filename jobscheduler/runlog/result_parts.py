@@ -24,7 +24,7 @@ def standing_texts(state: ResultState) -> Iterator[str]:
             one.misses or "",
             _instant(one.missed_since),
             "f" if one.is_failing else "",
-            _seconds(one.told_at),
+            _seconds(one.alerted_at),
             _seconds(one.counted_from),
             _seconds(one.held_at),
             _instant(one.overdue_since),
@@ -84,6 +84,6 @@ class ResultReader:
 def _standing(*values: str) -> Standing:
     given = [*values, *[""] * 9]
     failed, missed, overdue = (parse_second(given[at]) if given[at] else None for at in (1, 3, 8))
-    told, counted, held = (float(given[at]) if given[at] else None for at in (5, 6, 7))
+    alerted, counted, held = (float(given[at]) if given[at] else None for at in (5, 6, 7))
     failures, misses = (int(given[at] or 0) for at in (0, 2))
-    return Standing(failures, failed, misses, missed, given[4] == "f", told, counted, held, overdue)
+    return Standing(failures, failed, misses, missed, given[4] == "f", alerted, counted, held, overdue)

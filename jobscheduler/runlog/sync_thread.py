@@ -59,9 +59,10 @@ class SyncThread:
         if not self._is_reported:
             self._report(NO_ANSWER)
 
-    def forget_report(self) -> None:
-        """Log no end of the present trouble: the writer logs trouble of the same file, and its end."""
-        self._is_reported = False
+    def hand_over_report(self) -> bool:
+        """Leave the end of the present trouble to the writer, which has it too; return whether its begin is logged."""
+        is_logged, self._is_reported = self._is_reported, False
+        return is_logged
 
     def close(self) -> None:
         """Let the thread end after one more sync."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from jobscheduler.tasks.base import Context
+from jobscheduler.tasks.context import Context
 
 
 class LostThreads:

@@ -25,6 +25,8 @@ class Poller:
         self._wakeup_fd = -1  # none while it is closed
         self._lock = threading.Lock()
         self._is_asleep = False
+        self._polls = 0
+        self._polls_at_probe = -1
 
     def open(self) -> None:
         """Open the descriptors unless they are open. Raises: `OSError` when no descriptor is left.
@@ -61,12 +63,20 @@ class Poller:
                 if self._wakeup_fd >= 0:
                     os.eventfd_write(self._wakeup_fd, 1)
 
+    def probe(self) -> bool:
+        """Wake the thread, and return whether it has come to `poll` since the last probe. Thread: one calls this."""
+        has_polled = self._polls != self._polls_at_probe
+        self._polls_at_probe = self._polls
+        self.wake()
+        return has_polled
+
     def poll(self, seconds: Callable[[], float | None]) -> list[int]:
         """Wait until a descriptor is readable or another thread calls `wake`. Return the readable descriptors.
 
         `seconds` returns the timeout, None for no limit. It is called last: work added before is part of its answer,
         and work added later wakes the thread.
         """
+        self._polls += 1
         self._is_asleep = True
         heard = self._epoll.poll(seconds())
         self._is_asleep = False

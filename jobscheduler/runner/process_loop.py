@@ -107,6 +107,15 @@ class ProcessLoop:
         """Let another thread take over if a start hangs at `now` (monotonic seconds)."""
         self._ownership.replace_if_hung(now)
 
+    def answers(self) -> bool:
+        """Wake the owner, and return whether it has come to wait for work since the last call. Does not wait.
+
+        True if there is no owner: a command then runs on a thread of its own.
+
+        Thread: one calls this again and again, a second apart, while commands run.
+        """
+        return not self._ownership.has_owner or self._poller.probe()
+
     def close(self) -> None:
         """End the thread once no work is left. Does not wait for it."""
         self._is_closed = True

@@ -7,14 +7,12 @@ import time
 from datetime import datetime, timedelta
 from functools import partial
 
-from jobscheduler.model import AttemptOutput, Event, Job, KeptOutput, Level, LogFields, Record, ResourceUse, Status
+from jobscheduler.model import AttemptOutput, Event, Job, KeptOutput, Level, LogFields, Record
 from jobscheduler.runner.attempt_result import AttemptResult, execute_task
-from jobscheduler.runner.outputs import tail
 from jobscheduler.runner.run_ids import new_run_id
+from jobscheduler.runner.run_lines import RunLines
 from jobscheduler.runner.run_services import RunServices
 from jobscheduler.runner.run_state import Phase, RetryAfter, RunState
-from jobscheduler.runner.stop_fields import STOPPED, stopped_fields
-from jobscheduler.runner.unkillable_processes import add_unkillable
 from jobscheduler.tasks import Context, ProcessTask, UnkillableProcess
 from jobscheduler.tasks.command.output_buffer import bounded
 
@@ -39,20 +37,30 @@ class Run:
         self.run_id = new_run_id()
         self.job = job
         self.scheduled = scheduled
-        self.extra = extra
         self.parent = parent
-        self.started_at: datetime | None = None
-        self.record: Record | None = None
         self.unkillable: tuple[UnkillableProcess, ...] = ()
         self._services = services
         self._lock = threading.Lock()
         self._state = RunState(job.retry)
+        self._lines = RunLines(job, self.run_id, scheduled, extra, services.log.clock)
         self._attempt: Attempt | None = None
-        self._began = 0.0
-        self._use: ResourceUse | None = None
-        self._stopped_by: str | None = None
 
     # -- the state
+
+    @property
+    def extra(self) -> LogFields:
+        """The fields that all its lines have."""
+        return self._lines.extra
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When its first attempt was made; None before."""
+        return self._lines.started_at
+
+    @property
+    def record(self) -> Record | None:
+        """Its record; None before its end, and if it was cancelled."""
+        return self._lines.record
 
     @property
     def attempts(self) -> int:
@@ -106,8 +114,7 @@ class Run:
             if not self._state.begin_attempt():
                 return None
             if self._attempt is None:
-                self.started_at = self._services.log.clock()
-                self._began = time.monotonic()
+                self._lines.begin()
             context = Context(self.job.id, self.run_id, self.scheduled, self._state.attempts, limits=self.job.limits)
             self._attempt = Attempt(self, context, self._services)
             return self._attempt
@@ -121,7 +128,7 @@ class Run:
             self._services.log.emit(crash)
         with self._lock:
             self.unkillable = attempt.context.signals.unkillable
-            self._use = self._use if result.use is None else result.use.with_earlier(self._use)
+            self._lines.add_use(result.use)
             verdict = self._state.attempt_ended(attempt.number, result, attempt.context.reason)
             failure = self._state.last_failure
             record = self._make_record(verdict, self.unkillable) if isinstance(verdict, AttemptResult) else None
@@ -130,7 +137,7 @@ class Run:
             self._services.lost_threads.report_change()
             return self.record
         if isinstance(verdict, RetryAfter) and failure is not None:
-            self._log_failure(attempt.number, failure, seconds, verdict.delay)
+            self._services.log.emit(self._lines.failed_attempt(attempt.number, failure, seconds, verdict.delay))
             return verdict
         if record is not None:
             self._end(record)
@@ -145,7 +152,7 @@ class Run:
         the grace.
         """
         with self._lock:
-            self._stopped_by = self._stopped_by or by
+            self._lines.stopped_by(by)
             result = self._state.stop(reason)
             record = None if result is None else self._make_record(result)
             attempt = self.running_attempt
@@ -194,46 +201,11 @@ class Run:
 
     def event(self, level: Level, name: str, values: LogFields) -> Event:
         """Return an event about this run."""
-        slot: LogFields = () if self.scheduled is None else (("scheduled", self.scheduled),)
-        identity: LogFields = (("job_id", self.job.id), ("run_id", self.run_id), *slot, *self.extra)
-        return Event(self._services.log.clock(), level, name, (*identity, *values))
-
-    def _log_failure(self, attempt: int, failure: AttemptResult, seconds: float, delay: float) -> None:
-        values: LogFields = (
-            ("attempt", attempt),
-            ("duration", round(seconds, 3)),
-            ("reason", failure.reason or ""),
-            *failure.details,
-            ("retry_in", round(delay, 3)),
-            *(() if failure.use is None else failure.use.fields()),
-            *((("output", tail(failure.output)),) if failure.output else ()),
-        )
-        self._services.log.emit(self.event(Level.WARNING, "run.attempt_failed", values))
+        return self._lines.event(level, name, values)
 
     def _make_record(self, result: AttemptResult, unkillable: tuple[UnkillableProcess, ...] = ()) -> Record:
-        """Make the record. Lock: held by the caller, who logs the record after releasing it."""
-        count = self._state.attempts
-        attempts: LogFields = (("attempts", count),) if count > 1 else ()
-        details = add_unkillable(result.details, unkillable) if unkillable else result.details
-        use = self._use
-        is_stopped = result.reason == STOPPED and self._stopped_by is not None
-        extra = stopped_fields(self.extra, self._stopped_by or "") if is_stopped else self.extra
-        self.record = Record(
-            at=self._services.log.clock(),
-            status=Status.SUCCESS if result.reason is None else Status.FAILURE,
-            job_id=self.job.id,
-            run_id=self.run_id,
-            scheduled=self.scheduled,
-            started=self.started_at,
-            duration=round(time.monotonic() - self._began, 3) if self.started_at else None,
-            reason=result.reason,
-            details=(*extra, *attempts, *details),
-            output=tail(result.output) if result.reason is not None and result.output else None,
-            cpu=None if use is None else round(use.cpu, 3),
-            max_rss=None if use is None else use.max_rss,
-            job=self.job,
-        )
-        return self.record
+        """Make the record. Lock: held by the caller, which logs the record after releasing it."""
+        return self._lines.end(result, self._state.attempts, unkillable)
 
 
 class Attempt:

@@ -5,13 +5,17 @@ from jobscheduler.scheduler.pausing import Pausing
 from jobscheduler.scheduler.run_chain import ChainTooLong
 from jobscheduler.scheduler.scheduler import Scheduler
 from jobscheduler.scheduler.stop_actions import StoppedRun, StopTargets
+from jobscheduler.scheduler.surroundings import Clocks, SchedulerHost, SchedulerLog
 
 __all__ = [
     "MAX_PAUSES",
     "ChainTooLong",
+    "Clocks",
     "Pausing",
     "Resumed",
     "Scheduler",
+    "SchedulerHost",
+    "SchedulerLog",
     "StopTargets",
     "StoppedRun",
     "TooManyPauses",

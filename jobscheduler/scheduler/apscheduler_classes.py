@@ -46,8 +46,9 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -157,6 +158,19 @@ class JobStore(MemoryJobStore):  # type: ignore[misc]
         """Add a job, or replace the one with its id."""
         (self.update_job if job.id in self._jobs_index else self.add_job)(job)
 
+    def first_id(self) -> str:
+        """Return the id of the job that is due next. Raises: `IndexError` if there is none."""
+        first: Wakeup = self._jobs[0][0]
+        return first.id
+
+    def ids_until(self, until: float) -> list[str]:
+        """Return the ids of the jobs that are due up to an instant, in seconds since the epoch.
+
+        Lock: none. A change meanwhile is accounted for elsewhere.
+        """
+        entries = list(self._jobs)
+        return [job.id for job, _ in takewhile(lambda entry: entry[1] is not None and entry[1] <= until, entries)]
+
     def get_due_jobs(self, now: datetime) -> list[Any]:
         """Return the first batch of the due jobs; the scheduler comes back for the others."""
         due, until = [], now.timestamp()
@@ -182,6 +196,12 @@ class WakingScheduler(BackgroundScheduler):  # type: ignore[misc]
         del jobstore  # there is one
         with self._jobstores_lock:
             self._jobstores["default"].remove_job(job_id)
+
+    @property
+    def store_lock(self) -> AbstractContextManager[object]:
+        """The lock under which the store is changed."""
+        lock: AbstractContextManager[object] = self._jobstores_lock
+        return lock
 
     def _dispatch_event(self, event: object) -> None:
         """Do nothing: there are no listeners."""

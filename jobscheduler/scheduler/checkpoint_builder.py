@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from jobscheduler.model import Checkpoint, FullCheckpoint, InFlightRun, PendingSlot
+from jobscheduler.model import Checkpoint, FullCheckpoint, InFlightRun, PendingSlot, ZoneOffsets
 from jobscheduler.scheduler.clock_progress import ClockProgress
 from jobscheduler.scheduler.clock_setback import CLOCK_MEMORY_S, NO_SETBACK, ClockSetbackState, MissedSpan, time_passed
 from jobscheduler.scheduler.records import CORRECTS
 from jobscheduler.scheduler.registry import JobRegistry
+from jobscheduler.scheduler.surroundings import Clocks, SchedulerHost
 from jobscheduler.status.standings import Standings
+from jobscheduler.timetable.crontab import to_epoch_seconds
+from jobscheduler.timetable.former_rules import zone_offsets
 
 _MANUAL_FIELDS = (("by", ""), ("trigger", "manual"))  # fields of a manual run in the checkpoint, and their defaults
 
@@ -30,22 +33,18 @@ class CheckpointBuilder:
         progress: ClockProgress,
         *,
         due_jobs: Callable[[datetime], Iterable[str]],
-        clock: Callable[[], datetime],
-        elapsed: Callable[[], float],
-        host_id: str,
-        boot: str,
+        clocks: Clocks,
+        host: SchedulerHost,
         standings: Standings,
     ) -> None:
         """`due_jobs` lists jobs with a wake-up up to an instant; the other arguments are as in `Scheduler`."""
         self._standings = standings
-        self.accounted_since = clock()
+        self.accounted_since = clocks.now()
         self._registry = registry
         self._progress = progress
         self._due_jobs = due_jobs
-        self._clock = clock
-        self._elapsed = elapsed
-        self._host_id = host_id
-        self._boot = boot
+        self._clocks = clocks
+        self._host = host
         self._wants_full = True
         self._settled_at_stop: tuple[datetime, tuple[PendingSlot, ...]] | None = None
 
@@ -64,14 +63,14 @@ class CheckpointBuilder:
     def build(self, *, full: bool) -> Checkpoint:
         """Return the checkpoint of now, with all active runs and pending slots; a full one also if it is required."""
         settled, lagging = self._settled_at_stop or self._settled()
-        elapsed = self._elapsed()
+        elapsed = self._clocks.elapsed()
         self._registry.pauses.forget(min([settled, *(cursor for _, cursor in lagging)]))
         content = self._full_content(elapsed) if full or self._wants_full else None
         results = self._standings.for_checkpoint(None if content is None else self._registry.jobs)
         in_flight, pending, corrects = self._runs()
         progress = self._progress
         return Checkpoint(
-            settled, self._boot, in_flight, pending, lagging, corrects, progress.ahead, elapsed, content, results
+            settled, self._host.boot, in_flight, pending, lagging, corrects, progress.ahead, elapsed, content, results
         )
 
     def _runs(self) -> tuple[tuple[InFlightRun, ...], tuple[PendingSlot, ...], tuple[PendingSlot, ...]]:
@@ -95,7 +94,7 @@ class CheckpointBuilder:
         The undecided slots of a due job follow its cursor. Other jobs may have run slots at the same instant, so
         without the cursors a start would lose slots or run some twice.
         """
-        settled = self._progress.settled_floor = max(self._clock(), self._progress.settled_floor)
+        settled = self._progress.settled_floor = max(self._clocks.now(), self._progress.settled_floor)
         entries = self._registry.maybe_lagging(self._due_jobs(settled))
         return settled, tuple((entry.job.id, entry.cursor) for entry in entries if entry.has_undecided_slot(settled))
 
@@ -115,7 +114,7 @@ class CheckpointBuilder:
             if removed.setback:
                 ahead[job_id], since[job_id] = removed.setback, removed.since
         return FullCheckpoint(
-            self._host_id,
+            self._host.id,
             floor,
             hashes,
             since,
@@ -123,7 +122,15 @@ class CheckpointBuilder:
             {job_id: state.reopened for job_id, state in ahead.items()},
             {job_id: tuple(_with_age(span, elapsed) for span in state.missed) for job_id, state in ahead.items()},
             self._registry.pauses.all(),
+            zones=self._zones(),
         )
+
+    def _zones(self) -> dict[str, ZoneOffsets]:
+        """Return the rules by which fixed times are decided, for each zone."""
+        timetables = (entry.timetable for entry in self._registry.jobs.values() if entry.is_schedulable)
+        zones = {timetable.zone for timetable in timetables if timetable.has_fixed_times}
+        now = to_epoch_seconds(self._clocks.now())
+        return {zone.key: zone_offsets(zone, now) for zone in zones}
 
 
 def _with_age(span: MissedSpan, elapsed: float) -> tuple[datetime, datetime, float]:

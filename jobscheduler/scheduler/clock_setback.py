@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from jobscheduler.util.time_spans import TICK, TimeSpan, clip, subtract, unite
 
 CLOCK_MEMORY_S = 86_400.0  # elapsed seconds in which missed slots may still run if the clock is set back
-REOPENABLE_REASONS = frozenset({"down", "asleep", "stalled", "clock"})  # slots missed so may not have been due at all
 MAX_SPANS = 16  # missed spans remembered for a job; older ones are final
 _END = datetime.max.replace(tzinfo=UTC)
 

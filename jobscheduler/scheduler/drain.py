@@ -25,7 +25,7 @@ class Drain:
     def wait(self, deadline: float, must_end_now: Callable[[], bool] = lambda: False) -> None:
         """Wait until no run is active, up to a deadline (monotonic), or until `must_end_now` returns true."""
         with self._ended:
-            while self._pool.active_runs and not must_end_now():
+            while self._pool.runner.active_runs and not must_end_now():
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     return

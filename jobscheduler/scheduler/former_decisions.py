@@ -134,7 +134,7 @@ class FormerDecisions:
             return None
         try:
             return find(job_id, after) or EPOCH
-        except (LookupError, OSError):
+        except (LookupError, OSError):  # the log has gaps, or cannot be read
             return None
 
 

@@ -11,17 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jobscheduler.model import EPOCH, Job, LogEntry, Once, PauseIndex, RecoveredState
-from jobscheduler.scheduler.checkpoint_builder import CheckpointBuilder
-from jobscheduler.scheduler.clock_progress import ClockProgress
 from jobscheduler.scheduler.clock_setback import ClockSetbackState
-from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.scheduler.job_entry import JobEntry
-from jobscheduler.scheduler.log_trust import trusted_state
 from jobscheduler.scheduler.outage_slots import OutageSlots, RecoveryPhase
 from jobscheduler.scheduler.records import missed_record
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, RunActions
-from jobscheduler.status.standings import Standings
+from jobscheduler.scheduler.state_takeover import StateTakeover
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.time_spans import TICK
 
@@ -47,27 +43,18 @@ class JobRecovery:
     def __init__(
         self,
         registry: JobRegistry,
-        progress: ClockProgress,
-        checkpoints: CheckpointBuilder,
         actions: RunActions,
+        takeover: StateTakeover,
         *,
         write: Callable[[LogEntry], object],
-        elapsed: Callable[[], float],
         is_starting: Callable[[], bool],
-        host_id: str,
-        boot: str,
-        standings: Standings,
     ) -> None:
-        """`is_starting` returns whether the service is starting; the other arguments are as in `Scheduler`."""
+        """`is_starting` returns whether the service is starting; `write` is as in `SchedulerLog`."""
         self._registry = registry
-        self._progress = progress
-        self._checkpoints = checkpoints
         self._actions = actions
+        self._takeover = takeover
         self._write = write
-        self._elapsed = elapsed
         self._is_starting = is_starting
-        self._host = host_id, boot
-        self._standings = standings
         self._outage: OutageSlots | None = None
         self._pauses_at_start = PauseIndex()
         self._effects: list[Effect] = []
@@ -76,19 +63,8 @@ class JobRecovery:
 
     def restore(self, state: RecoveredState | None, now: datetime) -> RecoveredState | None:
         """Take over the recovered state and end interrupted runs; return the part of it that is trusted."""
-        host_id, boot = self._host
-        state, mentions_boot = trusted_state(state, host_id, boot, self._write, now)
-        former = FormerService(state, boot, now, self._elapsed(), mentions_boot=mentions_boot)
-        if state is not None:
-            self._standings.restore(former.full.results, state.results, former.up_at, former.moved_by())
-        self._outage = OutageSlots(former, self._write)
-        self._checkpoints.accounted_since = former.floor
-        self._outage.pending.fail_interrupted(now)
-        self._progress.restore(now, former.ahead)
-        self._registry.pauses.restore(former.full.pauses, former.state.last_line_at, now)
+        state, self._outage = self._takeover.take_over(state, now)
         self._pauses_at_start = self._registry.pauses.index
-        for job_id, ranges in (state.recorded if state is not None else {}).items():
-            self._registry.memory.note_decided(job_id, min(now, max(last for _, last in ranges)))
         return state
 
     def end_startup(self, now: datetime) -> list[Effect]:
@@ -154,7 +130,7 @@ class JobRecovery:
         # not `now`: every slot that has begun is decided, but the jitter of one may be running
         decision = replace(decision, cursor=max(decision.cursor, self._registry.memory.last_decided(job.id)))
         entry.since = min([entry.since, *(slot - TICK for slot, _ in decision.actions)])
-        self._registry.apply(entry, decision, self._elapsed())
+        self._registry.apply(entry, decision)
         effects = self._actions.apply(entry, decision, now)
         if phase is not RecoveryPhase.STARTUP:
             return effects
@@ -192,5 +168,5 @@ class JobRecovery:
         decision = self._outage.recover(job, timetable, now, EPOCH, phase, self._paused_until(job, phase))
         for missed in decision.missed:
             self._write(missed_record(job.id, missed, now))
-            self._registry.memory.remember_missed(job.id, missed, now, self._elapsed())
+            self._registry.remember_missed(job.id, missed, now)
         return bool(decision.missed)

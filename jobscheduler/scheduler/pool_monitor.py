@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from itertools import starmap
 
 from jobscheduler.model import Event, Level, LogEntry, LogFields
-from jobscheduler.runner import runs_as_process
 from jobscheduler.scheduler.run_queue import RunQueue
 from jobscheduler.scheduler.stuck_runs import OverdueStep, StuckRun, StuckRunDetector
 
@@ -26,16 +24,14 @@ class PoolMonitor:
         queue: RunQueue,
         workers: int,
         *,
-        overdue: Callable[[float], Iterable[tuple[str, str, str]]],
-        is_short: Callable[[], bool],
+        overdue: Callable[[float], Iterable[OverdueStep]],
         write: Callable[[LogEntry], object],
         clock: Callable[[], datetime],
     ) -> None:
-        """`overdue` returns the attempts that should have ended, `is_short` whether the host refuses a thread."""
+        """`overdue` returns the steps of runs that should have happened by now (monotonic seconds)."""
         self._queue = queue
         self._workers = workers
         self._overdue = overdue
-        self._is_short = is_short
         self._write = write
         self._clock = clock
         self._detector = StuckRunDetector()
@@ -72,19 +68,11 @@ class PoolMonitor:
     def _check_stuck_runs(self, now: float) -> None:
         at = self._clock()
         previous = self._detector.longest
-        late = self._detector.check([*self._not_begun(), *starmap(OverdueStep, self._overdue(now))], at)
+        late = self._detector.check(self._overdue(now), at)
         if late is not None:
             self._write(Event(at, Level.ERROR, "runner.stuck", _stuck_run_fields(late)))
         elif previous is not None and self._detector.longest is None:
             self._write(Event(at, Level.INFO, "runner.moved", _stuck_run_fields(previous)))
-
-    def _not_begun(self) -> Iterator[OverdueStep]:
-        """Return the oldest command, and the oldest other run, that were handed over and have not begun."""
-        waiting = self._queue.not_begun()
-        commands = [run for run in waiting if runs_as_process(run.job.task)]
-        others = [] if self._is_short() else [run for run in waiting if not runs_as_process(run.job.task)]
-        for run in (*commands[:1], *others[:1]):
-            yield OverdueStep(run.job.id, run.run_id, "it was handed over and has not begun")
 
 
 def _stuck_run_fields(late: StuckRun) -> LogFields:

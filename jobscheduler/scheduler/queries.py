@@ -1,4 +1,4 @@
-"""Answers questions about jobs, runs and threads; changes nothing."""
+"""Answers questions about jobs and the scheduling thread; changes nothing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from datetime import datetime
 from itertools import islice
 
 from jobscheduler.model import Once, PauseIndex
-from jobscheduler.runner import Attempt, Run, describe_unkillable
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.pausing import Pausing
-from jobscheduler.scheduler.stuck_runs import STUCK_AFTER_CHECKS
-from jobscheduler.scheduler.unkillable_watch import UnkillableWatch
+from jobscheduler.scheduler.scheduler_runs import SchedulerRuns
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.status.snapshot import ActiveRun, Behind, JobRuntime
@@ -23,7 +21,7 @@ from jobscheduler.util.time_spans import TimeSpan, span_at
 
 
 class SchedulerQueries:
-    """The read-only half of the scheduler; `pauses` also changes them.
+    """The read-only half of the scheduler: `runs` answers questions about runs. `pauses` also changes them.
 
     Lock: taken to copy entries, and released before slots are computed from the copies.
     """
@@ -42,7 +40,7 @@ class SchedulerQueries:
         self._pool = pool
         self._clock = clock
         self.pauses = Pausing(lock, engine, clock)
-        self._unkillable = UnkillableWatch(lock, engine.registry, pool.submit)
+        self.runs = SchedulerRuns(lock, engine.registry, pool)
 
     # -- jobs
 
@@ -115,54 +113,10 @@ class SchedulerQueries:
             decided = self._engine.registry.jobs_behind_clock() if is_behind else []
         return _behind(decided, now)
 
-    # -- runs
-
     @property
     def activity(self) -> int:
         """A number that grows with each decision, manual run and record."""
         return self._engine.actions.activity
-
-    def active_run(self, run_id: str) -> Run | None:
-        """Return the run of this id if it has no record yet."""
-        return self._pool.active_run(run_id)
-
-    def running_attempts(self) -> list[Attempt]:
-        """Return the attempts that have not ended."""
-        attempts = [run.running_attempt for run in self._pool.active_runs]
-        return [attempt for attempt in attempts if attempt is not None]
-
-    def running(self) -> int:
-        """Return the number of active runs, queued ones included."""
-        return len(self._pool.active_runs)
-
-    def queued(self) -> int:
-        """Return the number of runs that wait for a worker."""
-        return self._pool.queued()
-
-    def lost_threads(self) -> int:
-        """Return the number of pool threads held by tasks that ignored their stop request."""
-        return self._pool.lost()
-
-    def issues(self) -> tuple[str, ...]:
-        """Return a sentence for each issue with runs."""
-        return (*self._pool.monitor.issues(), *self._unkillable.issues())
-
-    def unkillable_processes(self, job_id: str) -> str:
-        """Describe the processes of ended runs of a job that could not be killed; empty if there are none."""
-        with self._lock:
-            entry = self._engine.registry.get(job_id)
-            runs = [] if entry is None else list(entry.unkillable_runs)
-        return ", ".join(describe_unkillable(run.unkillable) for run in runs)
-
-    def stuck_run(self) -> str | None:
-        """Return a sentence about the step of a run that is overdue, if there is one."""
-        longest = self._pool.monitor.stuck_run
-        return None if longest is None else str(longest.step)
-
-    def is_stuck(self) -> bool:
-        """Return whether a step is overdue for so long that only a new process helps."""
-        longest = self._pool.monitor.stuck_run
-        return longest is not None and longest.checks >= STUCK_AFTER_CHECKS
 
     # -- the scheduling thread
 

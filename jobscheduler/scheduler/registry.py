@@ -5,23 +5,23 @@ Lock: the caller's.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
 from jobscheduler.model import EPOCH, Job, Once, Record
+from jobscheduler.model.checkpoint import REOPENABLE_REASONS
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.clock_setback import (
     CLOCK_MEMORY_S,
     NO_SETBACK,
-    REOPENABLE_REASONS,
     cursor_passed,
     state_set_back,
 )
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.pauses import Pauses
 from jobscheduler.scheduler.slot_memory import SlotMemory
-from jobscheduler.timetable.decision import Decision
+from jobscheduler.timetable.decision import Decision, MissedSlots
 from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.timetable.overlap import JobSituation
 from jobscheduler.timetable.timetable import Timetable
@@ -36,9 +36,11 @@ class JobRegistry:
     - `jobs_with_unkillable`: jobs with runs whose processes could not be killed.
     """
 
-    def __init__(self, pauses: Pauses) -> None:
+    def __init__(self, elapsed: Callable[[], float]) -> None:
+        """`elapsed` returns seconds of a clock that is never set."""
         self.jobs: dict[str, JobEntry] = {}
-        self.pauses = pauses
+        self.pauses = Pauses(elapsed)
+        self._elapsed = elapsed
         self.being_added: set[str] = set()
         self.jobs_with_unkillable: set[str] = set()
         self.memory = SlotMemory()
@@ -92,22 +94,6 @@ class JobRegistry:
         self.discard_if_unused(entry)
         return queued
 
-    def unkillable_runs(self) -> list[Run]:
-        """Return the runs that have their record although processes of them could not be killed, by job."""
-        entries = [self.jobs[job_id] for job_id in sorted(self.jobs_with_unkillable) if job_id in self.jobs]
-        return [run for entry in entries for run in entry.unkillable_runs]
-
-    def keep_unkillable_runs(self, alive: Container[str]) -> list[Run]:
-        """Keep only these runs with unkillable processes (their ids); return the queued runs that may begin now."""
-        unblocked = []
-        for entry in [self.jobs[job_id] for job_id in self.jobs_with_unkillable if job_id in self.jobs]:
-            entry.unkillable_runs = [run for run in entry.unkillable_runs if run.run_id in alive]
-            if not entry.unkillable_runs:
-                self.jobs_with_unkillable.discard(entry.job.id)
-                unblocked.append(entry.start_queued())
-                self.discard_if_unused(entry)
-        return [run for run in unblocked if run is not None]
-
     def situation(self, entry: JobEntry) -> JobSituation:
         """Return the circumstances under which the slots of a job are decided."""
         pauses = self.pauses.index
@@ -124,11 +110,15 @@ class JobRegistry:
         """Note that the slots of a job are decided up to `cursor`."""
         entry.cursor = self.memory.last[entry.job.id] = cursor
 
-    def apply(self, entry: JobEntry, decision: Decision, elapsed: float) -> None:
-        """Note a decision about a job. `elapsed` are seconds of the clock that is never set."""
+    def apply(self, entry: JobEntry, decision: Decision) -> None:
+        """Note a decision about a job."""
         self.decide(entry, decision.cursor)
         if decision.missed or entry.setback is not NO_SETBACK:
-            self._advance(entry, decision, elapsed + CLOCK_MEMORY_S)
+            self._advance(entry, decision, self._elapsed() + CLOCK_MEMORY_S)
+
+    def remember_missed(self, job_id: str, missed: MissedSlots, now: datetime) -> None:
+        """Remember the missed slots of a job that is not active: if the clock is set back, they may run."""
+        self.memory.remember_missed(job_id, missed, now, self._elapsed())
 
     def _advance(self, entry: JobEntry, decision: Decision, open_until: float) -> None:
         """Remember the missed slots: if the clock is set back, they may run."""
@@ -156,12 +146,13 @@ class JobRegistry:
 
     # -- a clock that was set back
 
-    def clock_set_back(self, now: datetime, elapsed: float) -> list[JobEntry]:
+    def clock_set_back(self, now: datetime) -> list[JobEntry]:
         """Rewind to `now`; return the active jobs with decided slots after that.
 
         What was decided stays decided, except for slots that were only missed.
         """
         rewound = [entry for entry in self.jobs.values() if entry.cursor > now]
+        elapsed = self._elapsed()
         for entry in rewound:
             entry.since, entry.setback = state_set_back(entry.since, entry.cursor, entry.setback, now, elapsed)
             entry.cursor = now

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 
-from jobscheduler.model import Event, Job, Level, LogEntry, LogFields
+from jobscheduler.model import Event, Job, Level, LogEntry, LogFields, Record
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.records import CORRECTS, cancelled_record, missed_record, pending_event, skipped_record
@@ -43,6 +43,11 @@ class RunActions:
         self._submit = submit
         self._write = write
         self._clock = clock
+
+    def record(self, record: Record) -> None:
+        """Write the record of a run."""
+        self._write(record)
+        self.activity += 1
 
     def apply(self, entry: JobEntry, decision: Decision, now: datetime) -> list[Effect]:
         """Write the records of missed slots, and perform the action of each other slot."""

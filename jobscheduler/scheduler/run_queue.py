@@ -88,6 +88,11 @@ class RunQueue:
         with self._lock:
             return len(self._waiting), next(iter(self._waiting.values()), now), self._released
 
+    def overlooked(self) -> Run | None:
+        """Return the run that has waited longest, if there is a worker for it and it still waits."""
+        with self._lock:
+            return next(iter(self._waiting), None) if self._capacity.has_room() else None
+
     def not_begun(self) -> list[Run]:
         """Return the runs that were handed over to a worker and have not begun, in that order."""
         with self._lock:

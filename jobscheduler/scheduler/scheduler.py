@@ -13,23 +13,22 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.model import EPOCH, Checkpoint, Job, LogEntry, Record, RecoveredState
-from jobscheduler.runner import LogThen, OutputKeeper, Run
+from jobscheduler.model import EPOCH, Job, Record, RecoveredState
+from jobscheduler.runner import OutputKeeper, Run
+from jobscheduler.scheduler.definition_changes import Phase
 from jobscheduler.scheduler.drain import Drain
-from jobscheduler.scheduler.engine import Engine, Phase
+from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.queries import SchedulerQueries
 from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.run_chain import check_chain, parent_of
 from jobscheduler.scheduler.stop_actions import StoppedRun, StopTargets
+from jobscheduler.scheduler.surroundings import HOST_CLOCKS, UNNAMED_HOST, Clocks, SchedulerHost, SchedulerLog
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.status.standings import Standings
 from jobscheduler.timetable.overlap import Action
 from jobscheduler.timetable.timetable import timetable_of
-from jobscheduler.util.host_id import uptime
-from jobscheduler.util.instants import utc_now
-from jobscheduler.util.time_spans import TimeSpan
 
 LOCK_WAIT_S = 0.1  # longest wait of the main thread for the lock; it also checks that the lock is ever released
 
@@ -39,56 +38,30 @@ class Scheduler(SchedulerQueries):
 
     def __init__(
         self,
+        log: SchedulerLog,
         *,
-        write: Callable[[LogEntry], object],
-        write_checkpoint: Callable[[Checkpoint], object] = lambda _: None,
-        log_then: LogThen | None = None,
-        on_behind: Callable[[], object] = lambda: None,
         max_workers: int,
-        host: str = "",
-        host_id: str = "",
-        boot: str = "",
-        clock: Callable[[], datetime] = utc_now,
-        elapsed: Callable[[], float] = uptime,
-        late_reason: Callable[[], str] = lambda: "down",
-        standstills: Callable[[], tuple[TimeSpan, ...]] = lambda: (),
+        host: SchedulerHost = UNNAMED_HOST,
+        clocks: Clocks = HOST_CLOCKS,
         standings: Standings | None = None,
         outputs: OutputKeeper | None = None,
     ) -> None:
-        """`write` takes records and events and must not wait; `log_then` and `on_behind` are as in `Runner`.
-
-        `host` seeds `jitter`, so that two hosts differ and one host does not change. `host_id` names the host whose log
-        it is, `boot` one boot of it. `elapsed` returns seconds of a clock that is never set. `late_reason` returns why
-        slots are decided late, `standstills` the spans in which the service could not run. `standings` get the
-        definitions and go into the checkpoints. `outputs` gets what runs print.
-        """
+        """`standings` get the definitions and go into the checkpoints. `outputs` gets what runs print."""
         waker = Waker(max_workers, self._on_due, self._warm_up)
-        pool = WorkerPool(
-            waker,
-            max_workers,
-            record=self._finished,
-            write=write,
-            log_then=log_then,
-            on_behind=on_behind,
-            clock=clock,
-            outputs=outputs,
-        )
+        pool = WorkerPool(waker, max_workers, record=self._finished, log=log, clock=clocks.now, outputs=outputs)
         engine = Engine(
-            new_run=pool.begin,
+            new_run=pool.runner.new_run,
             submit=pool.submit,
             due_jobs=waker.due_jobs,
-            write=write,
-            clock=clock,
-            elapsed=elapsed,
-            late_reason=lambda: (late_reason(), standstills()),
-            host_id=host_id,
-            boot=boot,
-            standings=standings or Standings(elapsed),
+            write=log.write,
+            clocks=clocks,
+            host=host,
+            standings=standings or Standings(clocks.elapsed),
         )
-        super().__init__(threading.Lock(), engine, waker, pool, clock)
+        super().__init__(threading.Lock(), engine, waker, pool, clocks.now)
         self._drain = Drain(self._lock, pool)
-        self._write_checkpoint_line = write_checkpoint
-        self._host = host
+        self._write_checkpoint_line = log.write_checkpoint
+        self._host_seed = host.seed
 
     def __enter__(self) -> Self:
         return self
@@ -124,10 +97,10 @@ class Scheduler(SchedulerQueries):
         nor doubles it. Active runs go on.
         """
         self._on_due(job.id, now)
-        timetable = timetable_of(job, self._host)
+        timetable = timetable_of(job, self._host_seed)
         history = self._engine.recovery.history_of(job, now)
         with self._lock:
-            entry, effects = self._engine.define(job, timetable, now, history, is_first_sync=is_first_sync)
+            entry, effects = self._engine.definitions.define(job, timetable, now, history, is_first_sync=is_first_sync)
         try:
             perform_effects(effects)
             upcoming = entry.next_of_enabled()
@@ -143,7 +116,7 @@ class Scheduler(SchedulerQueries):
         Its pending slots are logged again: a start would else take them for older than the file.
         """
         with self._lock:
-            self._engine.log_pending(job_id, now)
+            self._engine.definitions.log_pending(job_id, now)
 
     def expire(self, job: Job, now: datetime) -> bool:
         """Account for a one-time job whose instant is over; return whether its slot was accounted for just now.
@@ -153,7 +126,7 @@ class Scheduler(SchedulerQueries):
         recovery = self._engine.recovery
         if not recovery.has_unrecorded_slot(job, now):
             return False
-        timetable = timetable_of(job, self._host)
+        timetable = timetable_of(job, self._host_seed)
         if recovery.may_still_run(job, timetable, now):
             self.put(job, now)
             return True
@@ -165,7 +138,7 @@ class Scheduler(SchedulerQueries):
         self._on_due(job_id, now)
         self._waker.drop(job_id)
         with self._lock:
-            effects = self._engine.remove(job_id, now)
+            effects = self._engine.definitions.remove(job_id, now)
         perform_effects(effects)
 
     # -- slots and runs
@@ -200,11 +173,6 @@ class Scheduler(SchedulerQueries):
         if queued is not None:
             self._pool.submit(queued)
 
-    def check_backlog(self, now: float) -> None:
-        """Check for runs that wait for long, stand still or have ended at last. Call it once a second (monotonic)."""
-        self._pool.check(now)
-        self._unkillable.check()
-
     # -- requests of people
 
     def run_now(self, job: Job, by: str, within: Iterable[str] = ()) -> tuple[Action, Run | None]:
@@ -218,9 +186,9 @@ class Scheduler(SchedulerQueries):
             ChainTooLong: the job would start itself through others, or too many have started each other.
 
         """
-        parent = parent_of(within, self._pool.active_runs)
+        parent = parent_of(within, self._pool.runner.active_runs)
         check_chain(job, parent)
-        timetable = timetable_of(job, self._host)
+        timetable = timetable_of(job, self._host_seed)
         with self._lock:
             action, run, effects = self._engine.run_now(job, timetable, by, parent, self._clock())
         perform_effects(effects)
@@ -295,7 +263,7 @@ class Scheduler(SchedulerQueries):
         self._pool.cancel()
         self._drain.wait(deadline, must_end_now)
         self._pool.stop()
-        self._drain.wait(time.monotonic() + self._pool.grace + 1)
+        self._drain.wait(time.monotonic() + self._pool.runner.grace + 1)
         self._pool.close()
         self._waker.close()
 

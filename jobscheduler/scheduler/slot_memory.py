@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from jobscheduler.model import EPOCH
+from jobscheduler.model.checkpoint import REOPENABLE_REASONS
 from jobscheduler.scheduler.clock_setback import (
     CLOCK_MEMORY_S,
     NO_SETBACK,
-    REOPENABLE_REASONS,
     ClockSetbackState,
     cursor_passed,
     state_set_back,

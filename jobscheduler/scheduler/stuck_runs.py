@@ -1,9 +1,11 @@
-"""Detect runs that are stuck: handed over and not begun, or not ended after their limit.
+"""Detect runs that are stuck: handed over and not begun, not ended after their limit, or ended without notice.
 
 1. Runs begin in the order in which they are handed over. So while anything moves, the oldest run that has not begun is
    a different one at each check. The same one at several checks means that nothing moves.
 2. A time limit, or a stop, takes effect in short steps. A step that is due at several checks was forgotten.
-3. Checks are counted, not seconds: a process that was suspended, or a host that slept, has made none meanwhile.
+3. The thread of all commands answers within a turn. Without it the end of a command that runs is never noticed, and
+   while that is so its job hands over no other run that 1 would find.
+4. Checks are counted, not seconds: a process that was suspended, or a host that slept, has made none meanwhile.
 
 Runs that wait for a worker, their turn or the log are not handed over, or begin within a second. A process that
 survives KILL has been sent every signal. Neither counts here.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from jobscheduler.runner import Run, describe_unkillable, is_alive
 from jobscheduler.scheduler.registry import JobRegistry
@@ -25,17 +25,35 @@ class UnkillableWatch:
         if not self._registry.jobs_with_unkillable:
             return
         with self._lock:
-            runs = self._registry.unkillable_runs()
+            runs = unkillable_runs(self._registry)
         alive = {run.run_id for run in runs if any(map(is_alive, run.unkillable))}
         with self._lock:
-            unblocked = self._registry.keep_unkillable_runs(alive)
+            unblocked = keep_unkillable_runs(self._registry, alive)
         for run in unblocked:
             self._submit(run)
 
     def issues(self) -> Iterator[str]:
         """Return a sentence for each such run."""
         with self._lock:
-            runs = self._registry.unkillable_runs()
+            runs = unkillable_runs(self._registry)
         for run in runs:
             processes = describe_unkillable(run.unkillable)
             yield f"processes of `{run.job.id}` survived KILL and count as its run: {processes}"
+
+
+def unkillable_runs(registry: JobRegistry) -> list[Run]:
+    """Return the runs that have their record although processes of them could not be killed, by job."""
+    entries = [registry.jobs[job_id] for job_id in sorted(registry.jobs_with_unkillable) if job_id in registry.jobs]
+    return [run for entry in entries for run in entry.unkillable_runs]
+
+
+def keep_unkillable_runs(registry: JobRegistry, alive: Container[str]) -> list[Run]:
+    """Keep only these runs with unkillable processes (their ids); return the queued runs that may begin now."""
+    unblocked = []
+    for entry in [registry.jobs[job_id] for job_id in registry.jobs_with_unkillable if job_id in registry.jobs]:
+        entry.unkillable_runs = [run for run in entry.unkillable_runs if run.run_id in alive]
+        if not entry.unkillable_runs:
+            registry.jobs_with_unkillable.discard(entry.job.id)
+            unblocked.append(entry.start_queued())
+            registry.discard_if_unused(entry)
+    return [run for run in unblocked if run is not None]

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import takewhile
 
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.triggers.base import BaseTrigger
@@ -38,7 +37,7 @@ class Waker:
 
     def _approaching(self) -> None:
         try:
-            self._on_approach(self._store._jobs[0][0].id)
+            self._on_approach(self._store.first_id())
         except Exception:  # would end the thread; the real wake-up that follows shows the same error
             return
 
@@ -77,9 +76,9 @@ class Waker:
     def put(self, job_id: str, trigger: BaseTrigger, at: datetime) -> None:
         """Set the wake-up of a job: first at this time, then at those of its trigger."""
         job = Wakeup(self._scheduler, job_id, trigger, at)
-        with self._scheduler._jobstores_lock:
+        with self._scheduler.store_lock:
             self._store.put(job)
-            is_next = self._store._jobs[0][0] is job
+            is_next = self._store.first_id() == job_id
         if is_next:
             self.wakeup()
 
@@ -92,7 +91,7 @@ class Waker:
 
     def drop(self, job_id: str) -> None:
         """Remove the wake-up of a job."""
-        with self._scheduler._jobstores_lock, suppress(JobLookupError):  # a one-time job leaves the store when it fires
+        with self._scheduler.store_lock, suppress(JobLookupError):  # a one-time job leaves the store when it fires
             self._store.remove_job(job_id)
 
     def next_wakeup(self) -> datetime | None:
@@ -102,9 +101,7 @@ class Waker:
 
     def due_jobs(self, until: datetime) -> list[str]:
         """Return the jobs with a wake-up up to an instant."""
-        entries = list(self._store._jobs)  # a copy, without the lock: a change meanwhile is accounted for elsewhere
-        limit = until.timestamp()
-        return [job.id for job, _ in takewhile(lambda entry: entry[1] is not None and entry[1] <= limit, entries)]
+        return self._store.ids_until(until.timestamp())
 
     def submit(self, work: Callable[[], None]) -> None:
         """Run `work` on a thread of the pool, late if all are busy.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from jobscheduler.alerts import DefaultAlerts
 from jobscheduler.config import Settings, SettingsError
@@ -26,8 +25,6 @@ from jobscheduler.util.hang_guard import CallHung, HangGuard
 from jobscheduler.util.path_walk import is_missing
 from jobscheduler.util.standard_output import is_standard_output
 from jobscheduler.web import WebConfigError, load_token
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +66,7 @@ def check_settings(settings: Settings, read_settings: Callable[[], Settings], gu
             problems.
 
     """
-    optional = OptionalParts()
-
-    def call(name: str, function: Callable[[], T]) -> T:
-        return call_at_startup(guard, name, function)
-
+    optional, call = OptionalParts(), partial(call_at_startup, guard)
     jobs_name, log_name = f"the jobs directory `{settings.jobs_dir}`", _log_name(settings)
     call("a path of the service", partial(make_directories, settings))
     database = _database(settings, optional, guard)

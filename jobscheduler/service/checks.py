@@ -45,7 +45,7 @@ class HostCheck:
         self._requests.check_directory()
         self._log.check_file(now)
         self._check_clock(now)
-        self._scheduler.check_backlog(now)
+        self._scheduler.runs.check(now)
         RUN_GROUPS.sweep(now)
         self._overdue.run(now)
         self._check_log(now)

@@ -108,5 +108,5 @@ def _standstill(last: ClockReading, now: ClockReading) -> tuple[datetime, dateti
         return None
     try:
         return datetime.fromtimestamp(now.wall - still, UTC), datetime.fromtimestamp(now.wall, UTC)
-    except (OverflowError, OSError, ValueError):
+    except (OverflowError, OSError, ValueError):  # a clock far from any date
         return None

@@ -17,8 +17,9 @@ from jobscheduler.service.checked_settings import CheckedSettings
 from jobscheduler.service.errors import StartupError
 from jobscheduler.service.guarded_calls import call_or, entered
 from jobscheduler.service.path_checks import in_use
-from jobscheduler.util.file_locks import LockHeld, Locks, is_trusted, lock_holders, lock_name, try_lock
+from jobscheduler.util.file_locks import Locks, lock_name, try_lock
 from jobscheduler.util.hang_guard import HangGuard
+from jobscheduler.util.lock_holders import LockHeld, is_trusted, lock_holders
 
 
 class DirectoryLock:

@@ -67,15 +67,15 @@ class HealthMonitor:
             return "the scheduling thread died"
         if self._unanswered_probes > MAX_UNANSWERED_PROBES:
             return "the scheduling thread is stuck"
-        if self._scheduler.is_stuck():
-            return f"the runner stands still: {self._scheduler.stuck_run()}"
+        if self._scheduler.runs.is_stuck():
+            return f"the runner stands still: {self._scheduler.runs.stuck_run()}"
         return None if self._log.is_alive() else "the log writer died"
 
     def overdue(self) -> str | None:
         """Return which part is late, if any; it may still recover. A dead watcher has been replaced by then."""
         if self._unanswered_probes > 1:
             return "the scheduling thread"
-        if self._scheduler.stuck_run() is not None:
+        if self._scheduler.runs.stuck_run() is not None:
             return "the runner"
         if self._log.busy_for() > OVERDUE_AFTER_S:
             return "the log writer"

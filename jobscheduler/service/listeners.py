@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from jobscheduler.control.administration import Administration
 from jobscheduler.control.alert_tests import AlertTestRequests
@@ -18,6 +19,7 @@ from jobscheduler.control.routes import build_app
 from jobscheduler.control.run_finder import RunFinder
 from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.control.service import ControlService
+from jobscheduler.control.service_status import LiveIssues, ServiceStatusBuilder
 from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
 from jobscheduler.model import EventLogger, Level, Problem
@@ -27,6 +29,7 @@ from jobscheduler.service.guarded_calls import entered
 from jobscheduler.service.open_log import OpenLog
 from jobscheduler.service.optional_parts import PAGE
 from jobscheduler.service.parts import Parts
+from jobscheduler.service.socket_group_keeper import SocketGroupKeeper
 from jobscheduler.service.supervision import Supervision
 from jobscheduler.util.hang_guard import CallHung
 from jobscheduler.util.standard_output import is_standard_output
@@ -40,21 +43,8 @@ def open_listeners(
     issues = supervision.issues
     checked, settings, stats = parts.checked, parts.checked.settings, parts.stats
     ask_log = partial(parts.checked.guard.call, checked.log_name)
-    recent = parts.recent if checked.has_page else None
-    snapshots = SnapshotBuilder(
-        settings,
-        parts.scheduler,
-        parts.reconciler,
-        stats,
-        issues,
-        LastRecordLoader(settings.log_file, settings.log_backups, stats, recent, ask_log),
-        standings=parts.standings,
-        jobs_dir=str(checked.directory or ""),
-        database=str(checked.database),
-        alerts=parts.alerts.waiting,
-        notes=opened.notes,
-    )
-    stored, requested = parts.outputs.stored(), RequestedRuns(parts.scheduler.active_run)
+    snapshots = _snapshots(parts, issues, opened, ask_log)
+    stored, requested = parts.outputs.stored(), RequestedRuns(parts.scheduler.runs.active)
     logged = LoggedRuns(settings.log_file, settings.log_backups, ask=ask_log, kept=opened.kept)
     finder = RunFinder(parts.scheduler, stats, requested, logged, stored)
     outputs = OutputService(finder, stored, lambda: list(parts.reconciler.active_state()[0]))
@@ -78,6 +68,23 @@ def open_listeners(
     return maintain_control
 
 
+def _snapshots(parts: Parts, issues: LiveIssues, opened: OpenLog, ask_log: Callable[..., Any]) -> SnapshotBuilder:
+    """Build what describes the service and its jobs to clients."""
+    checked, settings, stats = parts.checked, parts.checked.settings, parts.stats
+    recent = parts.recent if checked.has_page else None
+    service = ServiceStatusBuilder(
+        settings,
+        parts.scheduler,
+        issues,
+        jobs_dir=str(checked.directory or ""),
+        database=str(checked.database),
+        alerts=parts.alerts.waiting,
+        notes=opened.notes,
+    )
+    load = LastRecordLoader(settings.log_file, settings.log_backups, stats, recent, ask_log)
+    return SnapshotBuilder(service, parts.scheduler, parts.reconciler, stats, parts.standings, load)
+
+
 def _open_control(
     parts: Parts, supervision: Supervision, service: ControlService, outputs: OutputService, stack: ExitStack
 ) -> Callable[[float], None]:
@@ -87,7 +94,9 @@ def _open_control(
     name = f"the control socket `{path}`"
     reconciler = parts.reconciler
     tests = AlertTestRequests(parts.alert_tests, reconciler.job, lambda: [*reconciler.active_state()[0]], log.event)
-    administration = Administration(supervision.live.report, supervision.reloads, log.event, tests)
+    administration = Administration(
+        supervision.live.report, supervision.reloads, log.event, tests, supervision.issues.waiting_rules
+    )
     report = partial(_report_error, log.event)
     app = build_app(service, administration, outputs, report)
     try:
@@ -95,12 +104,31 @@ def _open_control(
     except (ListenError, StartupError) as error:
         log.event(Level.WARNING, "control.unavailable", problem=error.problem.message, help=error.problem.help)
         return lambda now: None
+    keep_group = _group_keeping(parts, control)
+    keep_group()
 
     def maintain(now: float) -> None:
         with suppress(CallHung):
             guard.call(name, partial(control.maintain, now))
+            keep_group()
 
     return maintain
+
+
+def _group_keeping(parts: Parts, control: ControlServer) -> Callable[[], None]:
+    """Return what keeps the control socket open to the group of operators, if the settings name one."""
+    checked, settings = parts.checked, parts.checked.settings
+    if settings.socket_group is None:
+        return lambda: None
+    keeper = SocketGroupKeeper(
+        settings.socket,
+        settings.socket_group,
+        lambda: control.made,
+        checked.guard,
+        checked.optional,
+        parts.log.event,
+    )
+    return keeper.keep
 
 
 def _report_error(log_event: EventLogger, problem: str) -> None:

@@ -16,7 +16,8 @@ from jobscheduler.runlog import LogWriter
 from jobscheduler.util.exposure_log import ExposureLog
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 
-APPLIED_AT_RELOAD = frozenset({"timezone", "on_failure", "on_recovery"})  # and `[defaults]`; the others need a restart
+# And `[defaults]`; the others need a restart.
+APPLIED_AT_RELOAD = frozenset({"timezone", "on_failure", "on_recovery", "output_max_bytes", "output_keep"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,16 @@ class LiveSettings:
     Thread: the file thread for `reload`, any for `current`.
     """
 
-    def __init__(self, settings: Settings, read: Callable[[], Settings], log: LogWriter, guard: HangGuard) -> None:
-        """`read` reads the settings again; it raises SettingsError."""
+    def __init__(
+        self,
+        settings: Settings,
+        read: Callable[[], Settings],
+        log: LogWriter,
+        guard: HangGuard,
+        apply: Callable[[Settings], object],
+    ) -> None:
+        """`read` reads the settings again; it raises SettingsError. `apply` gets those that a reload puts in force."""
+        self._apply = apply
         self.current = settings
         self._started_with = settings
         self._read = read
@@ -71,6 +80,7 @@ class LiveSettings:
             for option in OPTIONS
             if option.name not in APPLIED_AT_RELOAD and _value(new, option.name) != _value(self.current, option.name)
         )
+        self._apply(self.current)
         self.warn_of_exposed_secrets()
         if need_restart:
             help_ = f"`{self.current.systemctl} restart jobscheduler` applies them"

@@ -62,6 +62,7 @@ def _run(parts: Parts, sources: SourceWatch, opened: OpenLog, stack: ExitStack) 
 
     # The first sync reads every file. Only then does scheduling begin: nothing is due before all jobs are known.
     recovered = parts.scheduler.restore(opened.recovered, utc_now())
+    _restore_zone_rules(parts, supervision, recovered)
     sources.directory.check()
     if parts.mailbox.is_stopping():
         supervision.shutdown.run_before_start(parts.mailbox.take(0.0) or "")
@@ -73,6 +74,13 @@ def _run(parts: Parts, sources: SourceWatch, opened: OpenLog, stack: ExitStack) 
     process.tune_gc()
     supervision.manager.ready()
     return build_supervisor(parts, sources, supervision, checkpoints, maintain_control).run()
+
+
+def _restore_zone_rules(parts: Parts, supervision: Supervision, recovered: RecoveredState | None) -> None:
+    """Account for the outage by the zone rules of the service before, and apply those on disk as a reload does."""
+    full = recovered and recovered.full
+    if full and supervision.rules.restore(full.zones, utc_now()):
+        parts.mailbox.put(Message.RELOAD)
 
 
 def _begin_scheduling(parts: Parts, supervision: Supervision, recovered: RecoveredState | None) -> CheckpointTimer:

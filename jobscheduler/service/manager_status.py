@@ -62,6 +62,6 @@ class ManagerStatus:
         jobs, refused = self._reconciler.counts()
         upcoming = self._scheduler.earliest()
         next_slot = f", next {format_local(upcoming, UTC)}Z" if upcoming else ""
-        count = self._scheduler.lost_threads()
+        count = self._scheduler.runs.lost_threads()
         lost = f", {count} threads lost" if count else ""
-        return f"{jobs} jobs, {self._scheduler.running()} running, {refused} files refused{lost}{next_slot}"
+        return f"{jobs} jobs, {self._scheduler.runs.count()} running, {refused} files refused{lost}{next_slot}"

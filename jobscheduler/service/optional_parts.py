@@ -11,6 +11,7 @@ DATABASE = "the database"
 PAGE = "the page"
 ALERTS = "the alerts for all jobs"
 DEFAULTS = "the default alerts"
+SOCKET_GROUP = "the group of the control socket"
 
 
 class OptionalParts:

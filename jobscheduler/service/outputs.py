@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from jobscheduler.config import Settings
 from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.model import EventLogger
-from jobscheduler.output import Limits, OutputReader, OutputThread, RecentOutputs
+from jobscheduler.output import OutputLimits, OutputReader, OutputThread, RecentOutputs
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.checked_settings import CheckedSettings
 
@@ -28,7 +29,7 @@ class ServiceOutputs:
     def __init__(self, checked: CheckedSettings) -> None:
         self._folder: Path | None = checked.settings.output_folder
         self._checked = checked
-        self.recent = RecentOutputs() if self._folder is not None else RecentOutputs(most_unwritten=MEMORY_BYTES)
+        self.recent = RecentOutputs() if self._folder is not None else RecentOutputs(max_unwritten=MEMORY_BYTES)
 
     @property
     def name(self) -> str:
@@ -39,9 +40,8 @@ class ServiceOutputs:
         """Write outputs to the directory until the stack is closed; None if there is none."""
         if self._folder is None:
             return None
-        settings = self._checked.settings
-        limits = Limits(settings.output_max_bytes, keep_s=settings.output_keep)
-        thread = OutputThread(self._folder, limits, self.recent, scheduler.running_attempts, log_event)
+        limits = _limits(self._checked.settings)
+        thread = OutputThread(self._folder, limits, self.recent, scheduler.runs.running_attempts, log_event)
         return stack.enter_context(thread)
 
     def stored(self) -> StoredOutputs:
@@ -52,6 +52,16 @@ class ServiceOutputs:
     def _ask(self, question: Callable[[], T]) -> T:
         """Ask the directory. Raises: `CallHung` if it does not answer."""
         return self._checked.guard.call(self.name, question)
+
+
+def _limits(settings: Settings) -> OutputLimits:
+    return OutputLimits(settings.output_max_bytes, keep_s=settings.output_keep)
+
+
+def limit_outputs(thread: OutputThread | None, settings: Settings) -> None:
+    """Keep the output directory within the bounds of these settings, if there is one."""
+    if thread is not None:
+        thread.limit(_limits(settings))
 
 
 def close_outputs(thread: OutputThread | None, then: Callable[[], object]) -> Callable[[], object]:

@@ -51,7 +51,7 @@ def warn_of_no_lingering(
         return
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
+    except KeyError:  # a user without an account has no logins
         return
     if not (folder / user).exists():
         problem = "the service ends when its user logs out, and does not start at boot"

@@ -14,7 +14,7 @@ from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Record, Status
 from jobscheduler.output import OutputThread
 from jobscheduler.runlog import LogWriter, last_record
-from jobscheduler.scheduler import Scheduler
+from jobscheduler.scheduler import Clocks, Scheduler, SchedulerHost, SchedulerLog
 from jobscheduler.service.checked_settings import CheckedSettings
 from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.mailbox import Mailbox
@@ -62,17 +62,7 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stac
         is_stopping=mailbox.is_ending,
     )
     counters = [stats.observe, recent.observe] if checked.has_page else [stats.observe]
-    sender, host = AlertSenderPool(log.write), os.uname().nodename
-    alerts = AlertDispatcher(
-        log.write,
-        standings,
-        checked.default_alerts,
-        reconciler.job,
-        last_record=partial(_last_record, checked, stats),
-        host=host,
-        sender=sender,
-    )
-    tests = AlertTests(sender.put, lambda: alerts.defaults, host=host)
+    alerts, tests = _alerts(checked, log, standings, reconciler, stats)
     log.subscribe(before=[standings.observe, *counters], after=[alerts.observe])
     return Parts(
         checked,
@@ -96,19 +86,34 @@ def _scheduler(
 ) -> Scheduler:
     settings = checked.settings
     return Scheduler(
-        write=log.write,
-        write_checkpoint=checked.database.checkpoint_gate(log.checkpoint),
-        log_then=log.write_and_call,
-        on_behind=log.warn_behind,
+        SchedulerLog(log.write, checked.database.checkpoint_gate(log.checkpoint), log.write_and_call, log.warn_behind),
         max_workers=settings.max_workers,
-        host=host_seed(settings.host_id, settings.log_file.parent),
-        host_id=host_id(settings.host_id, settings.log_file.parent),
-        boot=read_boot_id(log),
-        late_reason=clock.late_reason,
-        standstills=clock.standstills,
+        host=SchedulerHost(
+            seed=host_seed(settings.host_id, settings.log_file.parent),
+            id=host_id(settings.host_id, settings.log_file.parent),
+            boot=read_boot_id(log),
+        ),
+        clocks=Clocks(late_reason=clock.late_reason, standstills=clock.standstills),
         standings=standings,
         outputs=outputs.recent,
     )
+
+
+def _alerts(
+    checked: CheckedSettings, log: LogWriter, standings: Standings, reconciler: Reconciler, stats: RunStats
+) -> tuple[AlertDispatcher, AlertTests]:
+    """Build what sends alerts about jobs, and what sends a test of them."""
+    sender, host = AlertSenderPool(log.write), os.uname().nodename
+    alerts = AlertDispatcher(
+        log.write,
+        standings,
+        checked.default_alerts,
+        reconciler.job,
+        last_record=partial(_last_record, checked, stats),
+        host=host,
+        sender=sender,
+    )
+    return alerts, AlertTests(sender.put, lambda: alerts.defaults, host=host)
 
 
 def _last_record(checked: CheckedSettings, stats: RunStats, job_id: str, statuses: Collection[Status]) -> Record | None:

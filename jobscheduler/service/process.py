@@ -78,7 +78,7 @@ def tune_gc() -> None:
 def exit_status(log: LogWriter, scheduler: Scheduler) -> int:
     """Return the exit status. With a thread that is lost to its task, end the process at once."""
     status = EXIT_LINES_LOST if log.lines_lost else 0
-    if scheduler.lost_threads():
+    if scheduler.runs.lost_threads():
         os._exit(status)  # the interpreter would wait for the lost thread for ever
     return status
 

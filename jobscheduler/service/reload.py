@@ -19,7 +19,10 @@ from jobscheduler.service.zone_watch import ZoneWatch
 
 
 class Reload:
-    """Reads everything again: the settings, the zone, the alerts, every job file, and the database."""
+    """Reads everything again: the settings, the zone, the alerts, every job file, and the database.
+
+    It has eleven parts because it is composition: it holds no rule of its own, and `run` is the order of the reload.
+    """
 
     def __init__(
         self,

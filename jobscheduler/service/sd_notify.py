@@ -52,6 +52,6 @@ def is_journal(descriptor: int, environ: Mapping[str, str] = os.environ) -> bool
     device, _, inode = environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         stat = os.fstat(descriptor)
-    except OSError:
+    except OSError:  # it is closed
         return False
     return (device, inode) == (str(stat.st_dev), str(stat.st_ino))

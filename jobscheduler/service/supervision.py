@@ -16,7 +16,7 @@ from jobscheduler.service.health import HealthMonitor, TurnTimer
 from jobscheduler.service.live_settings import LiveSettings
 from jobscheduler.service.mailbox import Message
 from jobscheduler.service.manager_status import ManagerStatus
-from jobscheduler.service.outputs import close_outputs
+from jobscheduler.service.outputs import close_outputs, limit_outputs
 from jobscheduler.service.overdue_check import OverdueCheck
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.reload import Reload
@@ -54,7 +54,8 @@ def build_supervision(parts: Parts, sources: SourceWatch, stack: ExitStack) -> S
     loops = {"the supervising loop": turns.busy_for, "the thread that reads files": files.busy_for}
     health = HealthMonitor(scheduler, log, sources.watcher, loops)
     manager = ManagerStatus(_notifier(stack), scheduler, reconciler, health, log)
-    live = LiveSettings(checked.settings, checked.read_settings, log, checked.guard)
+    apply = partial(limit_outputs, parts.output_thread)
+    live = LiveSettings(checked.settings, checked.read_settings, log, checked.guard, apply)
     zone, rules = ZoneWatch(live, checked.context, log, checked.guard), ZoneRulesWatch(log, checked.guard)
     return Supervision(
         turns,

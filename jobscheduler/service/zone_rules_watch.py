@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from jobscheduler.model import Level
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+
+from jobscheduler.model import Level, ZoneOffsets
 from jobscheduler.runlog import LogWriter
 from jobscheduler.service.zone_watch import ZONE_FILES
+from jobscheduler.timetable.crontab import to_epoch_seconds
 from jobscheduler.timetable.timezones import reload_rules
 from jobscheduler.timetable.zone_rules import ZONE_RULES, ReloadedRules
 from jobscheduler.util.hang_guard import CallHung, HangGuard
@@ -47,6 +52,16 @@ class ZoneRulesWatch:
             problem = "the data of these time zones is gone from this host; jobs follow the rules that were read before"
             help_ = "install the package `tzdata`, or for former names `tzdata-legacy`, before the next restart"
             self._log.event(Level.WARNING, "zone.rules_changed", zones=" ".join(gone), problem=problem, help=help_)
+
+    def restore(self, former: Mapping[str, ZoneOffsets], now: datetime) -> bool:
+        """Go by the rules of the service before until a reload; return whether the files of a zone have others.
+
+        Its slots were decided by those rules. So a start accounts for the outage by them, and then reloads.
+        """
+        try:
+            return bool(self._guard.call(ZONE_FILES, partial(ZONE_RULES.restore, former, to_epoch_seconds(now))))
+        except CallHung:
+            return False  # `status` names what hangs
 
     def reload(self) -> tuple[str, ...]:
         """Read changed rules again, and return the zones that have others now. Log which cannot be read."""

@@ -35,6 +35,12 @@ def failure_text(last: RecordJson, last_line: str | None) -> str:
     return line if why in {"exit 1", "exit"} else f"{why}: {line}"
 
 
+def process_text(run: RecordJson) -> str:
+    """Return the process of a run at work, and which attempt it is if not the first; empty if neither is known."""
+    pid, attempt = run.get("pid"), run.get("attempt") or 1
+    return ", ".join([*([f"attempt {attempt}"] if attempt > 1 else ()), *([f"pid {pid}"] if pid else ())])
+
+
 def reason_text(last: RecordJson) -> str:
     """Return the reason of a record in words."""
     reason = str(last.get("reason") or "")

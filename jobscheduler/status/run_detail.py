@@ -21,3 +21,16 @@ class RunDetail:
     attempts: Sequence[StoredAttempt] = ()
     running_attempt: int | None = None
     is_active: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """A run at work: the last line that it has printed, its processor time in seconds and its memory in bytes.
+
+    Each is None if it is not known. The processor time is that of its processes and of those that they waited for, the
+    memory what its processes have now.
+    """
+
+    last_line: str | None = None
+    cpu: float | None = None
+    memory: int | None = None

@@ -232,7 +232,7 @@ class _JobCounters:
 
     def note(self, record: Record, slots: int) -> None:
         """Take a record as the last one, and count its slots."""
-        self.last, self.last_line = _small(record), _last_line(record.output)
+        self.last, self.last_line = _small(record), last_line_of(record.output)
         if slots and is_correction(record):
             self.missed = max(0, self.missed - 1)
         if record.duration is not None:
@@ -284,7 +284,7 @@ def _small(record: Record) -> Record:
     return record if record.output is None else replace(record, output=None)
 
 
-def _last_line(output: str | None) -> str | None:
+def last_line_of(output: str | None) -> str | None:
     """Return the last line of an output that is not blank, cut."""
     if not output:
         return None

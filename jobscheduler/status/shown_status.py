@@ -5,11 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import lru_cache
 
-from jobscheduler.model import Status
+from jobscheduler.model.standing import is_failure
 from jobscheduler.status.snapshot import JobState, JobStatus
-
-# Reasons of failures that say nothing about the job: a person or the service ended its run.
-_UNCOUNTED_REASONS = frozenset({"shutdown", "stopped", "replaced"})
 
 
 class ShownStatus(StrEnum):
@@ -39,8 +36,7 @@ _MANUAL = "@manual"  # the schedule of a job that only people run
 def is_failing(job: JobStatus) -> bool:
     """Return whether a job has failures in a row: its last run failed by itself."""
     last = job.last
-    has_failed = last is not None and last.status is Status.FAILURE and last.reason not in _UNCOUNTED_REASONS
-    return job.failures > 0 or has_failed
+    return job.failures > 0 or (last is not None and is_failure(last.status, last.reason))
 
 
 def all_words(job: JobStatus) -> frozenset[str]:
@@ -73,6 +69,11 @@ def _words(
     of_state = ShownStatus.MANUAL if is_idle_manual else _OF_STATE.get(state) or ShownStatus(state.value)
     words = {of_state.value, *(word.value for word, applies in flags if applies)}
     return frozenset(words | ({JobState.SCHEDULED.value} if state is JobState.SCHEDULED else set()))
+
+
+def has_word(words: frozenset[str], word: str) -> bool:
+    """Return whether a list of this status or state has a job with these words. What needs an operator is not `ok`."""
+    return word in words and (word != ShownStatus.OK.value or worst(words) is ShownStatus.OK)
 
 
 def shown_status(job: JobStatus) -> ShownStatus:

@@ -19,13 +19,13 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 def situation_json(snapshot: Snapshot) -> dict[str, Any]:
     """Return the groups of the situation as JSON, each with its count and its first jobs."""
-    words = [(job, all_words(job)) for job in snapshot.jobs]
+    words_of = [(job, all_words(job)) for job in snapshot.jobs]
 
     def of(word: ShownStatus) -> list[JobStatus]:
-        return [job for job, its in words if word.value in its]
+        return [job for job, words in words_of if word.value in words]
 
     return {
-        "statuses": count_statuses(worst(its) for _, its in words),
+        "statuses": count_statuses(worst(words) for _, words in words_of),
         "failing": _group(of(ShownStatus.FAILING), _failing_since, failing_json),
         "overdue": _group(of(ShownStatus.OVERDUE), lambda job: job.overdue_since or _EPOCH, overdue_json),
         "running_jobs": _group(of(ShownStatus.RUNNING), _running_since, running_json),

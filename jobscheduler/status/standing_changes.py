@@ -23,7 +23,7 @@ def after_record(former: Standing, status: Status, reason: str | None, at: datet
 def _succeeded(former: Standing, up: float) -> Standing:
     """Return how a job stands after a success. An alert about it stays until the one about its recovery."""
     return Standing(
-        told_at=former.told_at,
+        alerted_at=former.alerted_at,
         counted_from=None if former.counted_from is None else up,
         held_at=None if former.held_at is None else up,
     )
@@ -37,18 +37,18 @@ def replayed(former: Standing, result: LoggedResult, up: float) -> Standing:
     if result.word in set(Status):
         return after_record(former, Status(result.word), result.reason, result.at, up)
     if result.word == "job.overdue":
-        return replace(former, overdue_since=result.at, told_at=up)
+        return replace(former, overdue_since=result.at, alerted_at=up)
     if result.reason == "recovery":
-        return replace(former, told_at=None)
+        return replace(former, alerted_at=None)
     if result.reason == "test":
         return former
-    return replace(former, told_at=up, is_failing=former.failures + former.misses > 0)
+    return replace(former, alerted_at=up, is_failing=former.failures + former.misses > 0)
 
 
 def moved(standing: Standing, seconds: float) -> Standing:
     """Return a standing whose times are later by so many seconds of the clock that is never set."""
-    told, counted, held = (
+    alerted, counted, held = (
         None if value is None else value + seconds
-        for value in (standing.told_at, standing.counted_from, standing.held_at)
+        for value in (standing.alerted_at, standing.counted_from, standing.held_at)
     )
-    return replace(standing, told_at=told, counted_from=counted, held_at=held)
+    return replace(standing, alerted_at=alerted, counted_from=counted, held_at=held)

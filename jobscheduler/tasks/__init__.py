@@ -14,8 +14,6 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from jobscheduler.tasks.base import (
-    Alert,
-    Context,
     FieldError,
     Outcome,
     ProcessTask,
@@ -25,6 +23,7 @@ from jobscheduler.tasks.base import (
     TaskFailed,
 )
 from jobscheduler.tasks.command.process_search_issues import search_issues
+from jobscheduler.tasks.context import Alert, Context
 from jobscheduler.tasks.hung_paths import GUARD
 from jobscheduler.tasks.stop_signals import StopSignals, UnkillableProcess
 from jobscheduler.util.text import format_error, nearest

@@ -6,18 +6,13 @@ handling of exceptions, and records.
 
 from __future__ import annotations
 
-import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
 from typing import Any, ClassVar, Protocol
 
-from jobscheduler.model import Limits, LogValue, Record, ResourceUse
-from jobscheduler.tasks.live_output import LiveOutput
-from jobscheduler.tasks.stop_signals import StopSignals
+from jobscheduler.model import LogValue, ResourceUse
+from jobscheduler.tasks.context import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,160 +55,6 @@ class FieldError:
     help: str | None = None
     host_dependent: bool = False
     is_lint: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """The input of a task that is an alert: how a job stands has changed, or goes on.
-
-    `on` is `failure`, `recovery`, `overdue`, `reminder` or `test`, and `record` is the record that changed it, or the
-    last one. `text` is the record as one line of JSON, as in the log. If an alert covers several jobs, `on` is
-    `summary`, `record` is their last record, and `text` lists them all. `variables` are the environment variables of an
-    alert (`JOB_STATUS` and so on), for types that start programs.
-    """
-
-    on: str
-    record: Record
-    text: str
-    variables: Mapping[str, str]
-
-
-class Context:
-    """The run of a task as the task sees it, and the request to stop.
-
-    `deadline` is an instant of `time.monotonic()`, or None. To end the run, the runner calls `stop`. Then `reason` is
-    set (`timeout`, `stopped`, `replaced`, `shutdown`), `stopping` is set, and each callback of `on_stop` is called
-    once. `alert` is set only for a task that is an alert; `run_id` is then the id of the alert, not of the run.
-
-    `stop_requested_at` is the instant of `time.monotonic()` of the first `stop`, None before. `signals` holds the
-    signals that a task with processes has sent since. Together they show whether a time limit is kept. `pid` is the
-    main process of such a task while that runs. `limits` are those of the job, for a task with processes.
-
-    `output` may be set by a task whose output can be read while it runs; that is then what is kept of it.
-    """
-
-    __slots__ = (
-        "_callbacks",
-        "_lock",
-        "_stop_event",
-        "alert",
-        "attempt",
-        "deadline",
-        "job_id",
-        "limits",
-        "output",
-        "pid",
-        "reason",
-        "run_id",
-        "scheduled",
-        "signals",
-        "stop_requested",
-        "stop_requested_at",
-    )
-
-    def __init__(
-        self,
-        job_id: str,
-        run_id: str,
-        scheduled: datetime | None,
-        attempt: int = 1,
-        *,
-        deadline: float | None = None,
-        alert: Alert | None = None,
-        limits: Limits | None = None,
-    ) -> None:
-        self.job_id = job_id
-        self.run_id = run_id
-        self.scheduled = scheduled
-        self.attempt = attempt
-        self.deadline = deadline
-        self.alert = alert
-        self.output: LiveOutput | None = None
-        self.limits = limits
-        self.pid: int | None = None
-        self.reason: str | None = None
-        self.stop_requested = False
-        self.stop_requested_at: float | None = None
-        self.signals = StopSignals()
-        self._lock = threading.Lock()
-        self._callbacks: list[Callable[[], None]] = []
-        self._stop_event: threading.Event | None = None
-
-    @property
-    def stopping(self) -> threading.Event:
-        """An event that is set when the run has to stop; wait on it instead of sleeping. Made on first use."""
-        with self._lock:
-            if self._stop_event is None:
-                self._stop_event = threading.Event()
-                if self.stop_requested:
-                    self._stop_event.set()
-            return self._stop_event
-
-    def on_stop(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the run has to stop, or at once if that was already requested.
-
-        It must not raise, and it should be quick, because later callbacks wait for it while the grace runs. It may be
-        called when the task has just ended, and must do nothing then.
-
-        Thread: the callback runs on a thread made for the stop.
-        """
-        with self._lock:
-            if not self.stop_requested:
-                self._callbacks.append(callback)
-                return
-        callback()
-
-    def forget_callbacks(self) -> None:
-        """Forget the callbacks, and with them what the task has in memory. Only the runner calls this, at its end."""
-        with self._lock:
-            self._callbacks.clear()
-
-    def missing_signal(self, now: float) -> str | None:
-        """Return `TERM` or `KILL` if it should have been sent by `now` (monotonic seconds) but was not; else None.
-
-        Call it only while the attempt is active.
-        """
-        return None if self.stop_requested_at is None else self.signals.missing(self.stop_requested_at, now)
-
-    def stop(self, reason: str = "shutdown", report_error: Callable[[Exception], object] = lambda _: None) -> None:
-        """Request the task to stop, for `reason`. Only the runner calls this. A second call does nothing.
-
-        Does not wait for callbacks. All callbacks are called, even if one raises. `report_error` gets their exceptions
-        as one `ExceptionGroup`, on the thread of the callbacks.
-        """
-        with self._lock:
-            if self.stop_requested:
-                return
-            self.reason = reason
-            self.stop_requested_at = time.monotonic()
-            self.stop_requested = True
-            callbacks = tuple(self._callbacks)
-            if self._stop_event is not None:
-                self._stop_event.set()
-        if callbacks:
-            _run_in_thread(partial(_call_each, callbacks, report_error))
-
-
-def _run_in_thread(work: Callable[[], None]) -> None:
-    """Do `work` on a thread of its own, because the caller also serves the limits or slots of all other runs.
-
-    If the host has no thread left, do it here: late limits are better than a run without an end.
-    """
-    try:
-        threading.Thread(target=work, name="stopping", daemon=True).start()
-    except RuntimeError:
-        work()
-
-
-def _call_each(callbacks: Iterable[Callable[[], None]], report_error: Callable[[Exception], object]) -> None:
-    raised: list[Exception] = []
-    for callback in callbacks:
-        try:
-            callback()
-        except Exception as error:
-            raised.append(error)
-    if raised:
-        report_error(ExceptionGroup("callbacks of on_stop failed", raised))
 
 
 class Task(ABC):

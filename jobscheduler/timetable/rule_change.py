@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from jobscheduler.timetable.crontab import Crontab, to_epoch_seconds
+from jobscheduler.timetable.crontab import to_epoch_seconds
 from jobscheduler.timetable.crontab.wall_clock import first_instant_showing, latest_wall_time, to_datetime
 from jobscheduler.timetable.timetable import Timetable
 from jobscheduler.util.time_spans import TICK, TimeSpan
@@ -53,9 +53,7 @@ def rule_change(former: Timetable, new: Timetable, since: datetime, now: datetim
 def _differ_in_rules(former: Timetable, new: Timetable) -> bool:
     if former.zone is new.zone or former.zone.key != new.zone.key:  # the first is so for nearly every definition
         return False
-    schedule = new.schedule
-    is_fixed = isinstance(schedule, Crontab) and not schedule.real_time and schedule.has_slots
-    return is_fixed and former.schedule == schedule
+    return new.has_fixed_times and former.schedule == new.schedule
 
 
 def _start(timetable: Timetable, wall: int, since: datetime) -> datetime:

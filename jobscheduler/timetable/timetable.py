@@ -46,6 +46,12 @@ class Timetable:
         return self._hash
 
     @property
+    def has_fixed_times(self) -> bool:
+        """Whether its slots are times of day, which new rules of the zone move."""
+        schedule = self.schedule
+        return isinstance(schedule, Crontab) and not schedule.real_time and schedule.has_slots
+
+    @property
     def at_boot(self) -> bool:
         """Whether this is `@reboot`, which has no slots here. The service makes its one slot per boot."""
         return isinstance(self.schedule, Crontab) and self.schedule.at_boot

@@ -191,7 +191,7 @@ def _name_of_content(content: bytes, root: Path, file: Path) -> str:
 def _etc_timezone(root: Path) -> str:
     try:
         text = (root / "etc/timezone").read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
+    except OSError:  # most hosts have none
         return ""
     return text if _NAME.fullmatch(text) else ""
 

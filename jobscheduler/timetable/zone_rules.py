@@ -16,10 +16,14 @@ import importlib.resources
 import os
 import threading
 import zoneinfo
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
+
+from jobscheduler.model import ZoneOffsets
+from jobscheduler.timetable.former_rules import offsets_between, zone_of
 
 _TRIES = 5  # to read a zone between two replacements of its file
 
@@ -94,6 +98,18 @@ class ZoneRules:
                     kept.append(name)
         return ReloadedRules(tuple(sorted(applied)), tuple(sorted(kept)))
 
+    def restore(self, former: Mapping[str, ZoneOffsets], now: int) -> tuple[str, ...]:
+        """Put the rules of the service before in force until a reload; return the zones whose files have others."""
+        restored = []
+        for name, offsets in former.items():
+            with self._lock, suppress(UnreadableZone):
+                rules = self._known.get(name) or _read(name)
+                start, end = offsets[0][0], offsets[-1][0]
+                if start <= now < end and offsets_between(rules.zone, start, end) != offsets:
+                    self._known[name] = _Rules(zone_of(name, offsets), None, rules.state, rules.data)
+                    restored.append(name)
+        return tuple(restored)
+
     def clear(self) -> None:
         """Forget every zone, as after a change of the directories in which `ZoneInfo` looks."""
         with self._lock:
@@ -109,7 +125,7 @@ def zone_data(name: str) -> bytes | None:
     file = _file_of(name)
     try:
         return None if file is None else Path(file).read_bytes()
-    except OSError:
+    except OSError:  # it was just removed
         return None
 
 

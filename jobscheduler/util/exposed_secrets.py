@@ -18,16 +18,12 @@ from jobscheduler.util import json_text
 from jobscheduler.util.environment_file import ENVIRONMENT_FILE, assignments
 from jobscheduler.util.json_walk import iter_texts
 from jobscheduler.util.path_walk import PathWalk, absolute_path, is_public
+from jobscheduler.util.redact import SECRET_NAME
 from jobscheduler.util.trust import TrustJudge, quoted
 
 _URL = "JOBSCHEDULER_DATABASE_URL"
 _MAX_BYTES = 1024 * 1024  # of an environment file
 
-_NAME = re.compile(
-    r"(pass(word|wd|phrase)?$|pw$|pwd$|secret|token|(api|access)[-_]?key|credential|authorization|cookie)"
-    r"(?!.*[-_](file|path|dir|directory)$)",  # such a name says where the secret is
-    re.I,
-)
 _VALUE = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@|\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{8,}", re.I)
 
 # What any name or value of a secret has in it; files without need not be decoded. An escape may hide it.
@@ -36,7 +32,7 @@ _TRACE = re.compile(rb"pass|pw|secret|token|key|credential|authorization|cookie|
 
 def looks_secret(name: str, value: str) -> bool:
     """Tell whether a text looks like a secret, by its name or its form."""
-    return bool(value and (_NAME.search(name) or _VALUE.search(value)))
+    return bool(value and (SECRET_NAME.search(name) or _VALUE.search(value)))
 
 
 def exposed_in_definition(raw: bytes, file: str) -> tuple[Problem, ...]:
@@ -45,7 +41,7 @@ def exposed_in_definition(raw: bytes, file: str) -> tuple[Problem, ...]:
         return ()
     try:
         value, text = json_text.decode(raw)
-    except json_text.JsonError:
+    except json_text.JsonError:  # the parser refuses the file
         return ()
     return tuple(exposed_in(value, file, lambda path: json_text.locate(text, path)))
 
@@ -107,7 +103,7 @@ def _public_text(file: Path) -> str:
             descriptor = os.open(f"/proc/self/fd/{end.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
             with os.fdopen(descriptor, encoding="utf-8", errors="replace") as opened:
                 return opened.read(_MAX_BYTES)
-    except OSError:
+    except OSError:  # what cannot be read exposes nothing to this user; the task says why it fails
         return ""
 
 

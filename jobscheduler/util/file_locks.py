@@ -18,29 +18,21 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import socket
 import stat
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobscheduler.util.lock_holders import LockHeld, lock_holder
+from jobscheduler.util.lock_socket import LockSocket
+
 # where services of root lock; other users may look into it, to find a running service of root
 ROOT_FOLDER = Path("/run/jobscheduler")
 
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid from SO_PEERCRED
 MAX_TRIES = 20  # to make the file; its holder may remove it in between
 _locked_here: set[tuple[int, int]] = set()  # device and inode; to open and close such a file would end its lock
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-class LockHeld(Exception):
-    """Another process has the lock. `pid` is 0 if unknown."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(f"process {pid}" if pid else "another process")
-        self.pid = pid
 
 
 @dataclass
@@ -122,56 +114,6 @@ class LockFile:
         self._descriptor = self._folder = -1
 
 
-class LockSocket:
-    """A lock that needs no folder: an abstract socket. It ends with the process, and is per network namespace."""
-
-    def __init__(self, name: str) -> None:
-        self._address = f"\0jobscheduler-{os.geteuid()}-{name}"
-        self._descriptor = -1
-
-    def acquire(self) -> None:
-        """Bind the socket.
-
-        Raises:
-            LockHeld: another process of this user or of root has the lock.
-            OSError: a process of another user has it, or the system has no such sockets.
-
-        """
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            server.bind(self._address)
-            server.listen(1)  # otherwise others cannot ask the kernel for the owner
-        except OSError as error:
-            server.close()
-            if error.errno == errno.EADDRINUSE:
-                raise self._bound_by() from None
-            raise
-        self._descriptor = server.detach()
-
-    def release(self) -> None:
-        """Release the lock."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
-
-    def _bound_by(self) -> LockHeld | OSError:
-        """Return LockHeld if a process of this user or of root has the socket, an OSError if another has it.
-
-        A process that has ended may have left the socket to a child that it was starting. That is no service.
-        """
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.setblocking(False)
-            try:
-                client.connect(self._address)
-                credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            except OSError as error:
-                return error
-        pid, uid, _ = _CREDENTIALS.unpack(credentials)
-        is_left = pid != 0 and not Path(f"/proc/{pid}").exists()  # 0: a process of another container
-        is_service = uid in {0, os.geteuid()} and not is_left
-        return LockHeld(pid) if is_service else OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-
 class Locks:
     """The same lock in each folder of this user, and as a socket where a stranger could take the folder."""
 
@@ -197,7 +139,7 @@ class Locks:
         for lock in locks:
             try:
                 lock.acquire()
-            except OSError:
+            except OSError:  # not possible there; that none is possible is an error below
                 continue
             except LockHeld:
                 self.release()
@@ -251,44 +193,6 @@ def _try(lock: Callable[[int, int], None], descriptor: int) -> bool:
 
 def _identity(file_stat: os.stat_result) -> tuple[int, int]:
     return file_stat.st_dev, file_stat.st_ino
-
-
-def lock_holder(file: Path) -> int | None:
-    """Return the pid of the process that has locked a lock file; None if none has."""
-    try:
-        file_stat = file.lstat()
-    except OSError:
-        return None
-    return next(iter(lock_holders(file_stat)), None)
-
-
-def lock_holders(file_stat: os.stat_result) -> list[int]:
-    """Return the processes that have locked the file with this stat result, as far as this process may see them."""
-    device = f"{os.major(file_stat.st_dev):02x}:{os.minor(file_stat.st_dev):02x}"
-    holders: dict[bool, list[int]] = {True: [], False: []}
-    with suppress(OSError):
-        for line in Path("/proc/locks").read_text("utf-8").splitlines():
-            columns = line.split()
-            if (
-                {"FLOCK", "POSIX"} & {*columns}
-                and "->" not in columns
-                and columns[5].rpartition(":")[2] == str(file_stat.st_ino)
-            ):
-                holders[columns[5].startswith(f"{device}:")].append(int(columns[4]))
-    return holders[True] or holders[False]  # btrfs shows another device there
-
-
-def is_trusted(pid: int) -> bool:
-    """Tell whether a process exists and each of its user ids is root's or this user's.
-
-    The process that took a lock may have ended, and another process may hold its open file. That is not a service.
-    """
-    try:
-        status = Path(f"/proc/{pid}/status").read_text("utf-8", "replace")
-    except OSError:
-        return False
-    uids = next((line for line in status.splitlines() if line.startswith("Uid:")), "Uid: -1")
-    return {int(uid) for uid in uids.split()[1:]} <= {0, os.geteuid()}
 
 
 def _is_private_folder(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from jobscheduler.model import Problem
 from jobscheduler.util.json_errors import MAX_WORD_CHARS, TOKEN, SyntaxFault, syntax_fault
-from jobscheduler.util.redact import mask_addresses
+from jobscheduler.util.redact import mask_secrets
 from jobscheduler.util.text import quote
 
 MAX_BYTES = 1024 * 1024  # of a job file
@@ -24,6 +24,7 @@ MAX_DEPTH = 32  # levels of nested objects and lists
 MAX_VALUES = 20_000  # values and keys of a job file; checking more would keep other files waiting
 MAX_DUPLICATES = 20  # keys that are reported as appearing twice
 EXCERPT_CHARS = 100  # of an offending line in a problem
+MASKED_BEFORE = 16 * 1024  # characters before an excerpt in which a secret may begin that reaches into it
 
 Path = tuple[str | int, ...]
 
@@ -273,21 +274,22 @@ def located(problem: Problem, location: Location | None) -> Problem:
         problem,
         line=location.line,
         column=location.column,
-        excerpt=mask_addresses(location.excerpt),
+        excerpt=location.excerpt,
         caret=location.caret,
         width=location.width,
     )
 
 
 def location_at(text: str, offset: int, width: int = 1) -> Location:
-    """Return the location of an offset in characters. Its line is cut around it, control characters are replaced."""
+    """Return the location of an offset in characters. Secrets in its line are masked before it is cut around that."""
     offset = max(0, min(offset, len(text)))
     start = text.rfind("\n", 0, offset) + 1
     end = text.find("\n", offset)
     line = text[start : end if end >= 0 else len(text)].rstrip("\r")
     caret = offset - start
     left = max(0, caret - EXCERPT_CHARS // 2) if len(line) > EXCERPT_CHARS else 0
-    shown = line[left : left + EXCERPT_CHARS]
+    before = max(0, left - MASKED_BEFORE)
+    shown = mask_secrets(line[before : left + EXCERPT_CHARS])[left - before :]
     excerpt = "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in shown)
     return Location(
         line=text.count("\n", 0, offset) + 1,

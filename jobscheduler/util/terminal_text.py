@@ -2,13 +2,15 @@ r"""Text that others wrote, made harmless for a terminal: colours where they are
 
 1. A colour (SGR, `ESC [ … m`) stays where colours are wanted, and is left out elsewhere.
 2. Line ends and tabs stay; `\r\n` is a line end.
-3. Every other character that does not print is spelled out: `\x1b`, `\u202e`. So is each byte that is not UTF-8.
+3. Spaces of every width stay. Every other character that does not print is spelled out: `\x1b`, `\u202e`. So is each
+   byte that is not UTF-8.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 
 _COLOUR = re.compile(r"\x1b\[[0-9;:]{0,60}m")
 _UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-9;:]{0,60})?)\Z")
@@ -19,7 +21,7 @@ def printable(text: str) -> str:
     """Spell out all that does not print, line ends and colours too: a cell, a name, a line of a message."""
     if text.isprintable():
         return text
-    return "".join(character if character.isprintable() else _spelled(character) for character in text)
+    return "".join(character if _is_harmless(character) else _spelled(character) for character in text)
 
 
 def printable_lines(text: str, *, colours: bool = False) -> str:
@@ -73,7 +75,12 @@ def _split_at_colours(text: str) -> list[tuple[str, str]]:
 
 
 def _spelled_in_lines(character: str) -> str:
-    return character if character in "\n\t" or character.isprintable() else _spelled(character)
+    return character if character in "\n\t" or _is_harmless(character) else _spelled(character)
+
+
+def _is_harmless(character: str) -> bool:
+    """Return whether a character prints, or is a space: also the unbreakable one, which programs in French print."""
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def _spelled(character: str) -> str:

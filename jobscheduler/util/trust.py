@@ -217,7 +217,7 @@ def user_name(uid: int) -> str:
 def _is_home(file_stat: os.stat_result, path: str) -> bool:
     try:
         return pwd.getpwuid(file_stat.st_uid).pw_dir.rstrip("/") == path
-    except KeyError:
+    except KeyError:  # a user without an account has no home
         return False
 
 

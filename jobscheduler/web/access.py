@@ -78,7 +78,7 @@ def _wrong_method(environ: Environ) -> Refusal | None:
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
+    except ValueError:  # a name, not an address
         return False
     return True
 
@@ -93,6 +93,6 @@ def _token_in(environ: Environ) -> bytes:
         return b""
     try:
         decoded = base64.b64decode(credentials, validate=True)
-    except binascii.Error:
+    except binascii.Error:  # not a header of this form: it is refused like a wrong token
         return b""
     return decoded.partition(b":")[2]

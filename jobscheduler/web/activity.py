@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from jobscheduler.model import Status
 from jobscheduler.status.run_stats import LAST_RUNS, Records
 from jobscheduler.status.snapshot import JobStatus, Snapshot
 from jobscheduler.web.log_record import LoggedRun, latest, parse_records
 from jobscheduler.web.page_query import PageQuery
+from jobscheduler.web.prepared_records import ISSUE_KINDS, Past, past, rank_jobs
 from jobscheduler.web.time_axis import WINDOW, TimeAxis, zone_of
-from jobscheduler.web.timeline import ISSUE_KINDS, MAX_ROWS, MAX_SLOTS, Timeline, rank_jobs, timeline
+from jobscheduler.web.timeline import MAX_ROWS, MAX_SLOTS, Timeline, timeline
 from jobscheduler.web.view import ServiceView
 
 MAX_RECORDS = 10_000  # records of the log read for the timeline
@@ -25,6 +27,8 @@ MAX_ISSUES = 2000  # records of issues read if there are more than `MAX_RECORDS`
 MAX_READS_OF_JOB = 1000  # records read of one job
 
 TIMELINE_MAX_AGE_S = 10.0  # seconds that a timeline is reused, since making it reads the log
+
+MAX_STALE_S = 60.0  # seconds that it is still shown while the log is read anew in the background
 
 MAX_TIMELINES = 16  # timelines kept, one for each query
 
@@ -62,7 +66,9 @@ class Activity:
     def __init__(self, view: ServiceView) -> None:
         self._view = view
         self._lock = threading.Lock()
+        self._is_refreshing = threading.Event()
         self._read: dict[timedelta, RecentActivity] = {}
+        self._prepared: dict[timedelta, tuple[RecentActivity, Past]] = {}
         self._timelines: dict[PageQuery, tuple[float, Timeline]] = {}
 
     def history(self, job_id: str, check: Check) -> Records:
@@ -78,16 +84,33 @@ class Activity:
     def recent(
         self, snapshot: Snapshot, chosen: Sequence[JobStatus], query: PageQuery, check: Check
     ) -> tuple[RecentActivity, Timeline]:
-        """Return what happened lately and its timeline, at most `TIMELINE_MAX_AGE_S` old.
+        """Return what happened lately and its timeline, which is of the jobs that the query has chosen.
 
-        One request reads and the others wait. The timeline is of the jobs that the query has chosen.
+        It is at most `TIMELINE_MAX_AGE_S` old, or up to `MAX_STALE_S` while it is read anew in the background: a page
+        that reloads itself never waits for the log. One request reads and the others wait.
         """
         with self.exclusive(check):
             window = max(WINDOW, query.reach)
             read = self._read.get(window)
-            if read is None or time.monotonic() - read.at > TIMELINE_MAX_AGE_S:
+            age = MAX_STALE_S if read is None else time.monotonic() - read.at
+            if read is None or age >= MAX_STALE_S:
                 read = self._read[window] = self._read_log(snapshot.at, window, check)
+            elif age > TIMELINE_MAX_AGE_S and not self._is_refreshing.is_set():
+                self._is_refreshing.set()
+                refresh = partial(self._refresh, snapshot.at, window)
+                threading.Thread(target=refresh, name="web-log", daemon=True).start()
             return read, self._timeline(snapshot, chosen, query, read)
+
+    def _refresh(self, now: datetime, window: timedelta) -> None:
+        """Read the log anew. An error is that of the next request that has to wait for it.
+
+        Thread: one of its own, one at a time.
+        """
+        try:
+            with suppress(OSError):
+                self._read[window] = self._read_log(now, window, lambda: None)
+        finally:
+            self._is_refreshing.clear()
 
     def _timeline(
         self, snapshot: Snapshot, chosen: Sequence[JobStatus], query: PageQuery, read: RecentActivity
@@ -99,18 +122,27 @@ class Activity:
             return former[1]
         axis = TimeAxis(snapshot.at, zone_of(snapshot), query.reach)
         jobs = {job.id: job for job in chosen if job.id}
-        records = read.records
-        if query.reach < WINDOW:  # else the records are those of this window
-            records = [run for run in records if run.end >= axis.begin]
+        known = self._past(read, axis)
         if query.is_filter:
-            records = [run for run in records if run.job_id in jobs]
-        order = rank_jobs(records, chosen, snapshot.at + query.reach)
+            known = known.only(jobs)
+        order = rank_jobs(known.ranks, chosen, snapshot.at + query.reach)
         upcoming = self._view.upcoming(order[:MAX_ROWS], snapshot.at + query.reach, MAX_SLOTS)
-        made = timeline(axis, records, jobs, order, upcoming, read.read_from)
+        made = timeline(axis, known, jobs, order, upcoming, read.read_from)
         if len(self._timelines) >= MAX_TIMELINES:
             self._timelines.clear()
         self._timelines[key] = time.monotonic(), made
         return made
+
+    def _past(self, read: RecentActivity, axis: TimeAxis) -> Past:
+        """Return what was read, prepared for all timelines of this reach until it is read anew."""
+        former = self._prepared.get(axis.reach)
+        if former is not None and former[0] is read:
+            return former[1]
+        records = read.records
+        if axis.reach < WINDOW:  # else the records are those of this window
+            records = [run for run in records if run.end >= axis.begin]
+        self._prepared[axis.reach] = read, past(records)
+        return self._prepared[axis.reach][1]
 
     def _read_log(self, now: datetime, window: timedelta, check: Check) -> RecentActivity:
         records, read_from = self._records(now - window, check)

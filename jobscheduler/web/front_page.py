@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobscheduler.status.run_detail import LiveRun
 from jobscheduler.status.run_stats import LAST_RUNS
 from jobscheduler.status.snapshot import JobStatus, Snapshot
 from jobscheduler.util.text import plural
@@ -65,6 +66,7 @@ class FrontPage:
         self._view = view
         self._activity = activity
         self._last: tuple[Snapshot, Overview] | None = None
+        self._live: tuple[Snapshot, Mapping[str, LiveRun]] | None = None
 
     def values(self, snapshot: Snapshot, query: PageQuery, check: Check) -> dict[str, Any]:
         """Return the values. `check` and `Busy` are as for `Activity.recent`."""
@@ -83,6 +85,7 @@ class FrontPage:
             "mistakes": wrong[:file_rows],
             "mistake_count": len(wrong),
             "running": seen.running[:MAX_ROWS],
+            "live": self._live_runs(snapshot, seen),
             "found": found,
             "sheet": sheet,
             "strips": {job.id: self._strip(job, recent.runs) for job in sheet.jobs if job.id},
@@ -97,6 +100,13 @@ class FrontPage:
         if last is None or last[0] is not snapshot:
             last = self._last = snapshot, overview(snapshot)
         return last[1]
+
+    def _live_runs(self, snapshot: Snapshot, seen: Overview) -> Mapping[str, LiveRun]:
+        """Return how the runs that are shown are; asked once for a snapshot, however many requests there are."""
+        live = self._live
+        if live is None or live[0] is not snapshot:
+            live = self._live = snapshot, self._view.live_runs([run.run_id for run in seen.running[:MAX_ROWS]])
+        return live[1]
 
     def _strip(self, job: JobStatus, runs: Mapping[str, Sequence[Any]]) -> Strip:
         """Lay out the last runs of a job: those since the start, or those in the log if there are more."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobscheduler.status.shown_status import SEVERITY, ShownStatus, worst
+from jobscheduler.status.shown_status import SEVERITY, ShownStatus, has_word, worst
 from jobscheduler.status.snapshot import JobStatus
 from jobscheduler.web.overview import Entry
 from jobscheduler.web.page_query import PageQuery
@@ -47,11 +47,6 @@ def list_jobs(entries: Sequence[Entry], query: PageQuery) -> JobList:
     in_state = [entry for entry in matching if has_word(entry[1], query.state)] if query.state else matching
     chosen = [entry for entry in tagged if has_word(entry[1], query.state)] if query.state else tagged
     return JobList(_sorted(chosen, query.sort), _states(tagged, query.state), _tags(in_state, query.tag), len(tagged))
-
-
-def has_word(words: frozenset[str], word: str) -> bool:
-    """Return whether a word applies to a job with these words; nothing that needs an operator is `ok`."""
-    return word in words and (word != ShownStatus.OK.value or worst(words) is ShownStatus.OK)
 
 
 def _matches(job: JobStatus, text: str) -> bool:

@@ -115,7 +115,7 @@ class WebServer:
         from waitress.wasyncore import close_all  # noqa: PLC0415 - an extra
 
         self._server.task_dispatcher.set_thread_count(0)
-        close_all(self._server._map, ignore_all=True)
+        close_all(self._server._map, ignore_all=True)  # private: waitress names its sockets nowhere else
 
 
 def _listener(address: tuple[str, int]) -> socket.socket:

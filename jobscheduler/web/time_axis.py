@@ -12,7 +12,6 @@ from jobscheduler.status.snapshot import Snapshot
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone
 from jobscheduler.util.text import plural
 from jobscheduler.web.formatting import format_clock
-from jobscheduler.web.log_record import LoggedRun
 
 WINDOW = timedelta(days=1)  # the usual reach of the timeline, back and ahead
 
@@ -68,6 +67,9 @@ class HourLine:
     is_by_now: bool
 
 
+Span = tuple[str, float, float]  # a run: its job, its begin and its end in seconds of the epoch
+
+
 @dataclass(frozen=True, slots=True)
 class Concurrency:
     """How many runs were in progress at once in one part of the past; `share` is percent of the peak."""
@@ -105,20 +107,21 @@ def _line(view: TimeAxis, at: datetime, local: datetime, step: int) -> HourLine:
     )
 
 
-def concurrency(view: TimeAxis, records: Iterable[LoggedRun]) -> tuple[tuple[Concurrency, ...], int]:
+def concurrency(view: TimeAxis, spans: Iterable[Span]) -> tuple[tuple[Concurrency, ...], int]:
     """Count the runs that went on at once: the most in each part of the past, and the peak of all."""
-    begin, size = view.begin, view.reach / BUCKETS
-    steps = sorted(
+    begin, size = view.begin.timestamp(), view.reach.total_seconds() / BUCKETS
+    steps = [
         step
-        for run in records
-        if run.started is not None and run.end > begin
-        for step in ((max(run.begin, begin), 1), (max(run.end, run.begin), -1))
-    )
+        for _, started, ended in spans
+        if ended > begin
+        for step in ((started if started > begin else begin, 1), (ended, -1))
+    ]
+    steps.sort()
     peaks, active, last_bucket = [0] * BUCKETS, 0, 0
     for at, change in steps:
-        bucket = min(BUCKETS - 1, max(0, int((at - begin) / size)))
-        for earlier in range(last_bucket, bucket + 1):
-            peaks[earlier] = max(peaks[earlier], active)
+        bucket = min(BUCKETS - 1, int((at - begin) / size))
+        for earlier in range(last_bucket, bucket):
+            peaks[earlier + 1] = active
         active, last_bucket = active + change, bucket
         peaks[bucket] = max(peaks[bucket], active)
     peak = max(peaks)

@@ -20,6 +20,7 @@ from jobscheduler.status.snapshot import JobStatus
 from jobscheduler.util.durations import format_duration
 from jobscheduler.util.text import plural
 from jobscheduler.web.log_record import LoggedRun
+from jobscheduler.web.prepared_records import ISSUE_KINDS, Past
 from jobscheduler.web.time_axis import Concurrency, HourLine, TimeAxis, concurrency, hours
 
 MAX_ROWS = 20  # jobs that have a row
@@ -42,7 +43,6 @@ WORDS = {
     Status.SKIPPED: "skipped",
     Status.MISSED: "missed",
 }
-ISSUE_KINDS = (Status.FAILURE, Status.MISSED, Status.SKIPPED)  # statuses that need attention, the worst first
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,53 +93,31 @@ class Timeline:
     omitted_issues: int
 
 
-def rank_jobs(records: Sequence[LoggedRun], jobs: Iterable[JobStatus], until: datetime) -> list[str]:
-    """Return the ids of jobs that ran or are due until then, in order of rank, also those beyond the last row."""
-    worst: dict[str, tuple[int, float]] = {}
-    for run in records:
-        severity = ISSUE_KINDS.index(run.status) if run.status in ISSUE_KINDS else len(ISSUE_KINDS)
-        rank = severity, -run.at.timestamp()
-        worst[run.job_id] = min(worst.get(run.job_id, rank), rank)
-    troubled = sorted((job_id for job_id, rank in worst.items() if rank[0] < len(ISSUE_KINDS)), key=worst.__getitem__)
-    busy = {job.id for job in jobs if job.id and job.active_runs}
-    ran = sorted(busy.union(worst).difference(troubled))
-    known = {*troubled, *ran}
-    due = [(job.next, job.id) for job in jobs if job.next and job.next <= until and job.id and job.id not in known]
-    return [*troubled, *ran, *(job_id for _, job_id in sorted(due))]
-
-
 def timeline(
     view: TimeAxis,
-    records: Sequence[LoggedRun],
+    known: Past,
     jobs: Mapping[str, JobStatus],
     order: Sequence[str],
     upcoming: Mapping[str, Sequence[datetime]],
     read_from: datetime,
 ) -> Timeline:
-    """Lay out the timeline: `records` newest first, `order` from `rank_jobs`, `upcoming` for the jobs that have a row.
+    """Lay out the timeline of what is known: `order` from `rank_jobs`, `upcoming` for the jobs that have a row.
 
     From `read_from` on the records are complete.
     """
-    shown = order[:MAX_ROWS]
-    runs: dict[str, list[LoggedRun]] = {job_id: [] for job_id in shown}
-    with_issues = set()
-    for run in reversed(records):
-        if run.status in ISSUE_KINDS:
-            with_issues.add(run.job_id)
-        if run.job_id in runs:
-            runs[run.job_id].append(run)
-    at_once, peak = concurrency(view, records)
+    at_once, peak = concurrency(view, known.spans)
     omitted = order[MAX_ROWS:]
     return Timeline(
         rows=tuple(
-            layout_row(view, job_id, runs[job_id], jobs.get(job_id), upcoming.get(job_id, ())) for job_id in shown
+            layout_row(view, job_id, known.of_job.get(job_id, ()), jobs.get(job_id), upcoming.get(job_id, ()))
+            for job_id in order[:MAX_ROWS]
         ),
         hours=tuple(hours(view)),
         load=at_once,
         peak=peak,
         unread=view.percent(read_from),
         omitted=len(omitted),
-        omitted_issues=sum(job_id in with_issues for job_id in omitted),
+        omitted_issues=sum(map(known.has_issue, omitted)),
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from jobscheduler.model import Status
-from jobscheduler.status.run_detail import RunDetail
+from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import Detail, Snapshot
 
@@ -57,6 +57,10 @@ class ServiceView(Protocol):
 
     def run(self, run_id: str) -> RunDetail | None:
         """Return all that is known of one run, None if that is nothing."""
+        ...
+
+    def live_runs(self, run_ids: Sequence[str]) -> Mapping[str, LiveRun]:
+        """Return how these runs at work are, by id: their last line of output, and what they use."""
         ...
 
     def outputs(self, job_id: str, runs: Mapping[str, datetime | None]) -> Mapping[str, bytes]:

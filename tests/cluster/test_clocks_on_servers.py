@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from tests.support.cluster_place import opened
 from tests.support.cluster_servers import Server, cluster_server
 from tests.support.cluster_services import LEASE_S, check_account, running
+from tests.support.job_files import unavailable
 from tests.support.service import wait_until
 
 __all__ = ["cluster_server"]
@@ -20,8 +20,7 @@ def faketime(offset: str) -> list[str]:
     """Return the beginning of a command whose clock is set, but for the one that is never set."""
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     if not found:
-        missing = "no libfaketime: `apt-get install faketime`"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+        unavailable("no libfaketime: `apt-get install faketime`")
     return ["env", f"LD_PRELOAD={found[0]}", f"FAKETIME={offset}", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
 
 

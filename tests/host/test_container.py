@@ -107,6 +107,24 @@ def test_sigterm_to_the_first_process_stops_it_in_order(box: Container) -> None:
     assert words.count("run.started") == words.count("SUCCESS") == 1
 
 
+def test_standard_output_is_the_log_and_nothing_is_written_on_the_volumes(box: Container) -> None:
+    """As container engines collect it: every slot is there once, also of the stop, and the first process reaps."""
+    box.log = box.stdout
+    box.define(tick=job("tick", EVERY_SECOND, MARKING.format(f"{MARKS}/marks")))
+    box.start("--log-file", "-")
+    assert box.enter("sh", "-c", "(sleep 0.1 & exec sleep 0.01)").returncode == 0
+    box.wait_for("SUCCESS", 3, job_id="tick")
+    wait_until(lambda: " Z " not in box.enter("sh", "-c", "cat /proc/[0-9]*/stat").stdout, 20, "no zombie is left")
+    assert box.stop() == 0
+
+    lines = lines_of(box.log)
+    timetable = timetable_of(Job("tick", Cron(EVERY_SECOND, "UTC"), TaskSpec("x", "{}")))
+    Account(lines, {"tick": timetable}, box.marks).check()
+    assert [line["word"] for line in lines].count("log.passing") == 1
+    assert lines[-1]["word"] == "service.stopped"
+    assert [*(box.base / "log").iterdir()] == []
+
+
 def test_a_socket_that_cannot_be_made_is_a_warning_and_jobs_run(box: Container) -> None:
     """The root is read-only, and `/run/scheduler` is in it."""
     box.define(tick=job("tick", EVERY_SECOND))

@@ -176,6 +176,7 @@ def in_directory(directory: Path) -> Callable[[str], tuple[int, str]]:
     return run
 
 
+@pytest.mark.timeout(400)  # it installs the packages first, on a disk that may be busy
 def test_from_a_clone_to_a_job_that_fired_and_one_that_was_broken(tmp_path: Path) -> None:
     """The first half of the page, in a fresh copy of the checkout with nothing made yet."""
     checkout = copy_of_the_checkout(tmp_path / "clone")

@@ -6,7 +6,6 @@ its other clocks go on.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.model import Checkpoint, Cron, Event, Job, LogEntry, Record, TaskSpec
-from jobscheduler.scheduler import Scheduler
+from jobscheduler.scheduler import Clocks, Scheduler, SchedulerLog
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.accounting import MARKING, Account, lines_of
+from tests.support.job_files import unavailable
 from tests.support.service import Service, job, wait_until
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -32,11 +32,9 @@ class Simulated:
         self.written: list[LogEntry] = []
         self.marks: list[Checkpoint] = []
         self.scheduler = Scheduler(
-            write=self.written.append,
-            write_checkpoint=self.marks.append,
+            SchedulerLog(self.written.append, self.marks.append),
             max_workers=2,
-            clock=lambda: self.now,
-            late_reason=lambda: "clock",
+            clocks=Clocks(now=lambda: self.now, late_reason=lambda: "clock"),
         )
         self.scheduler._waker.start = lambda: None  # the host's clock is not the test's
         self.jobs = {
@@ -58,7 +56,7 @@ class Simulated:
         for name in self.jobs:
             self.scheduler._on_due(name, self.now)
         self.scheduler.check_clock()
-        wait_until(lambda: not self.scheduler.running())
+        wait_until(lambda: not self.scheduler.runs.count())
 
     def set(self, by: timedelta) -> None:
         """Set the clock, and do what the service does when it notices."""
@@ -195,8 +193,7 @@ def faked(tmp_path: Path) -> Iterator[Faked]:
     """A service under libfaketime; skipped where that is not installed, unless it has to be tested here."""
     library = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
     if library is None:
-        reason = "libfaketime is not here (Debian: apt-get install faketime)"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+        unavailable("libfaketime is not here (Debian: apt-get install faketime)")
     marks = tmp_path / "marks"
     marks.touch()
     made = Faked(tmp_path, library)

@@ -112,7 +112,7 @@ def campaign(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Campaig
     made.service.close()
 
 
-@pytest.mark.parametrize("rounds", [6, pytest.param(100, marks=[pytest.mark.deep, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("rounds", [4, pytest.param(100, marks=[pytest.mark.deep, pytest.mark.timeout(900)])])
 def test_every_slot_has_one_record_and_runs_once_however_often_the_service_is_killed(
     campaign: Campaign, rounds: int
 ) -> None:

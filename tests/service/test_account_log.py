@@ -19,6 +19,7 @@ from jobscheduler.model import Event, Level, Record, Status
 from jobscheduler.runlog import LogFile, LogWriter
 from tests.service.test_cli import run
 from tests.support.accounting import Account, lines_of
+from tests.support.job_files import unavailable
 from tests.support.marked_service import EACH_SECOND, MarkedService, each_second, with_log_directory
 from tests.support.service import Service, job, parse_line, wait_until
 
@@ -29,7 +30,7 @@ AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 def service(service: Service) -> Service:
     """A service that looks for its log, and tries again, after less time than those of users."""
     service.constants = {
-        "runlog.writer.REOPEN_CHECK_S": 0.5,
+        "runlog.writer_thread.REOPEN_CHECK_S": 0.5,
         "runlog.backlog.RETRY_S": 0.3,
     }
     return service
@@ -39,11 +40,11 @@ def service(service: Service) -> Service:
 def mounted(at: Path, *options: str) -> Iterator[Path]:
     """Mount something there for as long as the block lasts, whatever happens in it."""
     if os.geteuid() != 0:
-        pytest.skip("only root can mount")
+        unavailable("only root can mount")
     at.mkdir(exist_ok=True)
     done = subprocess.run(["mount", *options, at], check=False, capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+        unavailable(f"cannot mount here: {done.stderr.strip()}")
     try:
         yield at
     finally:
@@ -92,7 +93,7 @@ def test_a_stop_while_the_disk_is_full_lets_nothing_run_twice(service: Service) 
         with service.log.open("ab", buffering=0) as opened:
             opened.write(line * padding)
         world.wait_for_echo("log.lost")
-        world.wait_for_runs(3)
+        world.wait_for_runs()
         assert service.stop() == 1
         (disk / "filler").unlink()
         before = world.runs()
@@ -101,7 +102,7 @@ def test_a_stop_while_the_disk_is_full_lets_nothing_run_twice(service: Service) 
         assert int(reply[-1]["lines"]) == len(reply) - 1 + padding - len(kept)
         assert service.words("log.lost")[-1]["lines"] == reply[-1]["lines"]
         service.start()
-        world.wait_for_runs(2)
+        world.wait_for_runs(1)
         assert service.stop() == 0
 
     slots = [line.split()[1] for line in world.marks.read_text("ascii").splitlines()]
@@ -159,7 +160,7 @@ def test_a_log_that_is_renamed_or_emptied_by_others_gets_its_mark_at_once(servic
         service.log.rename,
         lambda to: (shutil.copy(service.log, to), os.truncate(service.log, 0)),
     ):
-        service.wait_for("SUCCESS", 2, job_id="tick")
+        service.wait_for("SUCCESS", job_id="tick")
         way(saved[0] if not saved[0].exists() else saved[1])
         service._read = (0, 0, [])
         wait_until(lambda: service.log.exists() and any("settled" in line for line in service.words("service.alive")))
@@ -167,7 +168,7 @@ def test_a_log_that_is_renamed_or_emptied_by_others_gets_its_mark_at_once(servic
         service.process.wait()
         service.start()
         assert "nothing is known" not in service.words("service.started")[-1]["settled"]
-    service.wait_for("SUCCESS", 2, job_id="tick")
+    service.wait_for("SUCCESS", job_id="tick")
     service.log.unlink()
     service.wait_for("service.alive")
     service.wait_for("SUCCESS", 1, job_id="tick")
@@ -285,7 +286,7 @@ def test_a_slow_disk_is_waited_for_a_moment_and_logged_once(tmp_path: Path) -> N
             file.may.set()
             wait_until(lambda expected=round_: log.exists() and log.read_text().count("log.behind") == expected)
             assert runlog.write_and_wait(Event(AT, Level.INFO, "x"), 5)
-            wait_until(lambda: not runlog._is_behind)
+            wait_until(lambda: not runlog._thread.is_behind)
 
     words = [parse_line(line)["word"] for line in log.read_text().splitlines()]
     assert (words.count("x"), words.count("log.behind")) == (16, 2)

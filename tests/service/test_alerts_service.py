@@ -221,7 +221,7 @@ def test_a_bad_alert_of_the_service_keeps_no_job_from_running(
         host.file("default.json", content).chmod(mode)
     service = host.service
     service.env["JOBSCHEDULER_ON_RECOVERY"] = str(path)
-    service.write("a.json", job("a"))
+    service.write("a.json", job("a", "@reboot"))
     service.start().wait_for("SUCCESS", job_id="a")
 
     (error,) = service.words("part.unusable")

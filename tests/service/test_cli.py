@@ -231,9 +231,9 @@ def test_next_says_what_is_wrong_and_shows_the_others(tmp_path: Path) -> None:
         (["--cron", "1/20 * * * *"], 1, "help: write `1-59/20 * * * *`"),
         (["--cron", "0 0 1 janury *"], 1, "note: the month is a number from 1 to 12, or `jan`, `feb`,"),
         (["--cron", "@daily", "--after", "next week"], 2, "`next week` is not a time"),
-        (["--cron", "@daily", "--timezone", "Nowhere"], 1, "unknown time zone"),
+        (["--cron", "@daily", "--timezone", "Nowhere"], 2, "unknown time zone"),
         (["--cron", "@daily", "-n", "0"], 2, "a whole number from 1"),
-        (["--cron", "@daily", "a.json"], 2, "`JOB` and `--cron` exclude each other"),
+        (["--cron", "@daily", "a.json"], 2, "`--cron` and `JOB` exclude each other"),
     ],
 )
 def test_next_with_wrong_arguments(arguments: list[str], status: int, message: str) -> None:

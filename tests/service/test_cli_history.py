@@ -375,7 +375,7 @@ def test_what_the_service_writes_is_shown(service: Service) -> None:
     service.write("hello.json", HELLO)
     service.start()
     service.wait_for("SUCCESS", 2, job_id="hello")
-    answer = [json.loads(line) for line in shown(service.log, "hello", "--json", "-n", "2")]
+    answer = [json.loads(line) for line in shown(service.log, "hello", "--json", "--status", "success", "-n", "2")]
 
     assert [(one["job_id"], one["status"], one["exit_code"]) for one in answer] == [("hello", "SUCCESS", 0)] * 2
     assert "run.started" in found(service.log, "hello", "--all")

@@ -97,7 +97,7 @@ EDITS = {
     "rsync": ("rsync", 'rsync -a --chmod=F644 "$new" "$file"'),
     "rsync in place": ("rsync", 'rsync --inplace --ignore-times "$new" "$file"'),
     "tee": ("tee", 'tee "$file" < "$new"'),
-    "a heredoc in pieces": ("cat", '{ head -c 50 "$new"; sync; tail -c +51 "$new"; } > "$file"'),
+    "a heredoc in pieces": ("cat", '{ head -c 50 "$new"; sync "$file"; tail -c +51 "$new"; } > "$file"'),
     "ln": ("ln", 'ln -sfn "$new" "$file"'),
     "a hard link": ("ln", 'ln -f "$new" "$file"'),
 }

@@ -66,6 +66,12 @@ def assert_watch_is_alive(service: Service, directory: Path, job_id: str = "hear
     assert sorted(late)[2] < 0.3
 
 
+def assert_nothing_is_wrong(service: Service) -> None:
+    """Only good news; a host may be so busy that a run outlasts its second."""
+    lines = [line for line in service.lines() if (line["level"], line.get("reason")) != ("SKIPPED", "overlap")]
+    assert [line for line in lines if line["level"] not in {"INFO", "SUCCESS"}] == []
+
+
 def assert_never_noticed(service: Service, job_id: str = "tick") -> None:
     """The job ran through all of it."""
     service.wait_for("SUCCESS", 2, job_id=job_id)
@@ -187,7 +193,7 @@ def test_a_directory_that_is_replaced_by_one_with_other_files_is_believed(servic
     assert_prompt(service.wait_for("job.added", job_id="new")[0], done)
     assert_prompt(service.wait_for("job.removed", job_id="old")[0], done, PROMPT + 1)
     assert_watch_is_alive(service, service.jobs)
-    assert {line["level"] for line in service.lines()} <= {"INFO", "SUCCESS"}
+    assert_nothing_is_wrong(service)
     assert_never_noticed(service)
 
 
@@ -212,7 +218,7 @@ def test_a_symlinked_directory_is_watched_and_a_re_pointed_link_is_followed(tmp_
         assert_prompt(service.wait_for("job.added", job_id="two")[0], done)
         assert_prompt(service.wait_for("job.removed", job_id="one")[0], done, PROMPT + 1)
         assert_watch_is_alive(service, service.jobs, "in-two")
-        assert {line["level"] for line in service.lines()} <= {"INFO", "SUCCESS"}
+        assert_nothing_is_wrong(service)
         assert_never_noticed(service)
 
 
@@ -285,7 +291,7 @@ def test_a_config_map_counts_at_once(tmp_path: Path) -> None:
                 assert_prompt(service.wait_for("job.removed", job_id=f"v{version - 1}")[0], began, PROMPT + 1)
         with pytest.raises(OSError, match="Read-only"):
             put(apart.jobs, "no.json", job("no"))
-        assert {line["level"] for line in service.lines()} <= {"INFO", "SUCCESS"}
+        assert_nothing_is_wrong(service)
         assert_never_noticed(service)
 
 
@@ -330,7 +336,7 @@ def test_a_file_system_without_events_is_rescanned_by_the_clock(tmp_path: Path) 
             (tmp_path / "up" / f"{number}.json").write_text(str(job(f"x{number}", YEARLY)).replace("'", '"'))
             (line,) = service.wait_for("job.added", job_id=f"x{number}")
             assert_prompt(line, began, 0.5)
-        assert {line["level"] for line in service.lines()} <= {"INFO", "SUCCESS"}
+        assert_nothing_is_wrong(service)
         assert_never_noticed(service)
 
 

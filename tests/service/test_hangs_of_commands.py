@@ -38,7 +38,7 @@ def test_a_command_whose_directory_or_program_hangs_costs_one_thread_and_delays_
     service.start()
     service.wait_for("SUCCESS", 2, job_id="tick")
     mount.hang()
-    definition = job("stuck", "* * * * * *", "true", timeout="1s")
+    definition = job("stuck", "* * * * * *", "true", timeout="0.3s")
     definition["task"].update(task)
     service.write("stuck.json", definition)
     silent = f"directory `{mount.path}`" if where == "cwd" else f"program `{mount.path / 'program'}`"

@@ -92,12 +92,12 @@ def test_a_service_whose_log_writer_dies_ends_with_70(service: Service) -> None:
     flag = faulty(
         service,
         """
-from jobscheduler.runlog.writer import LogWriter
-real = LogWriter._write_batch
+from jobscheduler.runlog.writer_thread import WriterThread
+real = WriterThread._write_batch
 def put_out(self, batch):
     if told(): raise MemoryError("injected")
     real(self, batch)
-LogWriter._write_batch = put_out
+WriterThread._write_batch = put_out
 """,
     )
     service.write("tick.json", job("tick"))
@@ -155,6 +155,7 @@ class Parts:
         self.alive = True
         self.standing: str | None = None
         self.stuck_for_good = False
+        self.runs = self
 
     def stuck_run(self) -> str | None:
         return self.standing
@@ -290,12 +291,12 @@ def test_the_ping_is_withheld_while_a_part_is_late_and_comes_back_with_it(servic
     flag = faulty(
         service,
         """
-from jobscheduler.runlog.writer import LogWriter
-real = LogWriter._write_batch
+from jobscheduler.runlog.writer_thread import WriterThread
+real = WriterThread._write_batch
 def put_out(self, items):
     while told(): threading.Event().wait(0.02)
     return real(self, items)
-LogWriter._write_batch = put_out
+WriterThread._write_batch = put_out
 """,
     )
     service.write("tick.json", job("tick"))

@@ -133,6 +133,7 @@ def piped(service: Streaming) -> Iterator[tuple[Streaming, int]]:
     os.close(service.stdout)
     reading, service.stdout = os.pipe()
     fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
+    service.constants = {"runlog.backlog.CLOSE_TIMEOUT_S": 1.0}
     service.env["MARKS"] = str(service.jobs.parent / "marks")
     fields = {"type": "execute_command", "command": PRINTING, "env": {"MARKS": service.env["MARKS"]}}
     service.write("tick.json", {"job_id": "tick", "schedule": "* * * * * *", "task": fields})

@@ -14,10 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.fork_server import run_program
-from tests.support.hung_mounts import Mount, mount
 from tests.support.service import ROOT, Service, job, wait_until
-
-__all__ = ["mount"]
 
 MAIN = [sys.executable, str(ROOT / "main.py")]
 
@@ -27,10 +24,10 @@ def command(service: Service, *words: str) -> list[str]:
     return [*MAIN, *words, "--socket", str(service.socket), "--log-file", str(service.log)]
 
 
-def ask(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
+def ask(service: Service, *words: str, constants: dict[str, float] | None = None) -> subprocess.CompletedProcess[str]:
     """Ask for output as a user would."""
     env = {**os.environ, "TZ": "UTC"}
-    return run_program(command(service, "output", *words), env=env, text=True, timeout=60)
+    return run_program(command(service, "output", *words), env=env, text=True, timeout=60, constants=constants)
 
 
 def objects(service: Service, *words: str) -> list[dict[str, Any]]:
@@ -183,9 +180,9 @@ def _memory(status: Path) -> int:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "which run?"),
+        ((), "needs JOB|RUN"),
         (("steps", "-f", "--failed"), "is about a former run"),
-        (("steps", "--raw", "--json"), "does not go with"),
+        (("steps", "--raw", "--json"), "exclude each other"),
     ],
 )
 def test_wrong_usage_is_said(service: Service, words: tuple[str, ...], message: str) -> None:
@@ -202,7 +199,9 @@ def test_output_survives_kill_9_and_is_read_without_a_service(tmp_path: Path) ->
     service.start()
     assert run(service, "done", "--wait").returncode == 0
     assert run(service, "cut").returncode == 0
-    wait_until(lambda: [name for name in files(service) if name.startswith("cut@")] and "done.txt" in files(service))
+    outputs = service.log.parent / "output"
+    wait_until(lambda: any("half way" in file.read_text() for file in outputs.glob("*/cut@*")), why="it has printed")
+    wait_until(lambda: "done.txt" in files(service))
     service.close()
 
     (cut,) = service.words("run.started", job_id="cut")
@@ -216,54 +215,3 @@ def test_output_survives_kill_9_and_is_read_without_a_service(tmp_path: Path) ->
     service.wait_for("FAILURE", job_id="cut", reason="interrupted")
     assert (ask(service, "cut").stdout, ask(service, "done").stdout) == ("half way\n", "finished\n")
     assert service.stop() == 0
-
-
-def test_a_disk_that_does_not_answer_stops_no_run_and_no_stop(tmp_path: Path, mount: Mount) -> None:
-    """It is named in `status`, a reader is told so, and what waits is written when it answers."""
-    service = Service(tmp_path, "--output-dir", str(mount.path / "output"))
-    service.write("a.json", job("a", "@yearly", "echo $JOB_RUN_ID"))
-    service.start()
-    assert run(service, "a", "--wait").returncode == 0
-    wait_until(lambda: list(mount.real.glob("output/*/a.txt")))
-    (first,) = service.words("SUCCESS", job_id="a")
-    mount.hang()
-    waited = run(service, "a", "--wait")
-    assert (waited.returncode, len(waited.stdout)) == (0, 13)
-    (lost,) = service.wait_for("output.lost")
-    assert lost["problem"].endswith("does not answer")
-    status = run_program([*MAIN, "status", "--socket", str(service.socket)], env={**os.environ}, text=True)
-    assert "output cannot be kept" in status.stdout
-    refused = ask(service, first["run_id"])
-    assert (refused.returncode, "does not answer" in refused.stderr) == (1, True)
-    mount.answer()
-    wait_until(lambda: service.words("output.restored"))
-    (file,) = mount.real.glob("output/*/a.txt")
-    wait_until(lambda: waited.stdout in file.read_text())
-    mount.hang()
-    assert run(service, "a", "--wait").returncode == 0
-    assert service.stop() == 0
-
-
-def test_a_disk_that_takes_nothing_stops_no_run(tmp_path: Path) -> None:
-    """It is in `status`; what a run has just printed is shown all the same."""
-    full = tmp_path / "full"
-    full.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "none", str(full)], check=True)
-    try:
-        (full / "filler").write_bytes(bytes(64 * 1024))
-        service = Service(tmp_path, "--output-dir", str(full / "output"))
-        service.write("a.json", job("a", "@yearly", "echo here"))
-        service.start()
-        assert run(service, "a", "--wait").stdout == "here\n"
-        service.wait_for("output.lost")
-        status = run_program([*MAIN, "status", "--socket", str(service.socket)], env={**os.environ}, text=True)
-        assert "output cannot be kept" in status.stdout
-        assert ask(service, "a").stdout == "here\n"
-        (full / "filler").unlink()
-        wait_until(lambda: service.words("output.restored"))
-        assert run(service, "a", "--wait").stdout == "here\n"
-        wait_until(lambda: list(full.glob("output/*/a.txt")))
-        assert service.stop() == 0
-        assert len(service.words("SUCCESS")) == 2
-    finally:
-        subprocess.run(["umount", "--lazy", str(full)], check=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.job_files import unavailable
 from tests.support.service import Service, job, wait_until
 
 HOSTILE = "<script>alert(1)</script>"
@@ -64,8 +64,7 @@ def test_the_page_shows_the_results_of_jobs(service: Service) -> None:
 def test_metrics_are_such_as_prometheus_takes(service: Service) -> None:
     """`promtool` has nothing against them; a change of a file is counted with its time."""
     if shutil.which("promtool") is None:
-        missing = "needs promtool: `apt-get install prometheus`"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+        unavailable("needs promtool: `apt-get install prometheus`")
     url = url_of(service)
     service.write("new.json", job("new", "@yearly", "true"))
     service.wait_for("job.added", job_id="new")
@@ -105,7 +104,7 @@ def test_a_page_that_cannot_be_served_keeps_no_job_from_running(tmp_path: Path) 
         other.bind(("127.0.0.1", 0))
         other.listen()
         made = Service(tmp_path, "--http", f"127.0.0.1:{other.getsockname()[1]}")
-        made.write("good.json", job("good", "* * * * * *", "true"))
+        made.write("good.json", job("good", "@reboot", "true"))
         made.start()
         made.wait_for("SUCCESS", job_id="good")
         (warning,) = made.wait_for("library.warning")
@@ -129,7 +128,7 @@ def test_a_page_that_must_not_be_served_keeps_no_job_from_running(
 ) -> None:
     """It is not served. One error, with the way out."""
     made = Service(tmp_path, *options)
-    made.write("good.json", job("good"))
+    made.write("good.json", job("good", "@reboot"))
     try:
         made.start().wait_for("SUCCESS", job_id="good")
         (error,) = made.words("part.unusable", part="the page")

@@ -3,90 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.fork_server import run_program
-from tests.support.service import ROOT, Service, job
+from tests.support.service import ROOT, job, wait_until
+from tests.support.settings_place import Place, place
 from tests.support.tasks import open_to_all
 
-
-class Place:
-    """A service with all its paths in a settings file, and verbs that know nothing but that file."""
-
-    def __init__(self, base: Path) -> None:
-        base.chmod(0o755)
-        self.file = base / "scheduler.toml"
-        self.service = Service(base)
-        self.settings: dict[str, Any] = {
-            "jobs-dir": str(self.service.jobs),
-            "log-file": str(self.service.log),
-            "socket": str(self.service.socket),
-        }
-
-    def write(self, further: str = "", **settings: Any) -> None:
-        """Write the settings file."""
-        given = {**self.settings, **{name.replace("_", "-"): value for name, value in settings.items()}}
-        lines = [f"{key} = {json.dumps(value)}\n" for key, value in given.items()]
-        self.file.write_text("".join(lines) + further)
-        self.file.chmod(0o644)
-
-    def start(self) -> None:
-        """Start the service with the settings file alone."""
-        self.service.start_with("--config", str(self.file))
-
-    def verb(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a verb with the settings file."""
-        environ = {**os.environ, "TZ": "UTC", "NO_COLOR": "1", **env}
-        command = [sys.executable, str(ROOT / "main.py"), *words, "--config", str(self.file)]
-        done: subprocess.CompletedProcess[str] = run_program(command, env=environ, text=True, timeout=60)
-        assert "Traceback" not in done.stderr
-        return done
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """One that has not been started yet."""
-    made = Place(tmp_path)
-    yield made
-    made.service.close()
-
-
-@pytest.mark.parametrize("is_answering", [True, False])
-def test_every_verb_uses_the_settings_of_the_service(place: Place, is_answering: bool) -> None:
-    """Moved paths and another zone; without a service a line says that none was asked."""
-    place.write(timezone="Asia/Kolkata")
-    place.service.write("a.json", job("a", "30 9 * * *"))
-    place.service.write("tick.json", job("tick"))
-    place.start()
-    place.service.wait_for("SUCCESS", job_id="tick")
-    if not is_answering:
-        assert place.service.stop() == 0
-    note = "" if is_answering else f"note: no service was asked; the settings are those of {place.file}\n"
-
-    slots = place.verb("next", "--json", "-n", "1")
-    assert slots.stderr == note
-    by_id = {line["job_id"]: line for line in map(json.loads, slots.stdout.splitlines())}
-    assert by_id["a"]["timezone"] == "Asia/Kolkata"
-    assert by_id["a"]["slots"][0]["utc"].endswith("T04:00:00Z")
-    history = place.verb("history", "tick", "-n", "1")
-    assert (history.returncode, history.stderr) == (0, note)
-    assert "SUCCESS" in history.stdout
-    checked = place.verb("validate")
-    assert (checked.stdout, checked.stderr) == ("3 files checked, no errors\n", note)
-    assert "09:30" in place.verb("explain", "a").stdout
-    config = place.verb("config", "--json")
-    entries = json.loads(config.stdout)["settings"]
-    assert entries["timezone"] == {"value": "Asia/Kolkata", "origin": f"{place.file}:4"}
-    assert entries["log-file"]["value"] == str(place.service.log)
-    for verb in (["list"], ["status"], ["run", "a"], ["pause", "a"], ["resume", "a"]):
-        assert place.verb(*verb).returncode == (0 if is_answering else 3), verb
+__all__ = ["place"]
 
 
 def test_a_verb_on_other_settings_than_its_own_believes_the_service(place: Place) -> None:
@@ -105,18 +34,23 @@ def test_a_reload_applies_what_it_can_and_names_what_needs_a_restart(place: Plac
     place.write(timezone="Asia/Kolkata")
     place.service.write("a.json", job("a", "30 9 * * *"))
     place.start()
-    place.write("[defaults]\ntimeout = '1h'\n", timezone="Asia/Tokyo", max_workers=3)
+    place.write(
+        "[defaults]\ntimeout = '1h'\n", timezone="Asia/Tokyo", max_workers=3, output_max_bytes="2M", output_keep="1d"
+    )
     done = place.verb("reload")
     assert done.returncode == 0
     assert done.stdout == (
         "reloaded: 1 job; zone Asia/Tokyo\n"
-        "applied: timezone, defaults\n"
+        "applied: output-max-bytes, output-keep, timezone, defaults\n"
         "need a restart: max-workers; `systemctl restart jobscheduler` applies them\n"
     )
     (updated,) = place.service.words("job.updated", job_id="a")
     assert {"timeout"} <= set(updated["changed"].split(","))
     (line,) = place.service.wait_for("service.reloaded")
-    assert (line["applied"], line["need_restart"]) == ("timezone defaults", "max-workers")
+    assert (line["applied"], line["need_restart"]) == (
+        "output-max-bytes output-keep timezone defaults",
+        "max-workers",
+    )
     entries = json.loads(place.verb("config", "--json").stdout)["settings"]
     assert entries["max-workers"] == {"value": "32", "origin": "default"}
     assert entries["timezone"]["value"] == "Asia/Tokyo"
@@ -241,13 +175,46 @@ def test_a_setting_of_an_optional_part_stops_no_job(place: Place, settings: dict
             """
         )
     place.write(further, **settings)
-    place.service.write("a.json", job("a"))
+    place.service.write("a.json", job("a", "@reboot"))
     place.start()
     place.service.wait_for("SUCCESS", job_id="a")
     assert [line["part"] for line in place.service.words("part.unusable")] == [part]
     status = place.verb("status")
     assert status.returncode == 1
     assert f"{part} cannot be used: " in status.stdout
+    assert place.service.stop() == 0
+
+
+WEB = "from jobscheduler.web import setup; setup._LIBRARIES = ('not_there',)"
+DATABASE = "from jobscheduler.database import setup; setup._LIBRARIES = ('not_there',)"
+NOTIFY = "from jobscheduler.tasks.notify import library; library.is_installed = lambda: False"
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "issue"),
+    [
+        ({"http": "127.0.0.1:0"}, WEB, "the page cannot be used: `--http` needs the extra `web`"),
+        ({"database_url": "sqlite:////x"}, DATABASE, "the database cannot be used: `--database-url` needs the extra"),
+        ({"on_failure": "alert.json"}, NOTIFY, "`notify` needs the library Apprise"),
+        ({"output_dir": "/proc/none"}, "", "/proc/none"),
+        ({"on_failure": "wrong.json"}, "", "the alerts for all jobs cannot be used: "),
+    ],
+    ids=["page", "database", "notify", "output", "alert"],
+)
+def test_what_is_missing_for_an_optional_part_stops_no_job(
+    place: Place, settings: dict[str, Any], code: str, issue: str
+) -> None:
+    """An extra that is not installed, a directory that cannot be made, a misspelt alert: an issue in `status`."""
+    for name, task in (("alert", {"type": "notify", "to": "json://h"}), ("wrong", {"type": "notifi"})):
+        (place.file.parent / f"{name}.json").write_text(json.dumps(task))
+    given = {name: str(place.file.parent / value) if "json" in value else value for name, value in settings.items()}
+    place.service.patched(code)
+    place.write(**given)
+    place.service.write("a.json", job("a", command="echo hello"))
+    place.start()
+    place.service.wait_for("SUCCESS", 2, job_id="a")
+    status = wait_until(lambda: found if (found := place.verb("status")).returncode else None)
+    assert issue in " ".join(status.stdout.split())
     assert place.service.stop() == 0
 
 

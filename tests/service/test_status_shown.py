@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,10 +22,12 @@ def status(service: Service, *options: str) -> str:
 
 def test_status_shows_output_pipes_that_processes_of_ended_runs_hold(service: Service) -> None:
     """With the job and how many; they end with the processes."""
-    at = (datetime.now(UTC) + timedelta(seconds=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    service.write("leaves.json", job("leaves", at, "sleep 6 & sleep 6 & true"))
+    go = service.jobs.parent / "go"
+    holds = f"until [ -e {go} ]; do sleep 0.05; done"
+    service.write("leaves.json", job("leaves", "@yearly", f"({holds}) & ({holds}) & true"))
     service.start()
-    service.wait_for("SUCCESS", job_id="leaves")
+    run = [sys.executable, str(ROOT / "main.py"), "run", "leaves", "--wait", "--socket", str(service.socket)]
+    assert run_program(run, timeout=20).returncode == 0
 
     def answer() -> dict[str, Any]:
         found: dict[str, Any] = json.loads(status(service, "--json"))
@@ -35,7 +36,8 @@ def test_status_shows_output_pipes_that_processes_of_ended_runs_hold(service: Se
     assert (answer()["open_pipes"], answer()["open_pipe_count"]) == ({"leaves": 1}, 1)
     line = "pipes      1 output pipe open in processes that ended runs left behind: leaves (1)\n"
     assert line in status(service)
-    wait_until(lambda: not answer()["open_pipes"], 15, "the processes have ended")
+    go.touch()
+    wait_until(lambda: not answer()["open_pipes"], 15, "the processes have ended", step=0.1)
     assert "left behind" not in status(service)
 
 

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from jobscheduler.tasks.command.processes import TERM_GRACE_S
 from tests.service.test_verbs import answer, ask
 from tests.support.service import ROOT, Service, job, wait_until
 from tests.support.tasks import is_alive
 
 COMMAND = f"{sys.executable} {ROOT / 'main.py'}"
 BY = str(os.getuid())
+GRACE_S = 1.0
+"""Seconds between TERM and KILL in this service: users have 5."""
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +26,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with jobs that do not end by themselves."""
     base = tmp_path_factory.mktemp("stop")
     made = Service(base)
+    made.constants = {"tasks.command.processes.TERM_GRACE_S": GRACE_S}
     tree = f"setsid sleep 30081 & echo $! > {base}/child; sleep 30082"
     retry = {"attempts": 3, "delay": 600}
     made.write("tree.json", job("tree", "@yearly", tree, tags=["long"], retry=retry))
-    made.write("stubborn.json", job("stubborn", "@yearly", "trap '' TERM; echo on; while :; do sleep 0.1; done"))
+    made.write(
+        "stubborn.json", job("stubborn", "@yearly", f"trap '' TERM; touch {base}/deaf; while :; do sleep 0.1; done")
+    )
     made.write("fails.json", job("fails", "@yearly", "exit 3", retry=retry, tags=["long"]))
     inside = f"{COMMAND} stop inside --wait --socket {made.socket}; echo went on; sleep 30083"
     made.write("inside.json", job("inside", "@yearly", inside))
@@ -68,13 +74,15 @@ def test_a_stop_ends_the_whole_tree_and_waits_for_its_record(service: Service, t
 
 
 def test_a_process_that_ignores_term_is_killed_after_five_seconds(service: Service) -> None:
-    """As at a time limit."""
+    """As at a time limit. Here it is one second."""
+    assert TERM_GRACE_S == 5
     run_id = run(service, "stubborn")
+    wait_until((service.jobs.parent / "deaf").exists, why="it ignores TERM")
     (asked,) = answer(service, "stop", "stubborn", "--wait")
     assert [one["run_id"] for one in asked["runs"]] == [run_id]
     (ended,) = asked["ended"]
     assert (ended["record"]["reason"], ended["record"]["signal"], ended["left"]) == ("stopped", "SIGKILL", "")
-    assert 4.5 < ended["record"]["duration"] < 9
+    assert GRACE_S - 0.5 < ended["record"]["duration"] < GRACE_S + 4
 
 
 def test_a_tag_stops_what_runs_and_what_waits_for_its_next_attempt(service: Service) -> None:

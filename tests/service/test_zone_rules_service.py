@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.fork_server import run_program
 from tests.support.job_files import assert_every_second_once
-from tests.support.service import Service, job
+from tests.support.service import Service, job, wait_until
 from tests.support.zone_tree import HOUR, ZoneTree
 
 
@@ -148,7 +148,7 @@ def test_a_time_of_day_that_has_run_is_not_repeated_by_new_rules_nor_by_a_crash(
     service: Service, tree: ZoneTree
 ) -> None:
     """Set back by two hours, the clock shows it again today; it is due tomorrow."""
-    slot = (datetime.now(UTC) + timedelta(seconds=6)).replace(microsecond=0)
+    slot = (datetime.now(UTC) + timedelta(seconds=4)).replace(microsecond=0)
     tree.write("Here", 0)
     schedule = f"{slot.second} {slot.minute} {slot.hour} * * *"
     service.write("daily.json", job("daily", schedule, timezone="Test/Here"))
@@ -167,3 +167,38 @@ def test_a_time_of_day_that_has_run_is_not_repeated_by_new_rules_nor_by_a_crash(
     (listed,) = objects(verb(service, "list", "--json")[0])
     assert datetime.fromisoformat(listed["next"]) == slot + timedelta(days=1, hours=2)
     assert service.words("SUCCESS", job_id="daily") == [ran]
+
+
+def has_full_checkpoint_since(service: Service, word: str) -> bool:
+    """Return whether the log has one after such a line: from then on a crash finds the new rules."""
+    lines = service.lines()
+    indexes = [number for number, line in enumerate(lines) if line["word"] == word]
+    return bool(indexes) and any("full" in line for line in lines[indexes[0] :])
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_rules_that_changed_while_no_service_ran_are_applied_as_by_a_reload(
+    service: Service, tree: ZoneTree, end: signal.Signals
+) -> None:
+    """Set back by two hours, the clock shows a time of day again that has run; a second start changes nothing more."""
+    slot = (datetime.now(UTC) + timedelta(seconds=6)).replace(microsecond=0)
+    tree.write("Here", 0)
+    service.write("daily.json", job("daily", f"{slot.second} {slot.minute} {slot.hour} * * *", timezone="Test/Here"))
+    service.write("other.json", job("other", "30 12 * * *", timezone="Test/There"))
+    service.start()
+    (ran,) = service.wait_for("SUCCESS", job_id="daily")
+    assert service.stop(end) == (0 if end is signal.SIGTERM else -signal.SIGKILL)
+    tree.write("Here", -2 * HOUR)
+
+    for starts in (1, 2):
+        service.start()
+        service.wait_for("zone.rules_applied")
+        (updated,) = service.wait_for("job.updated", changed="zone_rules")
+        assert (updated["job_id"], len(service.words("zone.rules_applied"))) == ("daily", 1), starts
+        assert datetime.fromisoformat(updated["next_before"]) == slot + timedelta(days=1)
+        wait_until(lambda: has_full_checkpoint_since(service, "service.reloaded"))
+        (listed,) = (one for one in objects(verb(service, "list", "--json")[0]) if one["job_id"] == "daily")
+        assert datetime.fromisoformat(listed["next"]) == slot + timedelta(days=1, hours=2)
+        assert service.stop(end) == (0 if end is signal.SIGTERM else -signal.SIGKILL)
+    assert service.words("SUCCESS", job_id="daily") == [ran]
+    assert service.words("MISSED") == []

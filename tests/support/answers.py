@@ -29,9 +29,12 @@ def listed(job_id: str | None, status: str = "ok", **fields: Any) -> dict[str, A
     }
 
 
-def at_work(started: str | None, waiting_for: str | None = None) -> dict[str, Any]:
+def at_work(
+    started: str | None, waiting_for: str | None = None, *, attempt: int = 1, pid: int | None = None
+) -> dict[str, Any]:
     """A run without a record."""
-    return {"run_id": "a", "scheduled": None, "started": started, "attempt": 1, "waiting_for": waiting_for}
+    run = {"run_id": "a", "scheduled": None, "started": started, "attempt": attempt}
+    return {**run, "waiting_for": waiting_for, "pid": pid}
 
 
 def problem(file: str, message: str = "unknown field `shedule`", help_: str | None = None) -> dict[str, Any]:

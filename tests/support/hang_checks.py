@@ -26,9 +26,10 @@ IMPATIENT = {
     "tasks.hung_paths.SLOW_START_S": 0.7,
     "tasks.hung_paths._PROBE_TIMEOUT_S": 0.2,
     "tasks.hung_paths.ACCOUNT_TIMEOUT_S": 2.0,
-    "runner.runner.STOP_GRACE_S": 2.0,
+    "runner.runner.STOP_GRACE_S": 1.0,
     "jobs.guarded_directory.RETRY_PATIENCE_S": 0.1,
     "runlog.file_calls.CALL_TIMEOUT_S": 0.4,
+    "runlog.backlog.CLOSE_TIMEOUT_S": 1.0,
     "service.supervisor.CHECK_INTERVAL_S": 0.3,
     "service.supervisor.HEALTH_INTERVAL_S": 1.0,
 }
@@ -75,7 +76,8 @@ def assert_named(service: Service, name: str) -> None:
 def assert_well(service: Service) -> None:
     """Nothing is wrong any more."""
     wait_until(lambda: health(service)[0] == 200, SOON, "the page says that all is well")
-    assert status(service)[0] == 0
+    code, said = status(service)
+    assert code == 0, said
 
 
 def assert_tick_goes_on(service: Service, seconds: int = 2) -> None:

@@ -111,10 +111,15 @@ def take_order() -> None:
 def install() -> None:
     """Wrap the calls, and shorten what a hang is waited for."""
     from jobscheduler.jobs import guarded_directory
-    from jobscheduler.runlog import file_calls
+    from jobscheduler.runlog import backlog, file_calls
     from jobscheduler.service import main as service_main
     from jobscheduler.service import supervisor
+    from jobscheduler.tasks import hung_paths
+    from jobscheduler.tasks.command import reaper_thread
 
+    hung_paths.GUARD.patience = 0.5
+    backlog.CLOSE_TIMEOUT_S = 1.0
+    reaper_thread.HUNG_S = 1.5
     service_main.HangGuard.__init__.__kwdefaults__["patience"] = 0.5
     (
         file_calls.CALL_TIMEOUT_S,

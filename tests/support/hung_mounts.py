@@ -25,8 +25,9 @@ class Mount:
         self._process = process
 
     def hang(self) -> None:
-        """Answer nothing any more."""
+        """Answer nothing any more, from now on: on a busy host a signal stops the process a while later."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def answer(self) -> None:
         """Answer everything, also what was asked before."""

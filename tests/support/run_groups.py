@@ -18,7 +18,7 @@ from typing import Any
 from jobscheduler.model import Limits
 from jobscheduler.service.control_group import enter_leaf
 from jobscheduler.tasks import Context, Outcome, TaskFailed
-from jobscheduler.tasks.command import run_groups, task
+from jobscheduler.tasks.command import run_groups, running_command, task, tree_killer
 from jobscheduler.tasks.command.run_groups import RunGroups
 from tests.support.service import wait_until
 
@@ -61,7 +61,8 @@ def _wait_for_end(pid: str) -> bool:
 
 
 def _tell(root: Path, group: Path, scratch: Path) -> dict[str, Any]:
-    made = run_groups.RUN_GROUPS = task.RUN_GROUPS = RunGroups(root)
+    tree_killer.TERM_GRACE_S = 1.0  # of users: 5 s
+    made = run_groups.RUN_GROUPS = task.RUN_GROUPS = running_command.RUN_GROUPS = RunGroups(root)
     told: dict[str, Any] = {"parent": made.parent == group}
     told["inside"] = _run(group, "aa11", ["grep", "^0:", "/proc/self/cgroup"]).output.decode().strip()
     with_limits = _run(group, "bb22", ["env"]).output

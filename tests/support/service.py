@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.deadline import Deadline
 from tests.support.fork_server import MAIN, can_fork, start_program
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,11 +27,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "", *, step: float = 0.005) -> Any:
     """Return what `condition` gives as soon as it is true; fail if it does not become so.
 
-    `step` is in seconds, between two questions: more where each one starts a process.
+    `step` is in seconds, between two questions: more where each one starts a process. A busy host has more time.
     """
-    deadline = time.monotonic() + seconds
+    deadline = Deadline(seconds)
     while not (found := condition()):
-        if time.monotonic() > deadline:
+        if deadline.is_over():
             pytest.fail(f"not within {seconds} s: {why or condition}")
         time.sleep(step)
     return found
@@ -128,10 +129,14 @@ class Service:
 
     def lines(self) -> list[dict[str, str]]:
         """All complete lines of the log so far; only what was added is read again."""
-        if not self.log.exists():
+        inode, at, known = self._read
+        try:
+            now = self.log.stat()
+        except FileNotFoundError:
             return []
+        if (now.st_ino, now.st_size) == (inode, at):
+            return known
         with self.log.open("rb") as file:
-            inode, at, known = self._read
             found = os.fstat(file.fileno())
             if inode != (inode := found.st_ino) or found.st_size < at:
                 at, known = 0, []
@@ -152,10 +157,16 @@ class Service:
 
     def wait_for(self, word: str, count: int = 1, **values: str) -> list[dict[str, str]]:
         """Wait until there are so many such lines."""
-        return wait_until(
-            lambda: found if len(found := self.words(word, **values)) >= count else None,
-            why=f"{count} x {word} {values}; the log has {[line['word'] for line in self.lines()][-30:]}",
-        )
+        seen: list[dict[str, str]] | None = None
+
+        def found() -> list[dict[str, str]] | None:
+            nonlocal seen
+            before, seen = seen, self.lines()
+            fitting = [] if seen is before else self.words(word, **values)  # most questions find no further line
+            return fitting if len(fitting) >= count else None
+
+        why = f"{count} x {word} {values}; the log has {[line['word'] for line in self.lines()][-30:]}"
+        return wait_until(found, why=why)
 
     def write(self, name: str, definition: Any) -> Path:
         """Put a job file in place, at once and complete."""

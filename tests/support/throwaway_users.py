@@ -1,4 +1,4 @@
-"""Two unprivileged users for tests of hostile neighbours: made by the first test that asks, removed at the end.
+"""Two unprivileged users and a group, for tests of neighbours: made by the first test that asks, removed at the end.
 
 Each test process has users of its own, so that tests may kill all that belongs to one of them.
 """
@@ -6,6 +6,7 @@ Each test process has users of its own, so that tests may kill all that belongs 
 from __future__ import annotations
 
 import fcntl
+import grp
 import os
 import pwd
 import subprocess
@@ -19,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.job_files import unavailable
+
 _NUMBERS = count(1)
 
 
@@ -31,11 +34,11 @@ class ThrowawayUser:
     gid: int
     home: Path
 
-    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-        """Start a command as this user, with nothing of root's groups."""
+    def popen(self, command: Sequence[str], *, groups: Sequence[int] = (), **options: Any) -> subprocess.Popen[bytes]:
+        """Start a command as this user, with nothing of root's groups; `groups` are those beside the user's own."""
         environment = {"HOME": str(self.home), "USER": self.name, "PATH": "/usr/local/bin:/usr/bin:/bin"}
         defaults = {"cwd": self.home, "umask": 0o022, "env": environment}
-        return subprocess.Popen(command, user=self.uid, group=self.gid, extra_groups=[], **{**defaults, **options})
+        return subprocess.Popen(command, user=self.uid, group=self.gid, extra_groups=groups, **{**defaults, **options})
 
     def run(self, command: Sequence[str], **options: Any) -> None:
         """Run a command as this user; it has to succeed."""
@@ -53,7 +56,7 @@ def _account_files() -> Iterator[None]:
 
 def _user(role: str) -> Iterator[ThrowawayUser]:
     if os.geteuid() != 0:
-        pytest.skip("only root can make users")
+        unavailable("only root can make users")
     name = f"js-{role}-{os.getpid()}-{next(_NUMBERS)}"  # a module that imports the fixture has one of its own
     with _account_files():
         subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", "--user-group", name], check=True)
@@ -79,3 +82,26 @@ def alice() -> Iterator[ThrowawayUser]:
 def mallory() -> Iterator[ThrowawayUser]:
     """Another one, so that a test can tell what one user may do to another."""
     yield from _user("mallory")
+
+
+@dataclass(frozen=True)
+class ThrowawayGroup:
+    """A group without members."""
+
+    name: str
+    gid: int
+
+
+@pytest.fixture(scope="session")
+def operators() -> Iterator[ThrowawayGroup]:
+    """A group that may use a socket. A process is a member if it is started with the group's number."""
+    if os.geteuid() != 0:
+        unavailable("only root can make groups")
+    name = f"js-ops-{os.getpid()}-{next(_NUMBERS)}"
+    with _account_files():
+        subprocess.run(["groupadd", "--system", name], check=True)
+    try:
+        yield ThrowawayGroup(name, grp.getgrnam(name).gr_gid)
+    finally:
+        with _account_files():
+            subprocess.run(["groupdel", name], check=False, capture_output=True)

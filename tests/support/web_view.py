@@ -10,7 +10,7 @@ from typing import Any
 
 from jobscheduler.model import Cron, Job, KeptOutput, Pause, Problem, Record, Status, StoredAttempt, TaskSpec
 from jobscheduler.model.selection import Selector
-from jobscheduler.status.run_detail import RunDetail
+from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.run_stats import Records, RunStats
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobState, JobStatus, ServiceStatus, Snapshot, job_state
 from jobscheduler.status.snapshot_json import definition_json, record_json
@@ -47,6 +47,7 @@ class FakeServiceView:
     log: list[dict[str, Any]] = field(default_factory=list)
     printed: dict[str, bytes] = field(default_factory=dict)
     runs: dict[str, RunDetail] = field(default_factory=dict)
+    live: dict[str, LiveRun] = field(default_factory=dict)
     service: ServiceStatus = SERVICE
     results: RunStats = field(default_factory=RunStats)
     wrong: str | None = None
@@ -57,7 +58,7 @@ class FakeServiceView:
     def copy(self) -> FakeServiceView:
         """Return a view of its own with the same jobs and records, which takes less than to make them again."""
         own = {"jobs": list(self.jobs), "log": list(self.log), "printed": dict(self.printed), "told": list(self.told)}
-        made = replace(self, **own, results=RunStats())
+        made = replace(self, **own, live=dict(self.live), results=RunStats())
         for record in self.told:
             made.results.observe(record)
         return made
@@ -112,6 +113,9 @@ class FakeServiceView:
             return self.runs.get(run_id)
         kept = KeptOutput(printed, b"", len(printed))
         return RunDetail("a", run_id, attempts=[StoredAttempt(run_id, 1, NOW, NOW, kept)])
+
+    def live_runs(self, run_ids: Sequence[str]) -> Mapping[str, LiveRun]:
+        return {run_id: self.live[run_id] for run_id in run_ids if run_id in self.live}
 
     def outputs(self, job_id: str, runs: Mapping[str, datetime | None]) -> Mapping[str, bytes]:
         return {run_id: self.printed[run_id] for run_id in runs if run_id in self.printed}
@@ -248,6 +252,7 @@ def _troubled_jobs(fake: FakeServiceView) -> None:
     fake.ran("backup-database", local("22 07:00"), 1710.2, reason="exit", output=PG_DUMP)
     fake.ran("backup-database", local("22 11:00"), 64.0, reason="exit", output=PG_DUMP)
     fake.add("*/30 * * * *", "sync-warehouse", "Compare stock with the warehouse.", active_runs=going, timeout=14400.0)
+    fake.live[going[0].run_id] = LiveRun("shard 31 of 48: 12,400 rows", 1320.0, 410_000_000)
     for step in range(6, 40):
         fake.ran("sync-warehouse", local("22 13:30") - step * timedelta(minutes=30), 240 + step * 53 % 500)
     for step in range(5):

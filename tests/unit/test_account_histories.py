@@ -27,13 +27,15 @@ from jobscheduler.jobs.plan import is_past
 from jobscheduler.model import Cron, Event, Job, Level, LogEntry, Once, RecoveredState, TaskSpec
 from jobscheduler.model.selection import selectors
 from jobscheduler.runlog import LogFile, LogWriter, recover
-from jobscheduler.scheduler import Scheduler
+from jobscheduler.scheduler import Clocks, Scheduler, SchedulerHost, SchedulerLog
 from jobscheduler.scheduler.job_entry import JobEntry
-from jobscheduler.tasks.base import Context, Outcome, Task
+from jobscheduler.tasks.base import Outcome, Task
+from jobscheduler.tasks.context import Context
 from jobscheduler.timetable.definition_hash import hash_in_log
 from jobscheduler.timetable.overlap import Overlap
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from tests.support.accounting import REOPENED, TICK, lines_of
+from tests.support.in_memory import memory_or_disk
 from tests.support.paused_times import TOLD, ModelPause, PausedTimes, judge_pauses
 from tests.support.properties import examples
 from tests.support.service import parse_line
@@ -159,16 +161,10 @@ class Host:
         self.log = LogWriter(file, echo=None, clock=lambda: self.wall).__enter__()
         self.is_dead, self.wants = False, False
         service = self.service = Scheduler(
-            write=self._alive(self.log.write),
-            write_checkpoint=self._alive(self.log.checkpoint),
-            log_then=self._announce(self.log),
+            SchedulerLog(self._alive(self.log.write), self._alive(self.log.checkpoint), self._announce(self.log)),
             max_workers=4,
-            host="host",
-            host_id=self.name,
-            boot=f"boot-{self.boot}",
-            clock=lambda: self.wall,
-            elapsed=lambda: self.elapsed,
-            late_reason=lambda: self.cause,
+            host=SchedulerHost("host", self.name, f"boot-{self.boot}"),
+            clocks=Clocks(lambda: self.wall, lambda: self.elapsed, lambda: self.cause),
         )
         service._waker.start = lambda: None  # type: ignore[method-assign]
         self._tell("test.defined", version=str(self.version))
@@ -688,7 +684,7 @@ def run(folder: Path, history: list[tuple]) -> Host:  # type: ignore[type-arg]
 
 def check(history: list[tuple]) -> None:  # type: ignore[type-arg]
     """Live through a history and judge it."""
-    with tempfile.TemporaryDirectory(prefix="histories-") as folder:
+    with tempfile.TemporaryDirectory(prefix="histories-", dir=memory_or_disk()) as folder:
         wrong = judge(run(Path(folder), history))
         assert not wrong, "\n".join([*map(str, history), *wrong[:10]])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -108,13 +109,14 @@ def test_a_command_gets_the_record_and_a_run_marker_of_its_own() -> None:
     from jobscheduler.tasks.command.task import ExecuteCommand
 
     alert = build_payload(AlertKind.FAILURE, record(output="line\n\0end"), description="d", host="h")
-    context = Context("a", "0123456789ab", AT, alert=alert)
+    run_id = os.urandom(6).hex()
+    context = Context("a", run_id, AT, alert=alert)
     fields = {"command": "env", "env": {"JOB_HOST": "mine"}}
     shown = dict(
         line.split("=", 1) for line in ExecuteCommand(fields).run(context).output.decode().splitlines() if "=" in line
     )
 
-    assert (shown["JOB_ID"], shown["JOB_RUN_ID"], shown["JOB_RECORD_RUN_ID"]) == ("a", "0123456789ab", "5f3c2a9d")
+    assert (shown["JOB_ID"], shown["JOB_RUN_ID"], shown["JOB_RECORD_RUN_ID"]) == ("a", run_id, "5f3c2a9d")
     assert (shown["JOB_ALERT"], shown["JOB_HOST"], shown["JOB_RECORD"]) == ("failure", "mine", alert.text)
     assert shown["JOB_SCHEDULED_TIME"] == "2026-11-22T01:00:01.500Z"
 
@@ -127,7 +129,7 @@ def test_a_command_of_another_user_gets_the_same() -> None:
     text = 'it\'s "$HOME" `id` \\ ${x}\nend'
     alert = build_payload(AlertKind.FAILURE, record(output=text), description=text, host="h")
     fields = {"command": 'printf %s "$JOB_OUTPUT$JOB_RECORD"; id -un', "user": "nobody", "cwd": "/"}
-    context = Context("a", "0123456789ab", AT, alert=alert)
+    context = Context("a", os.urandom(6).hex(), AT, alert=alert)
 
     assert ExecuteCommand(fields).run(context).output.decode() == text + alert.text + "nobody\n"
 
@@ -464,7 +466,7 @@ def test_a_burst_makes_few_threads_and_no_record_waits(given: Given) -> None:
     for number in range(1000):
         room.ends(f"j{number}", F)
     took = time.monotonic() - began
-    wait_until(lambda: len(gate.inside) == MAX_PER_RECEIVER and room.alerts._news.empty())
+    wait_until(lambda: len(gate.inside) == MAX_PER_RECEIVER and room.alerts._news.is_empty())
 
     assert took < 1
     assert threading.active_count() - before <= MAX_PER_RECEIVER + 1  # and the timer's
@@ -703,7 +705,7 @@ def test_alerts_held_back_or_queued_at_a_stop_are_sent_or_named(given: Given) ->
     """No alert is lost without a line in the log."""
     room = Room(job(on_failure=NOTE, on_recovery=NOTE)).start()
     room.ends("a", F, S, F, S, F)
-    wait_until(lambda: len(given.told) == 2 and room.alerts._news.empty() and room.alerts._damper.waiting())
+    wait_until(lambda: len(given.told) == 2 and room.alerts._news.is_empty() and room.alerts._damper.waiting())
     assert room.alerts.waiting() == ("a",)
     room.stop()
 
@@ -747,4 +749,4 @@ def test_the_output_of_an_alert_has_no_control_characters_but_lines_and_tabs() -
     one = record(output="a\r\n.\r\nMAIL FROM:<x@y>\r\n\x1b]0;t\x07\tb\x85\u2028\u202ec\0")
     text = build_payload(AlertKind.FAILURE, one, description="", host="").variables["JOB_OUTPUT"]
 
-    assert text == "a\\r\n.\\r\nMAIL FROM:<x@y>\\r\n\\x1b]0;t\\x07\tb\\x85\\u2028\\u202ec\\x00"
+    assert text == "a\n.\nMAIL FROM:<x@y>\n\\x1b]0;t\\x07\tb\\x85\\u2028\\u202ec\\x00"

@@ -79,11 +79,29 @@ def test_changes_without_a_task_are_counted_too() -> None:
     damper = Damper()
     damper.add(news(), 0)
     for second in range(1, 10):
-        damper.note_sent("a") if second % 2 else damper.add(news(), second)
+        damper.count_without_alert("a") if second % 2 else damper.add(news(), second)
     ((one,),) = damper.pop_due(MIN_ALERT_INTERVAL_S)
 
     assert (one.kind, one.changes) == (F, 8)
-    damper.note_sent("unknown")
+    damper.count_without_alert("unknown")
+
+
+def test_a_reminder_is_left_out_while_a_change_waits() -> None:
+    """That change is told soon; without one the reminder is sent at once."""
+    damper = Damper()
+    assert len(damper.add(news(), 0.0)) == 1
+    assert len(damper.remind(news(), 10.0)) == 1
+    damper.add(news(on=R), 20.0)
+    damper.add(news(), 21.0)
+    assert damper.waiting() == ["a"]
+    assert list(damper.remind(news(), 30.0)) == []
+
+
+def test_a_change_at_the_end_of_the_wait_is_sent_at_once() -> None:
+    """Five minutes are five minutes."""
+    damper = Damper()
+    damper.add(news(), 0.0)
+    assert len(damper.add(news(), MIN_ALERT_INTERVAL_S)) == 1
 
 
 def test_many_jobs_at_once_are_one_summary() -> None:

@@ -11,7 +11,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent / "jobscheduler"
 
-ALLOWED = {
+PARTS_OF_THE_SERVICE = {
+    *("config", "scheduler", "jobs", "runner", "runlog", "output"),
+    *("status", "tasks", "timetable", "util", "model"),
+}
+"""The packages of which a service is made, without its faces."""
+
+ALLOWED: dict[str, set[str]] = {
     "model": set(),
     "util": {"model"},
     "config": {"jobs", "tasks", "timetable", "util", "model"},
@@ -24,41 +30,12 @@ ALLOWED = {
     "scheduler": {"runner", "status", "timetable", "util", "model"},
     "jobs": {"timetable", "util", "model"},
     "explain": {"timetable", "util", "model"},
-    "control": {
-        "config",
-        "scheduler",
-        "jobs",
-        "runner",
-        "runlog",
-        "output",
-        "status",
-        "tasks",
-        "timetable",
-        "util",
-        "model",
-    },
+    "control": PARTS_OF_THE_SERVICE,
     "web": {"status", "timetable", "util", "model"},
     "alerts": {"jobs", "runner", "runlog", "status", "tasks", "util", "model"},
     "database": {"jobs", "tasks", "timetable", "util", "model"},
     "cluster": {"database", "runlog", "util", "model"},
-    "service": {
-        "cluster",
-        "config",
-        "control",
-        "web",
-        "alerts",
-        "database",
-        "scheduler",
-        "jobs",
-        "runner",
-        "runlog",
-        "output",
-        "status",
-        "tasks",
-        "timetable",
-        "util",
-        "model",
-    },
+    "service": PARTS_OF_THE_SERVICE | {"control", "web", "alerts", "database", "cluster"},
     "cli": {
         "cluster",
         "config",

@@ -14,8 +14,11 @@ import pytest
 
 from jobscheduler.cli import main
 from jobscheduler.database import JobTable, queries
+from tests.support.in_memory import tmp_path
 from tests.support.service import job, wait_until
 from tests.support.throwaway_users import ThrowawayUser
+
+__all__ = ["tmp_path"]
 
 
 class Here:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import pytest
 
 from jobscheduler.cli import watch as watching
-from jobscheduler.cli.table import Column, columns_of, table, use_colour
+from jobscheduler.cli.problems import format_problem
+from jobscheduler.cli.table import Column, columns_of, display_width, table, use_colour
 from jobscheduler.cli.wrapping import wrap
 from jobscheduler.control.client import ServiceUnreachable
 from jobscheduler.model import Problem
@@ -31,6 +32,53 @@ def test_a_text_wraps_at_words_below_its_beginning() -> None:
         "       cannot be written",
     ]
     assert list(wrap(text, None, indent="wrong  ")) == [f"wrong  {text}"]
+
+
+def test_a_text_of_wide_characters_wraps_between_them() -> None:
+    """It has no spaces; a mark stays with its character, and a word in between stays whole."""
+    text = "the field " + "\u65e5\u672c" * 6 + "e\u0301-mail " + "\u8a9e\u0301" * 20
+    lines = list(wrap(text, 40, indent=""))
+    assert max(map(display_width, lines)) == 40
+    assert "".join(line.strip() for line in lines) == text.replace("mail ", "mail")
+    assert not any(line.strip()[0] == "\u0301" for line in lines)
+    assert list(wrap("x" * 30 + " " + "\u65e5" * 10, 41)) == ["x" * 30, " " + "\u65e5" * 10]
+
+
+def test_a_problem_keeps_to_the_terminal() -> None:
+    """Message, note and help wrap below their beginnings; a pipe gets them whole."""
+    words = "one two three four five six seven eight nine ten eleven twelve"
+    problem = Problem(words, "a.json", 3, 50, notes=(words,), help=words)
+    assert list(format_problem(problem, width=50)) == [
+        "error: one two three four five six seven eight",
+        "       nine ten eleven twelve",
+        "  --> a.json:3:50",
+        "  note: one two three four five six seven eight",
+        "        nine ten eleven twelve",
+        "  help: one two three four five six seven eight",
+        "        nine ten eleven twelve",
+    ]
+    assert list(format_problem(problem))[-1] == f"  help: {words}"
+
+
+@pytest.mark.parametrize(
+    ("excerpt", "caret", "marked", "width", "shown"),
+    [
+        ('"schedle": 1', 1, 7, None, ['"schedle": 1', " ^^^^^^^"]),
+        ("\u65e5\u672c: x", 4, 1, None, ["\u65e5\u672c: x", "      ^"]),
+        ("a: \u65e5\u672c", 3, 2, None, ["a: \u65e5\u672c", "   ^^^^"]),
+        ("abc", 3, 1, None, ["abc", "   ^"]),
+        ("x" * 60, 10, 3, 44, ["x" * 39 + "…", " " * 10 + "^^^"]),
+        ("x" * 50 + "y" * 20, 50, 20, 44, ["…" + "y" * 20, " " + "^" * 20]),
+        ("x" * 50 + "y" * 60, 50, 60, 44, ["…" + "y" * 38 + "…", " " + "^" * 39]),
+    ],
+)
+def test_the_mark_of_an_excerpt_is_below_what_it_means(
+    excerpt: str, caret: int, marked: int, width: int | None, shown: list[str]
+) -> None:
+    """In columns of the terminal, which a wide character takes two of; on a narrow one the rest of the line goes."""
+    problem = Problem("wrong", "a.json", 1, caret + 1, excerpt=excerpt, caret=caret, width=marked)
+    lines = list(format_problem(problem, width=width))
+    assert [line.partition("| ")[2] for line in lines[3:5]] == shown
 
 
 def test_a_narrow_terminal_leaves_room_for_the_text() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobscheduler import cli
+from jobscheduler.cli import history
+from jobscheduler.cli.usage import VerbParser
 from jobscheduler.cli.verbs import ALIASES, VERBS
 from tests.support.service import ROOT
 
@@ -122,6 +124,99 @@ def test_wrong_usage_is_told_as_problems_are(
     assert refusal(capsys, *words) == expected
 
 
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("output", "`jobscheduler output` needs JOB|RUN"),
+        ("output -f", "`jobscheduler output` needs JOB|RUN"),
+        ("output a --failed -f", "`--failed` and `--follow` exclude each other"),
+        ("output a --raw --json", "`--raw` and `--json` exclude each other"),
+        ("next --cron @daily --aftr 2h", "`jobscheduler next` has no option `--aftr`"),
+        ("next --cron @daily a", "`--cron` and `JOB` exclude each other"),
+        ("next --cron @daily --after 2h --until 1h", "`--until` is before `--after`"),
+        ("next --cron @daily --until 2020-01-01", "`--until` is before now"),
+        ("next --after 25:00", "`25:00` is not a time of day"),
+        ("agenda --ical --json", "`--ical` and `--json` exclude each other"),
+        ("agenda --from 2h --to 1h", "`--to` is before `--from`"),
+        ("agenda --to tomorow", "`tomorow` is not a time"),
+        ("list --json --plain", "`--json` and `--plain` exclude each other"),
+        ("list --plain --watch", "`--plain` and `--watch` exclude each other"),
+        ("status --json --watch", "`--json` and `--watch` exclude each other"),
+        ("stop --force", "`jobscheduler stop` has no option `--force`"),
+        ("explain -x", "`jobscheduler explain` has no option `-x`"),
+        ("list --tag=", "the tag of `--tag` is empty"),
+        ("list --sort nme", "there is no order `nme`"),
+        ("history --all", "`--all` is for one job"),
+        ("history -f --stats", "`--follow` and `--stats` exclude each other"),
+        ("history -f --until 1h", "`--follow` and `--until` exclude each other"),
+        ("history -f --fail-if-none", "`--follow` and `--fail-if-none` exclude each other"),
+        ("history --since 1h --until 2h", "`--until` is before `--since`"),
+        ("history -n", "`-n/--limit` needs a value"),
+        ("explain a --at yesterdya", "`yesterdya` is not a time"),
+        ("run", "`jobscheduler run` needs JOB"),
+        ("stop", "`jobscheduler stop` needs JOB|RUN"),
+        ("pause", "name jobs, or `--all`"),
+        ("pause a --for 2x", "`--for`: `2x` is not a duration"),
+        ("pause a --until 26:00", "`26:00` is not a time of day"),
+        ("pause a --for 2h --until 06:00", "`--until` and `--for` exclude each other"),
+        ("resume a --all", "name jobs, or `--all`, not both"),
+        ("alert tset", "there is no action `tset`"),
+        ("validate --portable", "`--portable` needs a path"),
+        ("plan", "`jobscheduler plan` needs PATH"),
+        ("serve --max-workers x", "--max-workers: `x`: a whole number from 1 to 1000 is expected"),
+        ("serve --log-format x", "--log-format: `x`: `text` or `json` is expected"),
+        ("config --max-workers x", "--max-workers: `x`: a whole number from 1 to 1000 is expected"),
+        ("history --log-backups x", "--log-backups: `x`: a whole number from 1 to 1000 is expected"),
+        ("next --cron @daily --timezone Wrong", "unknown time zone `Wrong`"),
+        ("agenda --timezone Wrong", "unknown time zone `Wrong`"),
+        ("plan . --timezone Wrong", "unknown time zone `Wrong`"),
+        ("validate . --timezone Wrong", "unknown time zone `Wrong`"),
+        ("config --timezone Wrong", "unknown time zone `Wrong`"),
+        ("db list --jsn", "`jobscheduler db list` has no option `--jsn`"),
+        ("db add a.json --jsn b.json", "`jobscheduler db add` has no option `--jsn`"),
+        ("db init more", "`more` is one argument too many"),
+    ],
+)
+def test_each_verb_tells_wrong_usage_with_its_own_usage_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, error: str
+) -> None:
+    """Whoever finds it, the parser or the verb, and before any service is asked that matters for it."""
+    monkeypatch.setenv("JOBSCHEDULER_SOCKET", str(tmp_path / "none"))
+    shown = [line for line in refusal(capsys, *words.split()) if not line.startswith("note: no service")]
+    verb = " ".join(words.split()[: 2 if words.startswith("db") else 1])
+    assert shown[0] == f"error: {error}"
+    assert shown[-1].startswith(f"usage: jobscheduler {verb} [OPTIONS]")
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("a --limit 3 b", "--limit 3 a b"),
+        ("a -n3 b -f", "-n3 -f a b"),
+        ("a -fn 3 b", "-fn 3 a b"),
+        ("a --since=2h b", "--since=2h a b"),
+        ("a -- --json b", "-- a --json b"),
+        ("a -1 b -f", "-f a -1 b"),
+        ("- -f", "-f -"),
+    ],
+)
+def test_options_may_stand_between_the_arguments(words: str, same: str) -> None:
+    """As with other commands: `run a --wait b` runs both."""
+    parser = VerbParser(prog="jobscheduler history")
+    history.add_arguments(parser)
+    assert parser.parse_words(words.split()) == parser.parse_words(same.split())
+
+
+@pytest.mark.parametrize(("words", "where"), [("agenda --to 25:00", "ahead"), ("explain a --at 25:00", "ago")])
+def test_help_for_a_time_says_how_a_duration_would_count(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, where: str
+) -> None:
+    """Ahead of now for slots to come, ago for what has happened."""
+    monkeypatch.setenv("JOBSCHEDULER_SOCKET", str(tmp_path / "none"))
+    help_ = next(line for line in refusal(capsys, *words.split()) if "help: " in line)
+    assert f"how {'far ahead' if where == 'ahead' else 'long ago'}, like `2h`" in help_
+
+
 def test_a_wrong_state_or_status_has_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
     """And all that there are."""
     assert refusal(capsys, "list", "--state", "runing")[:2][1].startswith(" help: did you mean `running`? there are ")
@@ -179,4 +274,4 @@ def test_a_verb_that_asks_the_service_imports_what_it_needs() -> None:
     heavy = ("timetable", "jobs", "tasks", "runlog", "scheduler", "service", "explain")
     assert not {name for name in ours if name.split(".")[1] in heavy}
     assert not modules & {"http.client", "ssl", "jsonschema", "tomllib", "apscheduler", "subprocess"}
-    assert len(ours) < 45
+    assert len(ours) < 46

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -38,18 +39,24 @@ __all__ = ["no_strangers"]
 FOREVER = "sleep 1000"
 
 
-def stopped_when_ready(pipe, command, **fields):
+def stopped_when_ready(pipe, command, are_ready=lambda pids: True, **fields):
     """Run a command and stop it when it has written its pids to the pipe. Return its end and the pids."""
     run_context = context()
     pids = []
 
     def stop():
         pids.extend(pipe.pids())
+        eventually(lambda: are_ready(pids))
         run_context.stop("timeout")
 
     with in_thread(stop):
         failed = failure(command, run_context, **fields)
     return failed, pids
+
+
+def is_suspended(pid):
+    """Return whether a process is stopped by a signal."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def test_a_stop_ends_the_whole_tree(tmp_path):
@@ -146,7 +153,9 @@ def test_a_suspended_process_gets_term(tmp_path):
     """It is continued, so that it can clean up before KILL."""
     pipe, cleaned = Pipe(tmp_path), tmp_path / "cleaned"
     stopped = f"trap 'touch {cleaned}; exit' TERM; echo $$ > {pipe.path}; kill -STOP $$; while :; do sleep 0.01; done"
-    failed, _ = stopped_when_ready(pipe, f'sh -c "{stopped.replace("$", chr(92) + "$")}" & {FOREVER}')
+    failed, _ = stopped_when_ready(
+        pipe, f'sh -c "{stopped.replace("$", chr(92) + "$")}" & {FOREVER}', are_ready=lambda pids: is_suspended(*pids)
+    )
     assert failed.outcome.details == (("signal", "SIGTERM"),)
     assert cleaned.exists()
     eventually(lambda: not children())
@@ -285,16 +294,15 @@ def test_plain_runs_leave_nothing():
     assert not children()
 
 
-def test_leftovers_of_a_crash_are_found_by_their_marker(tmp_path):
+def test_leftovers_of_a_crash_are_found_by_their_marker():
     """The log of the dead service has their run ids. No other process is touched."""
-    pipe = Pipe(tmp_path)
+    run_id, other_id = os.urandom(6).hex(), os.urandom(6).hex()
     stray, other = (
         subprocess.Popen(["sleep", "1000"], env={"JOB_RUN_ID": mark}, start_new_session=True)
-        for mark in ("0123456789ab", "0123456789abc")
+        for mark in (run_id, f"{run_id}c")
     )
-    del pipe
     try:
-        assert kill_leftovers(["0123456789ab", "ffffffffffff"]) == 0
+        assert kill_leftovers([run_id, other_id]) == 0
         assert stray.wait() == -signal.SIGTERM
         assert other.poll() is None
     finally:
@@ -314,7 +322,7 @@ def test_a_search_for_leftovers_reads_a_small_part_of_large_environments():
     strangers = [subprocess.Popen(["sleep", "1000"], env=large) for _ in range(60)]
     try:
         before = bytes_read()
-        assert kill_leftovers(["0123456789ab"]) == 0
+        assert kill_leftovers([os.urandom(6).hex()]) == 0
         assert bytes_read() - before < 60 * 1_000_000 / 2
     finally:
         for process in strangers:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import Limits, ResourceUse
+from jobscheduler.tasks.command import running_command, task
 from jobscheduler.tasks.command.run_groups import NO_GROUP, GroupEnd, RunGroup, RunGroups
 from tests.support.job_files import need
 from tests.support.service import ROOT
@@ -132,7 +133,7 @@ def test_a_limit_without_its_controller_is_missing_and_the_others_hold(delegated
     assert groups.issues() == ()
 
 
-def test_without_a_delegated_group_a_run_goes_on_without_its_limits() -> None:
+def test_without_a_delegated_group_a_run_goes_on_without_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its record names them, and `status` says why and what helps."""
     groups = groups_in(None)
     group = groups.create("5f3c", 1, Limits(memory=1 << 30, processes=7))
@@ -141,6 +142,8 @@ def test_without_a_delegated_group_a_run_goes_on_without_its_limits() -> None:
         "limits of jobs are not in force (memory, processes): no control group is delegated to the service (help: "
         "run the service as a systemd unit with `Delegate=yes`, on a host with control groups of version 2)",
     )
+    for module in (task, running_command):  # those of the process would name it in later tests, too
+        monkeypatch.setattr(module, "RUN_GROUPS", groups)
     outcome = execute("true", context(limits=Limits(memory=1 << 30)))
     assert ("unlimited", "memory") in outcome.details
 

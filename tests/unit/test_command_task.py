@@ -242,7 +242,7 @@ def test_a_status_that_was_collected_elsewhere_is_not_a_success():
         return True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobscheduler.tasks.command.task.ProcessWaiter.wait", steal)
+        patch.setattr("jobscheduler.tasks.command.running_command.ProcessWaiter.wait", steal)
         failed = failure("exit 3", run_context)
     assert "exit status was lost" in str(failed)
 

@@ -162,6 +162,7 @@ def test_no_process_gets_term_twice(monkeypatch, tmp_path, never, hangs):
     if hangs:
         monkeypatch.setattr(process_tree, "descendants", lambda *_: never.wait() and [])
     monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 3.0)
+    monkeypatch.setattr(tree_killer, "KILL_TIMEOUT_S", 0.1)
     pipe, heard, run_context, ready = Pipe(tmp_path), tmp_path / "heard", context(), tmp_path / "ready"
     trap = f"n=0; trap 'echo x >> {heard}; n=1' TERM; "
     wait_a_while = "while [ $n = 0 ]; do sleep 0.01; done; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.05; done"

@@ -21,6 +21,7 @@ def test_without_options_the_defaults_hold() -> None:
         max_workers=32,
         drain_timeout=30,
         rescan_interval=30,
+        socket_group=None,
         http=None,
         http_token_file=None,
         on_failure=None,

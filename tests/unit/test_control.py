@@ -24,7 +24,7 @@ import pytest
 from jobscheduler.control import connection, server, socket_file
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.control.connection import Request
-from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionQueue, Limits
+from jobscheduler.control.connection_limits import AdmissionDecision, ConnectionLimits, ConnectionQueue
 from jobscheduler.control.job_query import EVERY_JOB, JobQuery
 from jobscheduler.control.large_answers import MAX_WAITING_OF_USER
 from jobscheduler.control.routes import build_app
@@ -46,6 +46,9 @@ class FakeControlApi:
 
     def settings(self) -> Mapping[str, Any]:
         return {"settings": {}}
+
+    def zone_rules(self) -> Mapping[str, Any]:
+        return {"new_rules": ["Europe/Berlin"]}
 
     def reload(self, by: str) -> Mapping[str, Any]:
         self.asked.append(("reload", by))
@@ -143,6 +146,7 @@ def test_only_owner_and_group_may_use_the_socket(path: Path) -> None:
 def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
     """Ids may hold characters that mean something in a path."""
     assert request(path, "GET", "/v1/status") == {"pid": os.getpid()}
+    assert request(path, "GET", "/v1/zone-rules") == {"new_rules": ["Europe/Berlin"]}
     assert len(request(path, "GET", "/v1/jobs")["jobs"]) == 1000
     assert request(path, "GET", "/v1/runs/abc?wait=1e9") == {"run_id": "abc", "wait": 30.0}
     assert (
@@ -214,6 +218,31 @@ def test_a_refusal_says_why(path: Path, faults: list[str], method: str, target: 
     assert faults == (["/v1/jobs/broken: ZeroDivisionError: injected"] if status == 500 else [])
 
 
+@pytest.mark.parametrize(
+    ("target", "allowed"),
+    [
+        *((f"/v1/{word}", "GET") for word in ("status", "jobs", "definitions", "settings", "zone-rules", "output")),
+        *((f"/v1/{word}", "POST") for word in ("select", "stop", "pause", "resume", "reload")),
+        ("/v1/jobs/x", "GET"),
+        ("/v1/jobs/x/run", "GET, POST"),
+        ("/v1/runs/abc", "GET"),
+        ("/v1/runs/abc/output", "GET"),
+        ("/v1/alerts/test", "POST"),
+        ("/v1/alerts/test/x", "GET, POST"),
+    ],
+)
+def test_a_path_names_the_methods_that_it_takes(path: Path, api: FakeControlApi, target: str, allowed: str) -> None:
+    """To a request with another one; nothing is done then, and what a path takes it does take."""
+    for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "x"):
+        head, _, body = raw(path, f"{method} {target} HTTP/1.0\r\n\r\n".encode()).partition(b"\r\n\r\n")
+        status, *headers = head.decode().split("\r\n")
+        if method in allowed.split(", "):
+            assert status.split()[1] != "405"
+        else:
+            assert (status.split()[1], f"Allow: {allowed}" in headers) == ("405", True)
+            assert json.loads(body)["error"]["message"] == f"`{method}` is not allowed on this path"
+
+
 def test_random_bytes_cost_nothing_but_their_own_connection(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Two hundred times, of all lengths; nothing is printed, and the next request is answered."""
     random = Random(7)
@@ -238,7 +267,7 @@ def test_clients_that_hang_do_not_delay_others(path: Path, monkeypatch: pytest.M
     """A hundred send half a request, or read nothing of a large answer; they are closed in time."""
     before = threading.active_count()
     clients = [socket.socket(socket.AF_UNIX) for _ in range(100)]
-    monkeypatch.setattr(connection.ConnectionHandler, "timeout", 1.0)
+    monkeypatch.setattr(connection.ConnectionHandler, "timeout", 0.3)
     for number, client in enumerate(clients):
         client.connect(str(path))
         client.sendall(b"GET /v1/jobs HTTP/1.0\r\n\r\n" if number % 2 else b"GET /v1/jo")
@@ -390,7 +419,7 @@ def test_one_user_cannot_take_the_connections_of_others(mallory: ThrowawayUser, 
 def test_connections_are_admitted_by_user_in_turn() -> None:
     """Waiting ones are admitted when there is room, one user after the other; beyond the bounds they are refused."""
     room: ConnectionQueue[str] = ConnectionQueue(
-        Limits(max_open=3, max_open_of_user=2, max_waiting=3, max_waiting_of_user=2)
+        ConnectionLimits(max_open=3, max_open_of_user=2, max_waiting=3, max_waiting_of_user=2)
     )
     places = [room.admit(*one, now=1.0) for one in (("a1", 1), ("a2", 1), ("a3", 1), ("a4", 1), ("a5", 1), ("b1", 2))]
 
@@ -409,8 +438,8 @@ def test_large_answers_of_one_user_come_one_after_the_other() -> None:
     app = build_app(FakeControlApi(), FakeControlApi(), FakeControlApi(), print)
 
     def size_of_jobs(user: int) -> int:
-        with app(Request("GET", "/v1/jobs", uid=user)) as (_, body):
-            return len(body)
+        with app(Request("GET", "/v1/jobs", uid=user)) as reply:
+            return len(reply.body)
 
     with ExitStack() as unread, ThreadPoolExecutor(1) as pool:
         for _ in range(MAX_WAITING_OF_USER):
@@ -451,6 +480,7 @@ def test_a_removed_socket_is_made_again(tmp_path: Path, api: FakeControlApi) -> 
         path.parent.mkdir()
         control.maintain(0.0)
         assert request(path, "GET", "/v1/status")
+        assert control.made == server.MadeSocket(3, socket_file.file_identity(path))
     assert not path.exists()
 
 
@@ -561,6 +591,21 @@ def test_no_other_file_gets_the_mode_of_the_socket(tmp_path: Path) -> None:
     socket_file.open_to_group(link)
     socket_file.open_to_group(victim)
     assert victim.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_file_is_closed_to_all_but_its_owner_until_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the umask: with none, `bind` would let in every user for a moment."""
+    modes = []
+    monkeypatch.setattr(socket_file, "open_to_group", lambda path: modes.append(stat.S_IMODE(path.stat().st_mode)))
+    former = os.umask(0)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            socket_file.bind_socket(listener, tmp_path / "s")
+    finally:
+        os.umask(former)
+    assert modes == [0o600]
 
 
 @pytest.mark.parametrize(

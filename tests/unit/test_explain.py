@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobscheduler.explain import Answer, Facts, LogEvidence, Question, RuntimeState, collect_evidence, explain
+from jobscheduler.explain import Answer, Facts, LogEvidence, Overdue, Question, RuntimeState, collect_evidence, explain
 from jobscheduler.model import Cron, Job, Once, Pause, Problem, TaskSpec
 from jobscheduler.model.selection import Selector
 from jobscheduler.timetable.timetable import timetable_of
@@ -467,12 +467,40 @@ def test_the_next_start_is_that_with_jitter_and_says_how_far_it_is() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("overdue", "why"),
+    [
+        (
+            Overdue(SLOT + HOUR, 3600.0, SLOT, LONG_AGO),
+            "`success_within` allows 1h without a success, and the last one was at Sun 2026-11-22 01:00:00 CET",
+        ),
+        (
+            Overdue(SLOT + HOUR, 86400.0, None, SLOT - 23 * HOUR),
+            "`success_within` allows 1d without a success, and there has been none since it came into force at "
+            "Sat 2026-11-21 02:00:00 CET",
+        ),
+        (Overdue(SLOT + HOUR), "`success_within` allows less without a success, and none is known"),
+    ],
+)
+def test_an_overdue_job_says_why(overdue: Overdue, why: str) -> None:
+    """How long it may be without a success, and from when that counts."""
+    sentences = explain(Question("report", NOW), facts(live=RuntimeState("scheduled", overdue=overdue))).sentences
+    assert f"it has been overdue since Sun 2026-11-22 02:00:00 CET: {why}" in sentences
+
+
+def test_a_run_that_waits_behind_another_one_is_a_further_one() -> None:
+    """The job itself has begun."""
+    runs = ({"started": text(SLOT)}, {"scheduled": text(SLOT), "waiting_for": "turn"})
+    sentences = explain(Question("report", NOW), facts(live=RuntimeState("running", active_runs=runs))).sentences
+    assert "a further run of `report` has not begun yet: it waits for its turn" in sentences
+
+
 def test_a_failing_and_overdue_job_says_since_when() -> None:
     """And how often in a row."""
-    live = RuntimeState("scheduled", failures=4, failing_since=SLOT, overdue_since=SLOT + HOUR)
+    live = RuntimeState("scheduled", failures=4, failing_since=SLOT, overdue=Overdue(SLOT + HOUR))
     sentences = explain(Question("report", NOW), facts(live=live)).sentences
     assert "it has been failing since Sun 2026-11-22 01:00:00 CET, 4 times in a row" in sentences
-    assert "it has been overdue since Sun 2026-11-22 02:00:00 CET (`success_within`)" in sentences
+    assert any(one.startswith("it has been overdue since Sun 2026-11-22 02:00:00 CET: ") for one in sentences)
 
 
 def test_a_record_says_how_long_ago_it_was() -> None:

@@ -18,7 +18,9 @@ from jobscheduler.runlog import LogFile
 from jobscheduler.service.directory_lock import DirectoryLock
 from jobscheduler.service.errors import StartupError
 from jobscheduler.util import file_locks
-from jobscheduler.util.file_locks import LockFile, LockHeld, Locks, LockSocket, is_trusted, lock_holders, lock_name
+from jobscheduler.util.file_locks import LockFile, Locks, lock_name
+from jobscheduler.util.lock_holders import LockHeld, is_trusted, lock_holders
+from jobscheduler.util.lock_socket import LockSocket
 from tests.support.service import ROOT, Service, job
 from tests.support.throwaway_users import ThrowawayUser
 
@@ -57,7 +59,7 @@ def test_no_other_user_can_keep_a_service_from_starting(
     """Any user who can read the jobs directory or the log can lock it. The service starts, and logs no other one."""
     service = Service(public)
     try:
-        service.write("a.json", job("a"))
+        service.write("a.json", job("a", "@reboot"))
         service.jobs.chmod(0o755)
         service.log.touch()
         service.log.chmod(0o644)
@@ -110,7 +112,8 @@ def test_a_child_that_a_killed_service_was_starting_keeps_no_lock(tmp_path: Path
     script = f"""
         import os, signal, sys, time; sys.path.insert(0, {str(ROOT)!r})
         from pathlib import Path
-        from jobscheduler.util.file_locks import LockFile, LockSocket
+        from jobscheduler.util.file_locks import LockFile
+        from jobscheduler.util.lock_socket import LockSocket
         one = {made}; one.acquire()
         if not (child := os.fork()): time.sleep(60)
         print(child, flush=True); time.sleep(60)

@@ -405,7 +405,7 @@ def test_a_stop_during_the_connection_ends_it():
         failures = []
         url = f"http://127.0.0.1:{full.getsockname()[1]}/"
         with in_thread(lambda: failures.append(failure(url, run_context))):
-            eventually(lambda: len(run_context._callbacks) == 1)
+            eventually(lambda: len(run_context._stop_request._callbacks) == 1)
             run_context.stop("shutdown")
         assert failures[0].reason == "shutdown"
 

@@ -32,6 +32,16 @@ def shown(width: int | None, jobs: list[dict[str, Any]] = JOBS, order: str = "st
     return list(table(COLUMNS, rows(sorted_jobs(jobs, order), NOW), width=width))
 
 
+def test_a_job_at_work_shows_its_process_and_which_attempt_it_is() -> None:
+    """The attempt only if it is not the first; a run that waits has no process."""
+    begun = "2026-11-29T23:26:00Z"
+    runs = [at_work(begun, pid=4711), at_work(begun, attempt=2, pid=4712), at_work(begun, "retry", attempt=2)]
+    line = shown(100, [listed("a", "running", state="running", active_runs=runs)])[1]
+    assert line.endswith("pid 4711; attempt 2, pid 4712")
+    failing = listed("a", "failing", last=FAILED, last_line="no route", active_runs=[at_work(begun, pid=4711)])
+    assert shown(100, [failing])[1].endswith("pid 4711; no route")
+
+
 def test_the_worst_comes_first_and_says_why() -> None:
     """At 100 columns; the next start of a job with jitter is later than its slot."""
     assert shown(100) == [

@@ -62,6 +62,11 @@ UNEVEN = {
         "`*/2` begins anew in each month: day 31 is followed by day 1",
         "write the days, such as `1,15`; crontab cannot count days over months",
     ),
+    "0 0 */31 * *": ("`*/31` is longer than the field: it matches only 1", "write `0 0 1 * *` if that is meant"),
+    "0 0 */2 * mon": (  # a field that begins with a star is no restricted one: both have to match
+        "`*/2` begins anew in each month: day 31 is followed by day 1",
+        "write the days, such as `1,15`; crontab cannot count days over months",
+    ),
     "0 0 * * */2": (
         "`*/2` begins anew on Sunday: from Saturday to Sunday the steps are not even",
         "write the weekdays, such as `mon,wed,fri`",
@@ -90,6 +95,7 @@ def test_the_place_of_an_odd_step_is_the_step() -> None:
     [
         ("0 0 13 * fri", "write `*` for the one that does not matter; crontab cannot ask for both"),
         ("0 0 1-7 * fri", "write `0 0 * * fri#1` for that one day of each month"),
+        ("0 0 1-7 * 05", "write `*` for the one that does not matter; crontab cannot ask for both"),
         ("0 0 25-31 * 5", "write `0 0 * * 5L` for that one day of each month"),
     ],
 )
@@ -114,6 +120,7 @@ def test_an_hour_that_the_clock_skips_or_repeats_is_odd() -> None:
         'write another hour, such as `30 3 * * *`, or set `"timezone": "UTC"`, whose clock is never changed'
     )
     assert of_schedule("30 3 * * *", timezone="Europe/Berlin") == []
+    assert of_schedule("0 3 * * *", timezone="Europe/Berlin") == []  # the first instant after the gap
     assert of_schedule("30 2 * * *") == []
 
 
@@ -139,6 +146,8 @@ def test_a_job_that_is_not_due_for_long_or_never_again_is_odd() -> None:
     assert of_schedule(past) == [
         ("its only slot is over: it is reported as expired and never run", "delete the file, or write a later time")
     ]
+    only_slot = {"not_before": "2026-11-01T00:00:00Z", "not_after": "2026-11-01T00:00:30Z"}
+    assert of_schedule("@daily", **only_slot)[0][0] == "`not_after` has passed: it is never due again"
     assert of_schedule("@daily", not_after=past, enabled=False) == []
     assert of_schedule("@yearly") == []
     assert of_schedule("@reboot") == []
@@ -160,6 +169,7 @@ def test_a_jitter_longer_than_the_interval_is_odd() -> None:
     assert of_schedule("*/2 * * * *", jitter="10m") == [
         ("no start is put off beyond the following slot, which comes after 2 min", "write at most 120 seconds")
     ]
+    assert of_schedule("*/2 * * * *", jitter="2m") == []
 
 
 # --- programs and directories ---------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from jobscheduler.control.requested_runs import RequestedRuns
 from jobscheduler.control.run_finder import RunFinder
 from jobscheduler.model import AttemptOutput, Record, Status
 from jobscheduler.output import OutputReader, OutputThread, RecentOutputs, RunPlace
-from jobscheduler.output.retention import Limits
+from jobscheduler.output.retention import OutputLimits
 from jobscheduler.runlog.filter import LogLine
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.snapshot import Conflict, NotFound
@@ -90,7 +90,8 @@ class World:
         self.lines: list[LogLine] = []
         logged = SimpleNamespace(last_run=lambda job_id, failed: None, lines_of=lambda run_id: self.lines)
         stored = StoredOutputs(self.recent, of_files.get("reader"), of_files.get("ask", lambda question: question()))
-        finder = RunFinder(cast("Any", scheduler), RunStats(), requested, cast("LoggedRuns", logged), stored)
+        self.results = RunStats()
+        finder = RunFinder(cast("Any", scheduler), self.results, requested, cast("LoggedRuns", logged), stored)
         self.service = OutputService(finder, stored, lambda: ["a", "mute"])
 
     def part(self, attempt: int = 1, offset: int = 0, wait: float = 0.0, by: str = "0") -> dict[str, Any]:
@@ -236,6 +237,16 @@ def test_what_is_not_there_is_said(world: World, name: str, failed: bool, messag
     assert none.value.problem.help
 
 
+@pytest.mark.parametrize("reason", ["stopped", "replaced", "shutdown"])
+def test_a_run_that_was_ended_on_purpose_is_not_the_last_failure(world: World, reason: str) -> None:
+    """Its job did not fail; the run before it is looked for in the log."""
+    world.results.observe(Record(AT, Status.FAILURE, "a", RUN, None, AT, 1.0, reason))
+    with pytest.raises(NotFound, match="`a` has not failed"):
+        world.service.output("a", failed=True)
+    world.results.observe(Record(AT, Status.FAILURE, "a", RUN, None, AT, 1.0, "exit"))
+    assert world.service.output("a", failed=True)["record"]["reason"] == "exit"
+
+
 def test_a_directory_that_does_not_answer_is_said(tmp_path: Any) -> None:
     """The client is not left waiting; what memory has is shown."""
 
@@ -261,7 +272,7 @@ def test_a_former_run_is_read_from_its_file(tmp_path: Any) -> None:
     world.run.begin().add(b"one\n")
     world.run.end()
     world.recent.keep(AttemptOutput("0b1e", 1, AT, AT, world.recent.of(RUN)[0].kept, "gone", AT))
-    OutputThread(tmp_path / "output", Limits(), world.recent, lambda: (), lambda *_, **__: None).step(0.0)
+    OutputThread(tmp_path / "output", OutputLimits(), world.recent, lambda: (), lambda *_, **__: None).step(0.0)
     assert world.recent.of(RUN) == []
     assert world.follow() == [(1, "one\n")]
     assert world.service.output("0b1e", failed=False)["job_id"] == "gone"
@@ -271,7 +282,7 @@ def test_a_search_of_all_files_is_bounded(tmp_path: Any, monkeypatch: pytest.Mon
     """A client that guesses ids cannot keep the service reading."""
     world = World(reader=OutputReader(tmp_path / "output"))
     world.recent.keep(AttemptOutput("0b1e", 1, AT, AT, HeadTailBuffer().kept(), "gone", AT))
-    OutputThread(tmp_path / "output", Limits(), world.recent, lambda: (), lambda *_, **__: None).step(0.0)
+    OutputThread(tmp_path / "output", OutputLimits(), world.recent, lambda: (), lambda *_, **__: None).step(0.0)
     monkeypatch.setattr("jobscheduler.control.outputs.SEARCH_S", -1.0)
     with pytest.raises(NotFound, match="no job or run"):
         world.service.output("0b1e", failed=False)

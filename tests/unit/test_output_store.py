@@ -12,7 +12,7 @@ import pytest
 
 from jobscheduler.model import AttemptOutput, KeptOutput
 from jobscheduler.model.output import split_text
-from jobscheduler.output import Limits, OutputReader, RunPlace
+from jobscheduler.output import OutputLimits, OutputReader, RunPlace
 from jobscheduler.output.entries import decode, encode, encode_open, whole_size
 from jobscheduler.output.folder import FolderRefused, OutputFolder, open_folder
 from jobscheduler.output.names import day_file, parse_name, run_file
@@ -41,7 +41,7 @@ class World:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.folder: OutputFolder = open_folder(path)
-        self.store = OutputStore(self.folder, Retention(Limits(), lambda: None))
+        self.store = OutputStore(self.folder, Retention(OutputLimits(), lambda: None))
 
     def write(self, *outputs: AttemptOutput) -> None:
         """Write outputs of ended attempts."""
@@ -51,7 +51,7 @@ class World:
         """Let a new service take over."""
         self.folder.close()
         self.folder = open_folder(self.path)
-        self.store = OutputStore(self.folder, Retention(Limits(), lambda: None))
+        self.store = OutputStore(self.folder, Retention(OutputLimits(), lambda: None))
 
     def files(self) -> dict[str, bytes]:
         """All files by name."""

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from jobscheduler.model import AttemptOutput, KeptOutput, Level
-from jobscheduler.output import Limits, OutputReader, OutputThread, RecentOutputs, RunPlace, folder, thread
-from jobscheduler.output.retention import SWEEP_S, StoredFile, too_many
+from jobscheduler.output import OutputLimits, OutputReader, OutputThread, RecentOutputs, RunPlace, folder, place, thread
+from jobscheduler.output.retention import SWEEP_S, StoredFile, surplus_files
 from tests.support.service import wait_until
 
 AT = datetime(2026, 11, 30, 1, 0, 0, tzinfo=UTC)
@@ -47,14 +47,14 @@ class Running:
 class World:
     """A thread that is not started: the test makes its steps."""
 
-    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+    def __init__(self, path: Path, limits: OutputLimits | None = None) -> None:
         self.path = path
         self.now = AT
         self.lines: list[tuple[Level, str, dict[str, Any]]] = []
         self.recent = RecentOutputs()
         self.running: list[Running] = []
         self.thread = OutputThread(
-            path, limits or Limits(), self.recent, lambda: self.running, self.log_event, clock=lambda: self.now
+            path, limits or OutputLimits(), self.recent, lambda: self.running, self.log_event, clock=lambda: self.now
         )
 
     def log_event(self, level: Level, name: str, /, **values: Any) -> None:
@@ -95,7 +95,7 @@ def test_an_output_is_in_memory_until_a_file_has_it(world: World) -> None:
 
 def test_outputs_that_wait_for_a_disk_are_bounded(world: World) -> None:
     """The oldest are lost, and counted."""
-    recent = RecentOutputs(most_unwritten=10_000)
+    recent = RecentOutputs(max_unwritten=10_000)
     for number in range(10):
         recent.keep(printed(b"x" * 2000, f"{number}"))
     assert [bool(recent.of(f"{number}")) for number in range(10)] == [False] * 7 + [True] * 3
@@ -136,7 +136,7 @@ def test_an_output_that_comes_a_step_after_its_end_replaces_its_file(world: Worl
 @pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.mark.deep)])
 def test_many_runs_leave_a_bounded_number_of_files(tmp_path: Path, runs: int) -> None:
     """The oldest are gone, the newest are there."""
-    world = World(tmp_path / "output", Limits(max_files=100))
+    world = World(tmp_path / "output", OutputLimits(max_files=100))
     for number in range(runs):
         world.recent.keep(printed(b"x" * 3000, f"{number:04x}"))
         if number % 50 == 49:
@@ -147,7 +147,7 @@ def test_many_runs_leave_a_bounded_number_of_files(tmp_path: Path, runs: int) ->
 
 def test_the_disk_blocks_are_bounded(tmp_path: Path) -> None:
     """Counted as the disk counts: small files take whole blocks."""
-    world = World(tmp_path / "output", Limits(max_bytes=400_000))
+    world = World(tmp_path / "output", OutputLimits(max_bytes=400_000))
     for number in range(150):
         world.step(float(number), printed(b"x" * 3000, f"{number:04x}"))
         blocks = sum(512 * file.stat().st_blocks for file in world.path.glob("*/*"))
@@ -160,15 +160,15 @@ def test_a_job_that_prints_much_displaces_its_own_output_first() -> None:
     """The nightly report stays beside a job that floods each minute."""
     files = [StoredFile(DAY, "report.txt", "report", 4096, 0.0)]
     files += [StoredFile(DAY, f"flood@{number}.1.txt", "flood", 65_536, float(number)) for number in range(1, 20)]
-    gone = list(too_many(files, 10 * 65_536, 100))
+    gone = list(surplus_files(files, 10 * 65_536, 100))
     assert [file.name for file in gone] == [f"flood@{number}.1.txt" for number in range(1, 11)]
-    assert [file.name for file in too_many(files, 10**9, 19)] == ["flood@1.1.txt"]
-    assert list(too_many(files, 10**9, 100)) == []
+    assert [file.name for file in surplus_files(files, 10**9, 19)] == ["flood@1.1.txt"]
+    assert list(surplus_files(files, 10**9, 100)) == []
 
 
 def test_output_is_kept_for_so_long(tmp_path: Path) -> None:
     """A day counts as too old at two sweeps: the clock may be wrong for a moment."""
-    world = World(tmp_path / "output", Limits(keep_s=2 * 86400.0))
+    world = World(tmp_path / "output", OutputLimits(keep_s=2 * 86400.0))
     world.step(0.0, printed(b"one\n"), printed(b"two\n", "bbbb", at=AT + timedelta(days=3)))
     world.now = AT + timedelta(days=3)
     world.step(SWEEP_S)
@@ -183,9 +183,24 @@ def test_output_is_kept_for_so_long(tmp_path: Path) -> None:
     assert not (world.path / DAY).exists()
 
 
+def test_other_bounds_hold_at_once(tmp_path: Path) -> None:
+    """Narrower ones make a sweep due, wider ones spare what the former would delete."""
+    world = World(tmp_path / "output", OutputLimits(max_bytes=400_000))
+    for number in range(20):
+        world.step(float(number), printed(b"x" * 3000, f"{number:04x}"))
+    world.thread.limit(OutputLimits(max_bytes=40_000))
+    world.step(20.0)
+    assert sum(512 * file.stat().st_blocks for file in world.path.glob("*/*")) <= 40_000
+    assert world.read(f"{19:04x}")
+    world.thread.limit(OutputLimits(max_bytes=800_000))
+    for number in range(20, 140):
+        world.step(float(number), printed(b"x" * 3000, f"{number:04x}"))
+    assert world.read(f"{20:04x}")
+
+
 def test_a_file_that_is_not_ours_stays(tmp_path: Path) -> None:
     """Whatever the bounds say."""
-    world = World(tmp_path / "output", Limits(max_files=1, keep_s=86400.0))
+    world = World(tmp_path / "output", OutputLimits(max_files=1, keep_s=86400.0))
     world.step(0.0, printed(b"one\n"))
     (world.path / DAY / "notes.md").write_text("mine")
     world.now = AT + timedelta(days=9)
@@ -331,7 +346,7 @@ def test_outputs_are_written_within_a_moment(world: World) -> None:
 def test_an_error_of_ours_costs_outputs_and_not_the_thread(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is in the log."""
     with monkeypatch.context() as broken:
-        broken.setattr(thread, "open_folder", lambda path: 1 / 0)
+        broken.setattr(place, "open_folder", lambda path: 1 / 0)
         with world.thread:
             world.recent.keep(printed(b"one\n"))
             wait_until(lambda: bool(world.lines))

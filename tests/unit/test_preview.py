@@ -22,6 +22,7 @@ from jobscheduler.jobs.preview import preview
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Job, Once, TaskSpec
 from tests.support.definitions import full_job
+from tests.support.in_memory import memory_or_disk
 from tests.support.properties import examples
 from tests.support.service import job
 from tests.unit.test_reconciler import CONTEXT, NOON, FakeSchedule
@@ -76,7 +77,7 @@ class Loader:
 @given(DIRECTORIES.filter(bool), DIRECTORIES.filter(bool))
 def test_a_preview_says_what_a_sync_then_does(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Jobs that are put and dropped, their files, and refused files; also where ids change hands."""
-    with TemporaryDirectory() as made:
+    with TemporaryDirectory(dir=memory_or_disk()) as made:
         loader = Loader(Path(made))
         loader.put(before)
         answer = json.loads(json.dumps(definitions_answer(loader.reconciler.items(), {})))

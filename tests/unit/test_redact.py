@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from jobscheduler.util.redact import mask_addresses, redacted
+from jobscheduler.util.json_text import location_at
+from jobscheduler.util.redact import mask_secrets, redacted
 
 
 def test_a_secret_that_contains_another_is_redacted_completely() -> None:
@@ -23,10 +26,41 @@ def test_a_short_secret_is_redacted_only_as_a_whole_value() -> None:
     [
         ('"to": ["slack://T1/A1/tok", "x"]', '"to": ["slack://*********", "x"]'),
         ('"to": "mailtos://me:pw@host"', '"to": "mailtos://**********"'),
+        (r'"to": "slack:\/\/T1\/A1\"x"', r'"to": "slack:\/\/**\***\**"'),
+        ("to = 'ntfy://host/topic' # x", "to = 'ntfy://**********' # x"),
+        ('"url": "https://me:pw@host/p?token=x&y=1"', '"url": "https://*****@host/p?***********"'),
+        ('"Authorization": "Bearer abcdefgh", "a": 1', '"Authorization": "***************", "a": 1'),
+        ('"X-Auth": "Bearer abcdefgh"', '"X-Auth": "Bearer ********"'),
+        ('"env": {"DB_PASSWORD": "a b\\"c", "B": "x"', '"env": {"DB_PASSWORD": "***\\**", "B": "x"'),
+        ("DB_PASSWORD = 'a b', B = 'x'", "DB_PASSWORD = '***', B = 'x'"),
+        ('"password": "cut off', '"password": "*******'),
+        ('"pass_env": ["A"], "password_file": "/x"', '"pass_env": ["A"], "password_file": "/x"'),
         ('"url": "https://host/path"', '"url": "https://host/path"'),
         ('"schedule": "0 1 * * *"', '"schedule": "0 1 * * *"'),
     ],
 )
-def test_the_address_of_a_receiver_is_masked_in_a_line_that_is_shown(line: str, shown: str) -> None:
+def test_a_secret_is_masked_in_a_line_that_is_shown(line: str, shown: str) -> None:
     """Character by character, so that a caret below it stays where it is; that of a page stays as it is."""
-    assert mask_addresses(line) == shown
+    assert len(mask_secrets(line)) == len(line)
+    assert mask_secrets(line) == shown
+
+
+@pytest.mark.parametrize(
+    "secret", ['"to": "slack://T1/s3cr3t/s3cr3t"', '"Authorization": "Bearer s3cr3t-s3cr3t"', '"API_TOKEN": "s3cr3t"']
+)
+def test_a_secret_that_begins_before_the_excerpt_is_masked_too(secret: str) -> None:
+    """The line is cut after it was masked: half of an address does not look like one."""
+    for padding in range(120):
+        text = "{" + secret + " " * padding + ', "schedle": 1}' + " " * 100
+        at = text.index("schedle")
+        found = location_at(text, at, 7)
+        assert "s3cr3t" not in found.excerpt
+        assert (found.column, found.excerpt[found.caret : found.caret + 7]) == (at + 1, "schedle")
+
+
+@pytest.mark.parametrize("part", ["a.", "a=", "a:", "https://", "https://a?", '"a":"', "password='", "x://\\", "  "])
+def test_a_long_line_is_masked_in_time_that_grows_with_its_length(part: str) -> None:
+    """Whatever it is made of: the service reads files that others may have written."""
+    began = time.process_time()
+    location_at(part * 100_000, len(part) * 99_000)
+    assert time.process_time() - began < 1

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.model import Checkpoint, Event, Level, LogEntry, Record, Status
-from jobscheduler.runlog import LogFile, LogWriter, format_json, format_text, parse, recovery
-from jobscheduler.runlog.backlog import MAX_PENDING_BYTES
+from jobscheduler.runlog import LogFile, LogWriter, backlog, format_json, format_text, parse, recovery, writer_thread
 from jobscheduler.runlog.format import MAX_LINE
+from jobscheduler.runlog.pending_lines import MAX_PENDING_BYTES
 from jobscheduler.util.file_locks import LockFile
 from tests.support.service import parse_line, wait_until
 
@@ -222,6 +222,14 @@ def test_a_rotation_that_fails_loses_nothing_and_is_logged_once(tmp_path: Path) 
     assert [line["word"] for line in lines if line["word"] != "x"] == ["log.lost", "log.restored"]
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer tries again, and looks for its file, after less time than that of users: 1 s and 5 s."""
+    for module in (backlog, writer_thread):
+        monkeypatch.setattr(module, "RETRY_S", 0.1)
+    monkeypatch.setattr(writer_thread, "REOPEN_CHECK_S", 0.2)
+
+
 class Unwritable(LogFile):
     """A file that cannot be written while `full` is set."""
 
@@ -234,6 +242,7 @@ class Unwritable(LogFile):
         return super().append(data, is_checkpoint=is_checkpoint)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_lines_wait_for_a_full_disk_and_follow(tmp_path: Path) -> None:
     """The full disk is reported once on standard error; when it has room, every line is written, in order."""
     read, write = os.pipe()
@@ -251,6 +260,7 @@ def test_lines_wait_for_a_full_disk_and_follow(tmp_path: Path) -> None:
         assert echoed.read().count("log.lost") == 1
 
 
+@pytest.mark.usefixtures("impatient")
 def test_lines_beyond_the_backlog_are_counted_and_logged(tmp_path: Path) -> None:
     """Memory is bounded: the number of further lines is in the log afterwards."""
     file = Unwritable(tmp_path / "log", 10**9, 1)
@@ -353,6 +363,7 @@ def test_checkpoints_do_not_let_files_grow(tmp_path: Path) -> None:
     assert max(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_checkpoint_is_written_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that was written is removed again; the checkpoint follows after the lines before it."""
     log = tmp_path / "log"
@@ -416,6 +427,7 @@ def test_at_a_stop_on_a_full_disk_the_last_checkpoint_replaces_lines(
     assert log.stat().st_size <= 8192
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("way", ["renamed", "removed", "emptied"])
 def test_a_file_that_is_taken_away_while_nothing_is_written_is_noticed(tmp_path: Path, way: str) -> None:
     """A checkpoint is requested within seconds, not with the next line, which may be hours later."""
@@ -438,6 +450,7 @@ def test_a_file_that_is_taken_away_while_nothing_is_written_is_noticed(tmp_path:
     assert len(found.pending) == 2
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_log_that_another_service_has_is_not_written(tmp_path: Path) -> None:
     """Lines wait, which is logged once, and follow when the log is free."""
     log = tmp_path / "log"

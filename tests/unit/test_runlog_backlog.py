@@ -9,9 +9,10 @@ from pathlib import Path
 
 from jobscheduler.model import Event, Level
 from jobscheduler.runlog import LogFile
-from jobscheduler.runlog.backlog import MAX_PENDING_BYTES, Backlog
+from jobscheduler.runlog.backlog import Backlog
 from jobscheduler.runlog.entry_queue import MAX_BATCH_ENTRIES, EntryQueue, QueuedEntries
 from jobscheduler.runlog.line_encoder import LineEncoder
+from jobscheduler.runlog.pending_lines import MAX_PENDING_BYTES
 from tests.support.service import parse_line
 
 AT = datetime(2026, 11, 22, 1, tzinfo=UTC)
@@ -89,7 +90,9 @@ def test_a_batch_is_bounded_and_a_closed_queue_ends_behind_its_last_entry() -> N
         queue.put(QueuedEntries((Event(AT, Level.INFO, f"e{number}"),)))
     queue.close()
 
+    assert len(queue) == MAX_BATCH_ENTRIES + 1
     first = queue.next_batch(1)
     assert (len(first), queue.has_ended) == (MAX_BATCH_ENTRIES, False)
     assert [item.entries for item in queue.next_batch(1)] == [(Event(AT, Level.INFO, f"e{MAX_BATCH_ENTRIES}"),)]
     assert queue.has_ended
+    assert len(queue) == 0

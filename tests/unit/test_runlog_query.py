@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jobscheduler.control.logged_runs import LoggedRuns
 from jobscheduler.model import Event, Level, LogEntry, Record, Status
 from jobscheduler.model.log_line import RECORD_KINDS
 from jobscheduler.runlog import LogFile, LogWriter, blocks, format_json, format_text, query
@@ -68,6 +69,21 @@ def test_a_log_that_does_not_exist_is_empty(tmp_path: Path) -> None:
     (tmp_path / "log").touch()
     assert runs(tmp_path / "log") == []
     assert query.oldest_time(tmp_path / "log", 3) is None
+
+
+def test_the_last_failure_is_none_that_was_ended_on_purpose(tmp_path: Path) -> None:
+    """Of a job or of all, in both formats; the last run may be one."""
+    ended = [
+        Record(at(number), Status.FAILURE, "x", f"r{number}", at(number), at(number), 0.5, reason)
+        for number, reason in enumerate(("exit", "stopped", "stopped", "replaced", "shutdown"))
+    ]
+    write(tmp_path / "log", *ended)
+    logged = LoggedRuns(tmp_path / "log", 0)
+    for job_id in ("x", None):
+        failure, last = logged.last_run(job_id, failed=True), logged.last_run(job_id)
+        assert failure is not None
+        assert last is not None
+        assert (failure.pairs["run_id"], last.pairs["run_id"]) == ("r0", "r4")
 
 
 @pytest.mark.usefixtures("small_blocks")

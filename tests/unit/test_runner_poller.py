@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobscheduler.runner.poller import Poller
-from tests.support.tasks import descriptors
+from tests.support.tasks import descriptors, eventually
 
 
 @pytest.fixture
@@ -95,3 +95,24 @@ def test_a_closed_poller_can_be_opened_again(pipe: tuple[int, int]) -> None:
     os.write(pipe[1], b"news")
     assert made.poll(lambda: None) == [pipe[0]]
     made.close()
+
+
+def test_a_probe_tells_whether_the_thread_has_come_to_wait_since_the_last_one(poller: Poller) -> None:
+    """It wakes the thread, so a thread that sleeps answers before the next probe, and one that hangs does not."""
+    woken = threading.Semaphore(0)
+
+    def wait_twice() -> None:
+        for _ in range(2):
+            poller.poll(lambda: None)
+            woken.release()
+
+    sleeper = threading.Thread(target=wait_twice)
+    sleeper.start()
+    eventually(lambda: poller._is_asleep)
+    assert poller.probe()
+    assert woken.acquire(timeout=10)
+    eventually(lambda: poller._is_asleep)
+    assert poller.probe()
+    sleeper.join()
+    assert not poller.probe()
+    assert not poller.probe()

@@ -15,7 +15,7 @@ import pytest
 
 from jobscheduler.model import Event, Record, Retry, Status
 from jobscheduler.runner import ProcessLoop, RetryAfter, Run, Runner, loop_ownership, poller, start_queue
-from jobscheduler.tasks.command import child
+from jobscheduler.tasks.command import child, tree_killer
 from tests.support.tasks import (
     SLOT,
     Kept,
@@ -229,8 +229,11 @@ def test_a_background_process_may_keep_the_output_open(world: World, tmp_path: P
     eventually(nothing_to_look_after)
 
 
-def test_a_stopped_run_ends_with_its_process_tree(world: World, tmp_path: Path) -> None:
+def test_a_stopped_run_ends_with_its_process_tree(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another run is not delayed meanwhile, although the tree ignores TERM."""
+    monkeypatch.setattr(tree_killer, "TERM_GRACE_S", 1.0)
     pipe = Pipe(tmp_path)
     run = world.submit(f"trap '' TERM; sleep 60 & echo $$ $! > {pipe.path}; wait; wait; sleep 60")
     pids = pipe.pids()
@@ -463,3 +466,8 @@ def test_other_fields_of_a_job_have_their_usual_effect(world: World, tmp_path: P
     run = world.submit("umask; pwd; cat", own={"umask": "027", "cwd": str(tmp_path), "stdin": "given"})
     assert world.record().status is Status.SUCCESS
     assert world.output(run) == f"0027\n{tmp_path}\ngiven"
+
+
+def test_a_loop_without_a_thread_has_nothing_to_answer(world: World) -> None:
+    """As when the host refused a descriptor, and a command runs on a thread of its own."""
+    assert [world.loop.answers() for _ in range(3)] == [True, True, True]

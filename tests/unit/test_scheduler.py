@@ -28,7 +28,7 @@ from jobscheduler.model import (
     TaskSpec,
 )
 from jobscheduler.model.selection import selectors
-from jobscheduler.scheduler import Resumed, Scheduler
+from jobscheduler.scheduler import Clocks, Resumed, Scheduler, SchedulerHost, SchedulerLog
 from jobscheduler.tasks import Context, Outcome, Task, TaskFailed
 from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.timetable.timetable import timetable_of
@@ -61,11 +61,10 @@ class World:
         self.late_reason = "asleep"
         self.written: list[LogEntry] = []
         self.scheduler = Scheduler(
-            write=self.written.append,
+            SchedulerLog(self.written.append),
             max_workers=workers,
-            boot="boot-1",
-            clock=lambda: self.now,
-            late_reason=lambda: self.late_reason,
+            host=SchedulerHost(boot="boot-1"),
+            clocks=Clocks(now=lambda: self.now, late_reason=lambda: self.late_reason),
         )
         self.scheduler._waker.start = lambda: None  # the host's clock is not the test's
 
@@ -99,6 +98,10 @@ class World:
             for one in self.written
             if isinstance(one, Record) and job_id in {None, one.job_id} and one.scheduled
         ]
+
+    def wait_until_idle(self) -> None:
+        """Wait until no run is at work: a slot that comes due earlier is skipped."""
+        wait_until(lambda: not [*self.scheduler._engine.registry.runs()])
 
     def wait_for_records(self, count: int) -> list[tuple[int, str, str | None]]:
         """Wait until there are `count` records, and return all."""
@@ -307,6 +310,7 @@ def test_a_clock_set_back_repeats_nothing(world: World) -> None:
     """Ten minutes back: decided slots are not decided again, and later ones follow."""
     world.put(job())
     world.due("x", 600)
+    world.wait_until_idle()
     world.due("x", 0)
     world.due("x", 600)
     world.due("x", 660)
@@ -364,7 +368,7 @@ def test_the_real_scheduler_wakes_at_the_time() -> None:
     """APScheduler's thread, its store and its pool: a one-time and an every-second job run when they are due."""
     soon, clock = real()
     written: list[LogEntry] = []
-    scheduler = Scheduler(write=written.append, max_workers=2, clock=clock)
+    scheduler = Scheduler(SchedulerLog(written.append), max_workers=2, clocks=Clocks(now=clock))
     with scheduler:
         scheduler.put(job("once", Once(soon)), clock())
         scheduler.put(job("each", Cron("* * * * * *", "UTC")), clock())
@@ -585,7 +589,7 @@ def test_runs_that_wait_for_a_worker_are_reported_once(world: World) -> None:
     wait_until(lambda: len(Gate.begun) == 4)
     now = time.monotonic()
     for later in (0.0, 2.0, 3.0):
-        world.scheduler.check_backlog(now + later)
+        world.scheduler.runs.check(now + later)
 
     events = [one for one in world.written if isinstance(one, Event) and one.name == "pool.full"]
     assert [dict(one.values)["waiting"] for one in events] == [3]
@@ -824,7 +828,7 @@ def test_a_pool_that_gets_no_thread_fails_a_run_and_with_one_thread_makes_runs_l
 def test_a_lost_thread_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker, and a task that ignores its limit: the jobs that wait behind it run all the same."""
     world, hold = World(workers=1), threading.Event()
-    world.scheduler._pool._runner.services.grace = 0.05
+    world.scheduler._pool.runner.services.grace = 0.05
     run = Gate.run
     monkeypatch.setattr(
         Gate, "run", lambda self, context: hold.wait(30) if self.fields.get("deaf") else run(self, context)
@@ -840,11 +844,11 @@ def test_a_lost_thread_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
             ("y", None),
         }
         events = [dict(one.values) for one in world.written if isinstance(one, Event) and one.name == "pool.lost"]
-        assert (events, world.scheduler.lost_threads()) == ([{"lost": 1}], 1)
+        assert (events, world.scheduler.runs.lost_threads()) == ([{"lost": 1}], 1)
     finally:
         hold.set()
     wait_until(lambda: world.scheduler._waker._pool._pool._max_workers == 1)
-    assert world.scheduler.lost_threads() == 0
+    assert world.scheduler.runs.lost_threads() == 0
     world.scheduler.stop(5)
 
 
@@ -889,7 +893,7 @@ def records_of(world: World, job_to_put: Job, *, starting: bool, log: dict[str, 
     if not starting:
         world.put(job_to_put)
     world.due(job_to_put.id, (world.now - NOON).total_seconds())
-    wait_until(lambda: not world.scheduler.running())
+    wait_until(lambda: not world.scheduler.runs.count())
     return world.records()
 
 
@@ -938,7 +942,7 @@ def test_a_young_one_time_job_with_a_new_file_runs_unless_it_ran_before(
     assert records_of(world, once, starting=starting, log=log, checkpoint=checkpoint) == expected
     world.put(replace(once, description="edited"))
     world.due("x", 31)
-    wait_until(lambda: not world.scheduler.running())
+    wait_until(lambda: not world.scheduler.runs.count())
     assert world.records() == expected
 
 
@@ -995,7 +999,7 @@ def test_a_one_time_job_that_was_put_before_the_start_runs_also_if_the_log_is_ah
         == []
     )
     world.due("x", 60)
-    wait_until(lambda: not world.scheduler.running())
+    wait_until(lambda: not world.scheduler.runs.count())
 
     assert world.records() == expected
 
@@ -1008,7 +1012,7 @@ def test_a_one_time_job_that_a_start_caught_up_is_not_run_again_by_an_edit(world
     world.wait_for_records(1)
     world.put(replace(once, description="edited"))
     world.due("x", 31)
-    wait_until(lambda: not world.scheduler.running())
+    wait_until(lambda: not world.scheduler.runs.count())
 
     assert world.records() == [(10, "SUCCESS", None)]
 
@@ -1041,7 +1045,7 @@ def test_a_job_that_was_refused_at_the_start_is_accounted_for_when_it_is_valid(
     world.now += timedelta(seconds=later)
     healed = job(modified_at=NOON + timedelta(seconds=written), catch_up=catch_up)
     world.put(healed)
-    wait_until(lambda: not world.scheduler.running())
+    wait_until(lambda: not world.scheduler.runs.count())
     world.scheduler.drop("x", world.now)
     world.put(healed)
 
@@ -1066,7 +1070,7 @@ def test_jobs_of_a_source_unavailable_at_the_start_are_accounted_for_when_it_is_
     restart(world)
     world.now += timedelta(seconds=later)
     world.scheduler.put(job(modified_at=NOON, catch_up=catch_up), world.now, is_first_sync=True)
-    wait_until(lambda: not world.scheduler.running())
+    wait_until(lambda: not world.scheduler.runs.count())
 
     assert world.records() == expected
     slots = sum(dict(one.details).get("count", 1) for one in world.written if isinstance(one, Record))
@@ -1092,7 +1096,7 @@ def test_an_at_reboot_job_that_was_refused_at_the_start_is_caught_up(
     world.scheduler.start()
     world.now += timedelta(seconds=later)
     world.put(job(schedule=Cron("@reboot", "UTC"), modified_at=NOON + timedelta(seconds=written)))
-    wait_until(lambda: not world.scheduler.running())
+    wait_until(lambda: not world.scheduler.runs.count())
 
     assert world.records() == expected
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from jobscheduler.model import Cron, Job, Once
+from jobscheduler.model import Cron, Job, Once, Pause
+from jobscheduler.model.selection import Selector, selectors
 from jobscheduler.runlog import LogFile, LogWriter, recover
 from jobscheduler.scheduler import MAX_PAUSES, TooManyPauses
+from jobscheduler.scheduler.pauses import Pauses
 from tests.support.service import wait_until
 from tests.unit.test_scheduler import NOON, Gate, World, gate, job, world
 
@@ -31,6 +33,7 @@ def test_slots_of_a_paused_job_are_skipped_until_it_is_resumed(world: World) -> 
     assert world.resume("x")
     assert not world.resume("x")
     world.due("x", 180)
+    world.wait_for_records(3)
     world.due("x", 240)
 
     world.wait_for_records(4)
@@ -405,7 +408,8 @@ class LoggedWorld(World):
         ).__enter__()
         self.scheduler._write_checkpoint_line = self.log.checkpoint
         engine, both = self.scheduler._engine, self._write
-        for part in (engine, engine.actions, engine.pauses, engine.progress, engine.recovery):
+        recovery, others = engine.recovery, (engine.actions, engine.pauses, engine.progress, engine.definitions)
+        for part in (recovery, recovery._takeover, *others):
             part._write = both
         self.scheduler.restore(past, self.now)
 
@@ -561,3 +565,48 @@ def test_what_is_over_is_forgotten(world: World) -> None:
     seconds[0] = 87_000
     world.scheduler.write_checkpoint()
     assert not pauses.all()
+
+
+def test_a_longer_pause_of_the_same_jobs_is_the_former_one_made_longer() -> None:
+    """With its beginning."""
+    pauses = Pauses(lambda: 0.0)
+    (first,) = pauses.add(selectors(["x"]), NOON + timedelta(hours=1), "", "0", NOON)
+    later = NOON + timedelta(minutes=30)
+    assert pauses.add(selectors(["x"]), NOON + timedelta(hours=1), "", "0", later) == []
+    (second,) = pauses.add(selectors(["x"]), None, "more", "1", later)
+    assert (second.id, second.since, second.until) == (first.id, NOON, None)
+    assert pauses.all() == (second,)
+
+
+def test_a_pause_that_a_wrong_clock_resumed_in_the_future_holds_no_slot_to_come() -> None:
+    """After a start whose clock is right."""
+    resumed = Pause("aa", Selector("x"), NOON, NOON + timedelta(days=9), is_resumed=True)
+    pauses = Pauses(lambda: 0.0)
+    pauses.restore([resumed], NOON + timedelta(days=9), NOON)
+    assert pauses.index.paused_until("x", ()) == NOON
+    assert pauses.in_force(NOON) == ()
+
+
+FORMER_LOG = """\
+2026-11-30T16:45:00.808Z INFO service.alive jobs=brief,08d51fb8255a,tpbqcs;one,f20b5f5145c4,tpbqcs
+2026-11-30T16:45:00.808Z INFO service.alive pauses="de7cab1e,one,2026-11-30T16:41:23.565Z,,0,migration"
+2026-11-30T16:45:00.808Z INFO service.alive settled=2026-11-30T16:45:00.787937Z boot=70b19ba6-57c3-4413-bb3a-e8272913cd87 uptime=47841.470 full=2 host=e4060d5b2b768048 since=2026-11-30T16:41:13.117427Z parts=2
+2026-11-30T16:45:01.565Z INFO job.paused jobs=tag:t pause=0badcafe reason="two words" by=1000
+2026-11-30T16:45:02.884Z INFO job.paused job_id=brief pause=39b32c1f until=2026-11-30T17:43:49.151Z by=0
+2026-11-30T16:45:03.565Z INFO job.paused jobs=* pause=11111111 by=0
+2026-11-30T16:45:08.416Z INFO job.resumed job_id=brief pause=39b32c1f by=0
+"""  # noqa: E501 - as they are
+
+
+def test_pauses_that_the_first_version_with_pauses_logged_are_in_force(tmp_path: Path) -> None:
+    """An upgrade starts from its checkpoint and the lines after it; keys and forms stay as they were released."""
+    (tmp_path / "log").write_text(FORMER_LOG)
+    now = datetime(2026, 11, 30, 17, tzinfo=UTC)
+    pauses = Pauses(lambda: 0.0)
+    pauses.restore(recover(tmp_path / "log", 7).full.pauses, now, now)
+    assert [(one.id, one.selector.text, one.until, one.reason, one.by) for one in pauses.in_force(now)] == [
+        ("de7cab1e", "one", None, "migration", "0"),
+        ("0badcafe", "tag:t", None, "two words", "1000"),
+        ("11111111", "*", None, "", "0"),
+    ]
+    assert pauses.index.of("brief", ()) != ()

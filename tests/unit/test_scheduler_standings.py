@@ -11,7 +11,7 @@ import pytest
 
 from jobscheduler.model import Checkpoint, FullCheckpoint, Job, Once, RecoveredState
 from jobscheduler.model.standing import LoggedResult, ResultState, Standing
-from jobscheduler.scheduler import Scheduler
+from jobscheduler.scheduler import Scheduler, SchedulerLog
 from jobscheduler.service.checks import HostCheck
 from jobscheduler.status.standings import Standings
 from jobscheduler.timetable.definition_hash import definition_hash
@@ -21,7 +21,7 @@ __all__ = ["gate", "world"]
 
 
 def standings(world: World) -> Standings:
-    return world.scheduler._engine._standings
+    return world.scheduler._engine.checkpoints._standings
 
 
 def test_a_job_is_in_force_from_when_it_was_put(world: World) -> None:
@@ -100,7 +100,7 @@ def test_checkpoints_carry_how_jobs_stand(world: World) -> None:
     world.put(job(success_within=3600.0))
     world.scheduler.write_checkpoint(full=True)
     world.scheduler.write_checkpoint()
-    standings(world)._set("x", Standing(failures=1))
+    standings(world)._table.set("x", Standing(failures=1))
     world.scheduler.write_checkpoint()
     assert [[*mark.results.standings] for mark in marks] == [["x"], [], ["x"]]
 
@@ -111,6 +111,10 @@ class FakeParts:
 
     failing: bool = False
     written: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def runs(self) -> FakeParts:
+        return self
 
     def is_failing(self) -> bool:
         return self.failing
@@ -140,5 +144,5 @@ def test_a_log_that_can_be_written_again_gets_a_full_checkpoint() -> None:
 
 def test_a_scheduler_without_standings_has_its_own() -> None:
     """So that it needs none in a test or a tool."""
-    with Scheduler(write=lambda _: None, max_workers=1) as scheduler:
+    with Scheduler(SchedulerLog(lambda _: None), max_workers=1) as scheduler:
         assert scheduler.is_held("x")

@@ -8,7 +8,7 @@ import pytest
 
 from jobscheduler.model import Event, LogFields, Record, Retry
 from jobscheduler.runner import stopped_fields
-from jobscheduler.scheduler.engine import Phase
+from jobscheduler.scheduler.definition_changes import Phase
 from tests.support.service import wait_until
 from tests.unit.test_scheduler import NOON, Gate, World, gate, job, world
 
@@ -74,7 +74,7 @@ def test_a_stopped_run_makes_no_further_attempt(closed: World) -> None:
 
     assert closed.records() == [(60, "FAILURE", "stopped"), (120, "FAILURE", "stopped")]
     assert len(Gate.begun) == 2
-    assert closed.scheduler.running() == 0
+    assert closed.scheduler.runs.count() == 0
 
 
 def test_what_waits_for_a_worker_is_skipped_and_waits_no_longer() -> None:
@@ -86,11 +86,11 @@ def test_what_waits_for_a_worker_is_skipped_and_waits_no_longer() -> None:
     world.due("busy", 60)
     wait_until(lambda: Gate.begun)
     world.due("x", 60)
-    assert world.scheduler.queued() == 1
+    assert world.scheduler.runs.queued() == 1
 
     assert [is_skipped for _, is_skipped in stop(world)] == [True]
     assert details(world) == [("SKIPPED", "stopped", (("by", "1000"),))]
-    assert (world.scheduler.queued(), runs_of(world)) == (0, [])
+    assert (world.scheduler.runs.queued(), runs_of(world)) == (0, [])
     Gate.may_end.set()
     world.wait_for_records(2)
     assert len(Gate.begun) == 1
@@ -130,6 +130,45 @@ def test_the_run_behind_a_stopped_one_begins(closed: World) -> None:
     stop(closed, "x", Gate.begun[0].run_id)
     wait_until(lambda: len(Gate.begun) == 2)
     assert Gate.begun[1].scheduled == NOON + timedelta(minutes=2)
+
+
+def test_the_run_behind_one_that_waits_for_a_worker_begins_when_that_is_stopped() -> None:
+    """It waits for the worker in its place. A stopped one makes room for the next to wait."""
+    world = World(workers=1)
+    Gate.may_end.clear()
+    world.put(job("busy"))
+    world.put(job(overlap="queue"))
+    world.due("busy", 60)
+    wait_until(lambda: Gate.begun)
+    for seconds in (60, 120):
+        world.due("x", seconds)
+    first, second = (run.run_id for runtime in world.scheduler.runtimes(["x"]) for run in runtime.active_runs)
+    assert stop(world, "x", second) == [(second, True)]
+    world.due("x", 180)
+    assert stop(world, "x", first) == [(first, True)]
+    Gate.may_end.set()
+    world.wait_for_records(4)
+    assert [one.scheduled for one in Gate.begun[1:]] == [NOON + timedelta(minutes=3)]
+    assert (60, "SKIPPED", "stopped") in world.records()
+    assert (120, "SKIPPED", "stopped") in world.records()
+    world.scheduler.stop(5)
+
+
+def test_nothing_is_left_of_a_removed_job_whose_run_is_stopped_before_it_began() -> None:
+    """It was known only for that run."""
+    world = World(workers=1)
+    Gate.may_end.clear()
+    world.put(job("busy"))
+    world.put(job())
+    world.due("busy", 60)
+    wait_until(lambda: Gate.begun)
+    world.scheduler.run_now(job(), "0")
+    world.scheduler.drop("x", world.now)
+    assert runs_of(world)
+    assert [is_skipped for _, is_skipped in stop(world)] == [True]
+    assert list(world.scheduler.runtimes(["x"])) == []
+    Gate.may_end.set()
+    world.scheduler.stop(5)
 
 
 def test_the_record_of_a_stopped_run_by_hand_names_both_people(closed: World) -> None:
@@ -180,7 +219,7 @@ def test_a_second_stop_and_a_later_shutdown_change_nothing(closed: World) -> Non
     closed.put(job())
     closed.due("x", 60)
     wait_until(lambda: Gate.begun)
-    (run,) = closed.scheduler._pool.active_runs
+    (run,) = closed.scheduler._pool.runner.active_runs
     run._state.stop("stopped")  # the task has not been asked yet
     closed.scheduler.stop_runs({"x": None}, "1000")
     run.stop("shutdown")

@@ -69,12 +69,16 @@ def test_a_step_that_happens_is_forgotten() -> None:
     assert check_times(detector, [NOT_BEGUN], LATE_AFTER_CHECKS - 1) == []
 
 
+CHECK_S = 0.3
+"""Seconds between two checks instead of one; five of them have to be longer than a run may wait for its line."""
+
 FAULTS = """
 import os, threading
 from jobscheduler.service import health
 from jobscheduler.service import process, supervisor, zone_watch
-supervisor.HEALTH_INTERVAL_S, supervisor.PING_INTERVAL_S, supervisor.CHECK_INTERVAL_S = 0.3, 0.3, 0.4
-process.ABORT_WAIT_S = 1.0
+supervisor.HEALTH_INTERVAL_S = supervisor.PING_INTERVAL_S = supervisor.CHECK_INTERVAL_S = {check}
+supervisor.COALESCE_S = 0.0
+process.ABORT_WAIT_S = 0.3
 def is_on(): return os.path.exists({flag!r})
 def hang(): threading.Event().wait()
 """
@@ -82,7 +86,13 @@ def hang(): threading.Event().wait()
 NO_THREAD = """
 from jobscheduler.runner.process_loop import ProcessLoop
 real = ProcessLoop._run_once
-ProcessLoop._run_once = lambda self, term: hang() if is_on() else real(self, term)
+ProcessLoop._run_once = lambda self, term: hang() if is_on() and self._watch.is_idle() else real(self, term)
+"""
+
+NO_END = """
+from jobscheduler.runner.process_loop import ProcessLoop
+real = ProcessLoop._run_once
+ProcessLoop._run_once = lambda self, term: real(self, term) if self._watch.is_idle() or not is_on() else hang()
 """
 
 NO_WAKE_UP = """
@@ -98,7 +108,7 @@ StartQueue.announce_submitted = lambda self: self._submitted.clear() if is_on() 
 """
 
 NO_SIGNAL = """
-from jobscheduler.tasks.command.task import RunningCommand
+from jobscheduler.tasks.command.running_command import RunningCommand
 real = RunningCommand.__init__
 def made(self, child, plan, context, *others):
     real(self, child, plan, context, *others)
@@ -125,11 +135,12 @@ class Faulty:
     def __init__(self, base: Path) -> None:
         self.flag = base / "flag"
         self.marks = base / "marks"
+        self.marks.touch()  # a run that hangs before its command has begun leaves none
         self.service = Service(base, "--http", "127.0.0.1:0")
 
-    def start(self, fault: str, **fields: object) -> None:
+    def start(self, fault: str, check: float = CHECK_S, **fields: object) -> None:
         """Start the service with a job each second, and wait until that has run."""
-        self.service.patched(FAULTS.format(flag=str(self.flag)) + fault)
+        self.service.patched(FAULTS.format(flag=str(self.flag), check=check) + fault)
         command = f"{MARKING.format(self.marks)}; {fields.pop('then', 'true')}"
         self.service.write("tick.json", job("tick", "* * * * * *", command, **fields))
         self.service.start()
@@ -152,7 +163,7 @@ class Faulty:
         self.flag.unlink()
         before = len(self.service.words("SUCCESS")) + len(self.service.words("FAILURE"))
         self.service.start()
-        wait_until(lambda: len(self.service.words("SUCCESS")) + len(self.service.words("FAILURE")) > before + 1)
+        wait_until(lambda: len(self.service.words("SUCCESS")) + len(self.service.words("FAILURE")) > before)
         assert self.service.stop() == 0
         timetable = timetable_of(Job("tick", Cron("* * * * * *", "UTC"), TaskSpec("x", "{}")), "")
         Account(lines_of(self.service.log), {"tick": timetable}, self.marks).check()
@@ -166,12 +177,14 @@ def faulty(tmp_path: Path) -> Iterator[Faulty]:
     made.service.close()
 
 
+NO_ANSWER = "the thread that would notice its end does not answer"
 STANDSTILLS = {
     "the thread of all commands sleeps for ever": (NO_THREAD, {}, "it was handed over and has not begun"),
+    "the thread of all commands sleeps while one runs": (NO_END, {"then": "sleep 0.4"}, NO_ANSWER),
     "a wake-up is dropped": (NO_WAKE_UP, {}, "it was handed over and has not begun"),
     "a run is dropped": (NO_BEGINNING, {"overlap": "allow"}, "it was handed over and has not begun"),
     "a limit never comes to its signal": (NO_SIGNAL, {"then": "sleep 91", "timeout": 1}, "TERM has not been sent"),
-    "time limits are not checked": (NO_TIMER, {"then": "sleep 92", "timeout": 2}, "it was not asked to end"),
+    "time limits are not checked": (NO_TIMER, {"then": "sleep 92", "timeout": 1}, "it was not asked to end"),
 }
 
 
@@ -206,17 +219,17 @@ def append(self, data, **named):
     return real(self, data, **named)
 LogFile.append = append
 """
-    service.patched(FAULTS.format(flag="/nowhere") + slow_log)
-    service.write("busy.json", job("busy", "* * * * * *", "sleep 6", overlap="queue"))
+    service.patched(FAULTS.format(flag="/nowhere", check=CHECK_S) + slow_log)
+    service.write("busy.json", job("busy", "* * * * * *", "sleep 3", overlap="queue"))
     service.write("waits.json", job("waits", "* * * * * *", "true"))
     try:
         service.start()
         service.wait_for("run.started")
         assert service.process is not None
         service.process.send_signal(signal.SIGSTOP)
-        threading.Event().wait(5)
+        threading.Event().wait(2 * STUCK_AFTER_CHECKS * CHECK_S / 3)
         service.process.send_signal(signal.SIGCONT)
-        service.wait_for("SUCCESS", 3)
+        service.wait_for("SUCCESS", 2)
         assert service.words("runner.stuck") == []
         assert service.process.poll() is None
     finally:
@@ -236,10 +249,10 @@ def test_that_a_stuck_run_moves_again_is_logged(faulty: Faulty) -> None:
 
 
 def test_a_burst_of_runs_is_not_stuck(faulty: Faulty) -> None:
-    """A thousand runs due at once on one thread are late, not stuck."""
-    faulty.start("")
+    """Hundreds of runs due at once on one thread are late, not stuck."""
     for number in range(300):
         faulty.service.write(f"{number}.json", job(f"j{number}", "*/3 * * * * *", "true", overlap="allow"))
-    faulty.service.wait_for("SUCCESS", 900)
+    faulty.start("", check=1.0)  # as users have it: a busy host makes single runs late
+    faulty.service.wait_for("SUCCESS", 300)
     assert json.dumps(faulty.service.words("runner.stuck")) == "[]"
     assert faulty.service.stop() == 0

@@ -13,6 +13,7 @@ import pytest
 from jobscheduler import tasks
 from jobscheduler.model import LogEntry, Record, Retry, Status
 from jobscheduler.runner import ProcessLoop, Run
+from jobscheduler.scheduler import SchedulerLog
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.tasks import Context, Task
@@ -45,16 +46,14 @@ class World:
             self.waker,
             WORKERS,
             record=self.written.append,
-            write=self.written.append,
-            log_then=None,
-            on_behind=lambda: None,
+            log=SchedulerLog(self.written.append),
             clock=lambda: datetime.now(UTC),
         )
 
     def submit(self, task: str = "execute_command", **more: Any) -> Run:
         """Submit a run."""
         own = {} if task != "execute_command" else {"command": more.pop("command", "true")}
-        run = self.pool.begin(job(task, own, **more), SLOT)
+        run = self.pool.runner.new_run(job(task, own, **more), SLOT)
         self.pool.submit(run)
         return run
 
@@ -64,7 +63,7 @@ class World:
 
     def is_idle(self) -> bool:
         """Return whether every worker is free and no run is active."""
-        return not self.pool.active_runs and not self.pool.queued() and self.pool._queue.busy == 0
+        return not self.pool.runner.active_runs and not self.pool.queued() and self.pool._queue.busy == 0
 
 
 @pytest.fixture
@@ -134,14 +133,14 @@ def test_a_pause_between_two_attempts_holds_no_worker(world: World) -> None:
 
 def test_a_worker_that_a_task_never_frees_is_replaced(world: World) -> None:
     """As many other runs as before go on, until the task frees its worker after all."""
-    world.pool._runner.services.grace = 0.05
+    world.pool.runner.services.grace = 0.05
     for _ in range(WORKERS):
         world.submit("held", timeout=0.05)
-    eventually(lambda: world.pool.lost() == WORKERS)
+    eventually(lambda: world.pool.runner.lost == WORKERS)
     done = [world.submit() for _ in range(5)]
     eventually(lambda: all(run.record for run in done))
     Held.may_end.set()
-    eventually(lambda: world.pool.lost() == 0 and world.is_idle())
+    eventually(lambda: world.pool.runner.lost == 0 and world.is_idle())
 
 
 def test_without_the_process_loop_each_command_has_a_thread_of_the_pool(

@@ -33,6 +33,7 @@ def start(world: World, schedule: str, **fields: object) -> None:
     world.scheduler.put(job(schedule=Cron(schedule, "Test/Here"), **fields), world.now)
     for seconds in (-30 * MINUTE, 0):
         world.due("x", seconds)
+        world.wait_until_idle()
 
 
 def change(world: World, tree: ZoneTree, offset: int, seconds: float, schedule: str, **fields: object) -> datetime:

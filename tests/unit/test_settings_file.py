@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobscheduler.cli import options
 from jobscheduler.config import (
     OPTIONS,
     Settings,
@@ -33,6 +35,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {  # for each option a value in TOML, and
     "drain_timeout": ("1.5", 1.5),
     "rescan_interval": ('"1m"', 60.0),
     "socket": ('"/srv/s.sock"', Path("/srv/s.sock")),
+    "socket_group": ("990", "990"),
     "http": ('"127.0.0.1:9080"', ("127.0.0.1", 9080)),
     "http_token_file": ('"/srv/token"', Path("/srv/token")),
     "on_failure": ('"/srv/f.json"', Path("/srv/f.json")),
@@ -58,6 +61,7 @@ OTHERS = {  # for each option two further values, as a flag or a variable gives 
     "drain_timeout": ("1", "2"),
     "rescan_interval": ("1", "2"),
     "socket": ("/a", "/b"),
+    "socket_group": ("ops", "wheel"),
     "http": ("127.0.0.1:1", "127.0.0.1:2"),
     "http_token_file": ("/a", "/b"),
     "on_failure": ("/a", "/b"),
@@ -102,6 +106,38 @@ def test_each_option_can_be_given_in_four_ways_and_the_first_counts(option: Any)
     with_flag = settings(text, {name: flag}, {option.variable: variable})
     assert getattr(with_flag, name) == option.parse(flag)
     assert with_flag.given[name].origin == option.flag
+
+
+@pytest.mark.parametrize(
+    ("flag", "variable", "in_environment_file", "in_file", "zone"),
+    [
+        ("UTC", "Asia/Tokyo", "Europe/Berlin", "Asia/Kolkata", "UTC"),
+        (None, "Asia/Tokyo", "Europe/Berlin", "Asia/Kolkata", "Asia/Tokyo"),
+        (None, None, "Europe/Berlin", "Asia/Kolkata", "Europe/Berlin"),
+        (None, None, None, "Asia/Kolkata", "Asia/Kolkata"),
+        (None, None, None, None, ""),
+    ],
+)
+def test_a_verb_that_no_service_answers_has_the_settings_with_which_systemd_would_start_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flag: str | None,
+    variable: str | None,
+    in_environment_file: str | None,
+    in_file: str | None,
+    zone: str,
+) -> None:
+    """The environment file of the unit counts as the environment, and that of the caller comes before it."""
+    environment, file = tmp_path / "jobscheduler", tmp_path / "s.toml"
+    environment.write_text(f"JOBSCHEDULER_TIMEZONE='{in_environment_file}'\n" if in_environment_file else "# none\n")
+    file.write_text(f"timezone = '{in_file}'\n" if in_file else "")
+    monkeypatch.setattr(options, "ENVIRONMENT_FILE", environment)
+    monkeypatch.setattr(os, "environ", {"JOBSCHEDULER_TIMEZONE": variable} if variable else {})
+    arguments = argparse.Namespace(config=str(file), socket=str(tmp_path / "none"), timezone=flag)
+    settings = options.settings_of_service(arguments, ["timezone"])
+    assert (settings.timezone or "") == zone
+    assert ("no service was asked" in capsys.readouterr().err) is (flag is None and variable is None)
 
 
 def test_an_empty_file_says_nothing() -> None:
@@ -214,6 +250,7 @@ def test_the_file_that_an_installation_brings_shows_every_option_with_its_defaul
     examples = {
         "output_dir",
         "timezone",
+        "socket_group",
         "http",
         "http_token_file",
         "on_failure",

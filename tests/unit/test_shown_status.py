@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from jobscheduler.control.job_query import EVERY_JOB, parse_query
 from jobscheduler.model import NO_TASK, Cron, Job, Pause, Record, Status
 from jobscheduler.model.selection import Selector
-from jobscheduler.status.shown_status import all_words, is_failing, shown_status
+from jobscheduler.status.shown_status import KNOWN_WORDS, all_words, is_failing, shown_status
 from jobscheduler.status.situation import count_statuses, situation_json
 from jobscheduler.status.snapshot import ActiveRun, JobState, JobStatus, ServiceStatus, Snapshot
+from jobscheduler.web.job_list import list_jobs
+from jobscheduler.web.page_query import PageQuery
 
 AT = datetime(2026, 11, 30, 1, tzinfo=UTC)
 RUN = ActiveRun("r", AT, AT, 1)
@@ -67,6 +70,41 @@ def test_a_job_is_found_by_every_word_that_applies() -> None:
     job = one(last=record(), state=JobState.RUNNING, active_runs=(RUN,), pauses=(PAUSE,))
     assert all_words(job) == {"failing", "running", "paused"}
     assert all_words(one()) == {"ok", "scheduled"}
+
+
+EVERY_KIND = [
+    one(
+        f"job-{number}",
+        state,
+        last=last,
+        overdue_since=AT if is_overdue else None,
+        stale=is_stale,
+        pauses=(PAUSE,) if is_paused else (),
+        schedule=schedule,
+    )
+    for number, (state, last, is_overdue, is_stale, is_paused, schedule) in enumerate(
+        product(
+            [state for state in JobState if state is not JobState.REFUSED],
+            (None, record()),
+            (False, True),
+            (False, True),
+            (False, True),
+            ("@daily", "@manual"),
+        )
+    )
+]
+
+
+@pytest.mark.parametrize("word", KNOWN_WORDS)
+def test_the_list_and_the_page_find_the_same_jobs_by_a_word(word: str) -> None:
+    """Of every state and all that can be true beside it; the number on the page's chip is that of these jobs."""
+    jobs = [*EVERY_KIND, REFUSED]
+    entries = [(job, all_words(job)) for job in jobs]
+    of_verb = {job.id or job.file for job in jobs if parse_query(f"state={word}").wants(job)}
+    of_page = list_jobs(entries, PageQuery(state=word))
+    assert {job.id or job.file for job in of_page.jobs} == of_verb
+    assert dict(of_page.states).get(word, len(of_verb)) == len(of_verb)
+    assert of_verb
 
 
 REPORT = one("report", tags=("shop", "night"))

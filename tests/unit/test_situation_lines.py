@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.situation_lines import Screen, needs_somebody, situation_lines
+from jobscheduler.cli.situation_lines import Screen, needs_operator, situation_lines
 from tests.support.answers import at_work, problem, situation
 
 NOW = datetime(2026, 11, 30, 0, 4, tzinfo=UTC)
@@ -46,6 +46,13 @@ def shown(answer: dict[str, Any], width: int | None = 80, *, with_service: bool 
     return "\n".join(situation_lines(answer, screen, with_service=with_service))
 
 
+def test_a_running_job_shows_its_process_and_which_attempt_it_is() -> None:
+    """So that it can be looked at with the tools of the host."""
+    job = {**REINDEX, "active_runs": [at_work("2026-11-29T23:26:00Z", attempt=2, pid=4711)]}
+    text = shown(situation(running_jobs={"count": 1, "jobs": [job]}))
+    assert "running     1  reindex  38m (usually 12m), attempt 2, pid 4711" in text
+
+
 def test_nothing_to_report_is_one_line() -> None:
     """With the clock and its zone, and what comes next."""
     assert shown(situation(upcoming=UPCOMING), None) == (
@@ -66,7 +73,7 @@ def test_the_service_is_shown_when_asked_for() -> None:
     ]
 
 
-def test_what_needs_somebody_comes_first() -> None:
+def test_what_needs_an_operator_comes_first() -> None:
     """Failing jobs with since when, how often and the end of their output; then files, runs and pauses."""
     overdue = {"job_id": "sync", "overdue_since": "2026-11-29T23:00:00Z", "last_success": None}
     pause = {"jobs": "billing-*", "until": "2026-11-30T05:00:00Z", "by": "anna", "reason": "move", "except": []}
@@ -134,8 +141,19 @@ def test_lines_fit_the_terminal_and_break_at_words() -> None:
         assert max(map(len, shown(answer, width).splitlines())) <= width
 
 
+def test_a_long_name_has_a_line_of_its_own_on_a_terminal() -> None:
+    """It is never cut, and what is said about it is where that of the others is; a pipe gets one line."""
+    long = {**FAILING["jobs"][0], "job_id": "a" * 100}  # type: ignore[index]
+    answer = situation(failing={"count": 2, "jobs": [long, FAILING["jobs"][0]]})  # type: ignore[index]
+    first, second, third = shown(answer).splitlines()[2:5]
+    assert first == f"failing     2  {'a' * 100}"
+    assert second.index("since") == third.index("since")
+    assert len(shown(answer, None).splitlines()[2:5][1]) > 0
+    assert f"{'a' * 100}  since" in shown(answer, None)
+
+
 def test_only_the_service_and_files_need_somebody_as_a_check_of_health() -> None:
     """A job that fails is the job's."""
-    assert not needs_somebody(situation(failing=FAILING))
-    assert needs_somebody(situation(problems=[problem("a.json")]))
-    assert needs_somebody(situation(issues=["x"]))
+    assert not needs_operator(situation(failing=FAILING))
+    assert needs_operator(situation(problems=[problem("a.json")]))
+    assert needs_operator(situation(issues=["x"]))

@@ -12,7 +12,8 @@ from jobscheduler.model import AlertRule, Checkpoint, Cron, Event, FullCheckpoin
 from jobscheduler.model.standing import NO_STANDING, Standing
 from jobscheduler.runlog import encode_line, format_json, format_text, last_record, recover, to_events
 from jobscheduler.scheduler.former_service import FormerService
-from jobscheduler.status.standings import HOLD_CHECK_S, Standings
+from jobscheduler.status.standings import Standings
+from jobscheduler.status.success_deadlines import HOLD_CHECK_S
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 S, F, K, M = Status.SUCCESS, Status.FAILURE, Status.SKIPPED, Status.MISSED
@@ -115,6 +116,29 @@ def test_the_time_of_a_held_job_does_not_count(world: World) -> None:
     world.held.add("a")
     world.after(HOUR)
     assert world.standings.of("a").overdue_since is not None
+
+
+def test_nothing_is_told_of_a_held_job(world: World) -> None:
+    """Neither that a shorter limit has passed, nor a reminder; both come when it is held no more."""
+    world.put(job("late", HOUR / 10))
+    world.put(job())
+    assert world.after(HOUR / 2) == ["late"]
+    world.held.update(("a", "late"))
+    world.after(HOLD_CHECK_S)
+    world.put(job(within=HOUR / 4))
+    assert world.after(HOUR) == []
+    assert world.standings.alerted() == []
+    world.held.clear()
+    assert world.after(2 * HOLD_CHECK_S) == ["a"]
+    assert {job_id for job_id, _ in world.standings.alerted()} == {"a", "late"}
+
+
+def test_a_recovery_is_told_once(world: World) -> None:
+    """By the first success after an alert."""
+    world.put(job())
+    world.after(HOUR + HOLD_CHECK_S)
+    world.ends(S)
+    assert [world.standings.take_alert("a") for _ in range(3)] == [True, False, False]
 
 
 def test_a_success_while_the_job_is_held_counts_from_its_end(world: World) -> None:
@@ -279,7 +303,7 @@ def test_what_lines_after_the_last_checkpoint_say_counts(world: World, log: Log)
         later.put(one)
 
     assert later.standings.last_success("a") == success
-    assert later.standings.of("a").told_at is None, "a test tells nothing"
+    assert later.standings.of("a").alerted_at is None, "a test tells nothing"
     assert later.standings.of("b").streak(with_missed=False)[0] == 2
     assert later.standings.of("b").is_failing
     assert later.standings.of("c").overdue_since == overdue_at
@@ -331,6 +355,18 @@ def test_a_checkpoint_whose_end_is_lost_counts_for_nothing(world: World, log: Lo
     log.write(*to_events(mark, world.now)[:-1])
 
     assert log.next_service(world, later=1).standings.of("a").failures == 2
+
+
+def test_a_full_checkpoint_names_jobs_whose_files_cannot_be_read_yet(world: World, log: Log) -> None:
+    """A directory may be away at a start and at the next one; how a job stands is known all the same."""
+    world.put(job())
+    log.write(world.ends(F))
+    state = world.standings.for_checkpoint(active=["a"])
+    later = Standings(lambda: world.uptime)
+    later.restore(state, [], lambda at: 0.0, 0.0)
+    again = later.for_checkpoint(active=["b"])
+    assert again.standings == state.standings
+    assert again.standings["a"].failures == 1
 
 
 def test_a_removed_job_is_not_restored(world: World, log: Log) -> None:

@@ -34,6 +34,7 @@ class FakeScheduler:
     def __init__(self, *runtimes: JobRuntime, survivors: str = "") -> None:
         self.known = runtimes
         self.survivors = survivors
+        self.runs = self
         self.asked: StopTargets = {}
 
     def runtimes(self) -> Collection[JobRuntime]:

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import re
+import threading
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -17,13 +18,14 @@ pytest.importorskip("jinja2", reason="the extra `web` is not installed")
 
 from jobscheduler.model import KeptOutput, Pause, Problem, StoredAttempt
 from jobscheduler.model.selection import Selector
-from jobscheduler.status.run_detail import RunDetail
+from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.snapshot import ActiveRun
 from jobscheduler.web.access import AccessCheck
-from jobscheduler.web.activity import TIMELINE_MAX_AGE_S
+from jobscheduler.web.activity import MAX_STALE_S, TIMELINE_MAX_AGE_S
 from jobscheduler.web.app import App
 from jobscheduler.web.job_list import PER_PAGE
 from jobscheduler.web.job_page import HISTORY, MAX_OUTPUT_BYTES
+from tests.support.service import wait_until
 from tests.support.web_view import HOSTILE, NOW, FakeServiceView, a_day, hostile, local, many
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
@@ -231,6 +233,19 @@ def test_a_running_job_is_shown_with_its_usual_time_and_its_limit() -> None:
     """As a bar, and in words."""
     text = Reader(get(a_day()).text).text
     assert "Running now 1 of 32 workers long sync-warehouse for 2 h 32 min usually 7 min 54 s, limit 4 h" in text
+
+
+def test_a_running_job_is_shown_with_what_it_uses_and_printed_last() -> None:
+    """Asked for once for all viewers of a snapshot; what a job prints stays text."""
+    view = a_day()
+    (run,) = next(job for job in view.jobs if job.id == "sync-warehouse").active_runs
+    view.live[run.run_id] = LiveRun("shard 31 of <b>48\x1b[2J", 1320.0, 410 * 1024**2)
+    page = get(view).text
+    assert "limit 4 h cpu 22 min, memory 430 MB" in Reader(page).text
+    assert "shard 31 of &lt;b&gt;48" in page
+    view.live[run.run_id] = LiveRun("waits")
+    text = Reader(get(view).text).text
+    assert ("waits" in text, "memory" in text) == (True, False)
 
 
 def test_the_first_line_the_title_and_the_icon_carry_the_worst() -> None:
@@ -525,8 +540,32 @@ def test_the_log_is_read_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5):
         get(app)
     assert view.reads == 1
-    now[0] += TIMELINE_MAX_AGE_S + 1
+    now[0] += MAX_STALE_S
     get(app)
+    assert view.reads == 2
+
+
+def test_a_page_that_reloads_itself_does_not_wait_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets what was read before while one thread reads anew; the next one gets that."""
+    now, goes_on = [100.0], threading.Event()
+    monkeypatch.setattr("jobscheduler.web.activity.time.monotonic", lambda: now[0])
+    view = a_day()
+    app = App(view, AccessCheck("build7", None))
+    first = get(app)
+    records = view.records
+
+    def slow(*arguments: Any, **more: Any) -> Any:
+        assert goes_on.wait(10)
+        return records(*arguments, **more)
+
+    monkeypatch.setattr(view, "records", slow)
+    view.log.clear()
+    now[0] += TIMELINE_MAX_AGE_S + 1
+    for _ in range(3):
+        assert get(app).text.count('<use href="#t-') == first.text.count('<use href="#t-')
+    assert view.reads == 1
+    goes_on.set()
+    wait_until(lambda: get(app).text.count('<use href="#t-') < first.text.count('<use href="#t-'))
     assert view.reads == 2
 
 

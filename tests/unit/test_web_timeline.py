@@ -14,8 +14,9 @@ from jobscheduler.util.durations import format_duration
 from jobscheduler.util.terminal_text import printable_lines as printable
 from jobscheduler.web.formatting import format_clock, format_relative
 from jobscheduler.web.log_record import LoggedRun, parse_records
+from jobscheduler.web.prepared_records import past, rank_jobs
 from jobscheduler.web.time_axis import WINDOW, TimeAxis, hours
-from jobscheduler.web.timeline import MAX_ROWS, MAX_SLOTS, Row, Timeline, layout_row, rank_jobs, timeline
+from jobscheduler.web.timeline import MAX_ROWS, MAX_SLOTS, Row, Timeline, layout_row, timeline
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -51,7 +52,8 @@ def status(
 
 def whole(records: list[LoggedRun], jobs: list[JobStatus], read_from: datetime = NOW - WINDOW) -> Timeline:
     newest_first = sorted(records, key=lambda one: one.at, reverse=True)
-    return timeline(VIEW, newest_first, {}, rank_jobs(newest_first, jobs, NOW + WINDOW), {}, read_from)
+    known = past(newest_first)
+    return timeline(VIEW, known, {}, rank_jobs(known.ranks, jobs, NOW + WINDOW), {}, read_from)
 
 
 def test_now_is_in_the_middle_and_the_edges_are_a_day_away() -> None:
@@ -247,7 +249,7 @@ def test_the_part_that_was_not_read_is_marked() -> None:
 def test_the_scale_has_each_sixth_hour_of_local_time(zone: str, labels: list[str]) -> None:
     """In any zone, with the day at its beginning."""
     view = TimeAxis(NOW, ZoneInfo(zone))
-    found = timeline(view, [], {}, [], {}, NOW).hours
+    found = timeline(view, past([]), {}, [], {}, NOW).hours
     assert [hour.local for hour in found] == labels
     assert [hour.day for hour in found if hour.day] == ["Sun 22 Nov", "Mon 23 Nov"]
     assert all(0 < hour.at < 100 for hour in found)
@@ -281,7 +283,7 @@ def test_no_label_stands_where_now_is(minutes: int) -> None:
 def test_the_scale_follows_a_change_of_the_clocks() -> None:
     """Two midnights are 23 hours apart when clocks go forward."""
     view = TimeAxis(datetime(2026, 3, 29, 12, 0, tzinfo=UTC), ZoneInfo("Europe/Berlin"))
-    first, second = (hour.at for hour in timeline(view, [], {}, [], {}, view.now).hours if hour.day)
+    first, second = (hour.at for hour in timeline(view, past([]), {}, [], {}, view.now).hours if hour.day)
     assert second - first == pytest.approx(23 / 48 * 100, abs=0.02)
 
 

@@ -82,7 +82,7 @@ def _has(value: Any, path: json_text.Path) -> bool:
     for part in path:
         try:
             value = value[part]
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, IndexError, TypeError):  # the definition has no such field
             return False
     return True
 

@@ -43,7 +43,7 @@ def definition_warnings(
     """
     try:
         value, text = json_text.decode(raw)
-    except json_text.JsonError:
+    except json_text.JsonError:  # a definition that was accepted is always JSON; a row may have changed since
         return ()
     whole = context.defaults.apply(value)
     lints = (_Warning(*lint[:3], False, True, *lint[3:]) for lint in schedule_lints(whole, job, now or utc_now()))

@@ -281,7 +281,7 @@ def has_inheritable() -> bool:
     """
     try:
         status = Path("/proc/thread-self/status").read_bytes()
-    except OSError:
+    except OSError:  # without /proc it is assumed: a step too many is harmless
         return True
     return any(line.startswith(b"CapInh:") and int(line.split()[1], 16) for line in status.splitlines())
 

@@ -41,9 +41,8 @@ class BackgroundPipes:
         return bool(self._pipes or self._discarder.pid)
 
     def count_by_job(self) -> Mapping[str, int]:
-        """Return the number of open pipes of each job."""
-        with self._lock:
-            return dict(self._count)
+        """Return the number of open pipes of each job. Never waits, not even for a call of a pipe that hangs."""
+        return dict(self._count)
 
     def count_of(self, job_id: str) -> int:
         """Return the number of open pipes of one job."""
@@ -92,16 +91,18 @@ class BackgroundPipes:
         return bool(ended)
 
     def _end(self, pipe: int) -> None:
+        """Close a pipe, without the lock: a process that hangs in a write holds up the close, and so the caller."""
         with self._lock:
-            if pipe in self._pipes:
-                _take_one(self._count, self._drop(pipe))
+            if pipe not in self._pipes:
+                return
+            _take_one(self._count, self._forget(pipe))
+        os.close(pipe)
 
-    def _drop(self, pipe: int) -> str:
-        """Close a pipe and return its job. Lock: held by the caller."""
+    def _forget(self, pipe: int) -> str:
+        """Forget a pipe that the caller closes, and return its job. Lock: held by the caller."""
         job_id = self._pipes.pop(pipe)
         _take_one(self._of_job, job_id)
         self._unwatch(pipe)
-        os.close(pipe)
         return job_id
 
     def _watch(self, descriptor: int) -> None:
@@ -126,7 +127,8 @@ class BackgroundPipes:
             self._discarder.hand_over(pipe, self._pipes[pipe])
         except OSError:
             return False
-        self._drop(pipe)
+        self._forget(pipe)
+        os.close(pipe)
         return True
 
     def detach(self) -> None:
@@ -136,7 +138,8 @@ class BackgroundPipes:
                 if not self._hand_over_pipe(pipe):
                     with suppress(OSError):  # no process left, or no `cat`: the write fails then
                         _start_cat(pipe)
-                    self._drop(pipe)
+                    self._forget(pipe)
+                    os.close(pipe)
             for job_id in self._discarder.leave():
                 _take_one(self._count, job_id)
 

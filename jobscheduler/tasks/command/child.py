@@ -100,7 +100,7 @@ class ChildProcess:
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         try:
             return os.waitid(os.P_PID, self.pid, options) is not None
-        except ChildProcessError:
+        except ChildProcessError:  # another part of the process has reaped it
             return True
 
     def send(self, *signals: signal.Signals, group: bool) -> bool:
@@ -120,9 +120,9 @@ class ChildProcess:
                 signal.pidfd_send_signal(self.pidfd, number)
             else:
                 os.kill(self.pid, number)
-        except ProcessLookupError:
+        except ProcessLookupError:  # it has ended, as wanted
             return True
-        except OSError:
+        except OSError:  # not permitted: the process has another user
             return False
         return True
 
@@ -162,7 +162,7 @@ class ChildProcess:
             with self._lock:
                 self._is_reaped = True
                 pid, status, usage = os.wait4(self.pid, os.WNOHANG)
-        except ChildProcessError:
+        except ChildProcessError:  # another part of the process has reaped it: the status is lost
             return None
         if pid:
             self.use = resource_use(usage, self._inherited_peak)

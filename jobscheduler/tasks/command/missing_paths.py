@@ -164,7 +164,7 @@ def _is_permitted(path: str, entry: os.stat_result, wanted: int, lookup: _Lookup
 def _has_list(path: str) -> bool:
     try:
         return "system.posix_acl_access" in os.listxattr(path)
-    except OSError:
+    except OSError:  # unknown, so the mode alone does not decide
         return True
 
 

@@ -52,7 +52,7 @@ class PipeDiscarder:
         try:
             if os.read(pipe, _CHUNK):
                 return
-        except BlockingIOError:
+        except BlockingIOError:  # nothing to read for now
             return
         except OSError:
             pass  # the pipe cannot be read: it is closed like one that has ended

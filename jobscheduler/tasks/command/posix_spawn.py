@@ -157,7 +157,7 @@ def _ignored() -> list[signal.Signals]:
 def _library() -> _Library | None:
     try:
         return _Library()
-    except (AttributeError, OSError):
+    except (AttributeError, OSError):  # another C library: `subprocess` starts the commands
         return None
 
 

@@ -56,6 +56,45 @@ class QuietRounds:
         return self._last[0] if self._last is not None and is_recent else None
 
 
+class RunOwnership:
+    """What makes a process one of a run: the session of its main process, or the markers in its environment.
+
+    `marker` is the id of the run and the number of the attempt. `owner` is the user of the run, None for the user of
+    the service.
+    """
+
+    def __init__(self, main: MainProcess, marker: tuple[str, int], owner: int | None) -> None:
+        self._main = main
+        self._run_ids = frozenset({marker[0].encode()})
+        self._attempt = marker[1]
+        self._users = owners(owner)
+        self._is_reaped = False
+
+    @property
+    def main_pid(self) -> int | None:
+        """The pid of the main process; None since it may be that of another process."""
+        return None if self._is_reaped else self._main.pid
+
+    @property
+    def main_has_ended(self) -> bool:
+        """Whether the main process has ended."""
+        return self._is_reaped or self._main.has_ended()
+
+    def abandon_main(self) -> None:
+        """Leave the main process alone from now on, because its pid may soon be that of another process."""
+        self._is_reaped = True
+
+    def was_main(self, process: Process) -> bool:
+        """Return whether a process has the pid of the main process, which was reaped."""
+        return self._is_reaped and process.pid == self._main.pid
+
+    def owns(self, process: Process, markers: Markers) -> bool:
+        """Return whether an adopted process belongs to the run."""
+        if process.session == self._main.pid and not self._is_reaped:
+            return True
+        return matches(markers, self._run_ids, self._attempt) and markers.uid in self._users
+
+
 class ProcessTree:
     """The tree of one attempt. `marker` is the id of its run and the number of the attempt.
 
@@ -80,9 +119,8 @@ class ProcessTree:
         self.is_over = threading.Event()
         self.stops_service = False
         self._main = main
-        self._marker = frozenset({marker[0].encode()}), marker[1], owners(owner)
+        self._ownership = RunOwnership(main, marker, owner)
         self._notice = notice
-        self._is_reaped = False
         self._members: dict[Known, Process] = {}
         self._rounds = QuietRounds()
         self.signals = TreeSignals(main, self._members)
@@ -90,33 +128,31 @@ class ProcessTree:
     @property
     def main_has_ended(self) -> bool:
         """Whether the main process has ended."""
-        return self._is_reaped or self._main.has_ended()
+        return self._ownership.main_has_ended
 
     def owns(self, process: Process, markers: Markers | None) -> bool:
         """Return whether an adopted process belongs to this tree."""
-        if process.session == self._main.pid and not self._is_reaped:
-            return True
-        markers = markers or NO_MARKERS
-        run_ids, attempt, users = self._marker
-        return matches(markers, run_ids, attempt) and markers.uid in users
+        return self._ownership.owns(process, markers or NO_MARKERS)
 
     def scan(self, within: float, adopted: Iterable[Process] = ()) -> None:
         """Find all descendants of the members and of `adopted`. Signal the new ones."""
-        main = () if self._is_reaped else ((self._main.pid, None),)
+        pid = self._ownership.main_pid
+        main = () if pid is None else ((pid, None),)
         adopted = (*adopted, *(() if self._group is None else self._group.processes()))
         roots = [*main, *((process.pid, process.start) for process in (*self._members.values(), *adopted))]
         found = descendants(roots, within)
         if self.is_over.is_set():  # the pid of the main process may be that of another process
             return
         self._rounds.found(found, adopted)
-        new = [process for process in found if process.identity not in self._members and not self._was_main(process)]
-        self._members.update((process.identity, process) for process in found if not self._was_main(process))
+        new = [
+            process
+            for process in found
+            if process.identity not in self._members and not self._ownership.was_main(process)
+        ]
+        self._members.update((process.identity, process) for process in found if not self._ownership.was_main(process))
         self._notice(new)
         self.stops_service |= any(stops_this_service(process.pid, process.name) for process in new)
         self.signals.send_to_new(new)
-
-    def _was_main(self, process: Process) -> bool:
-        return self._is_reaped and process.pid == self._main.pid
 
     def settle(self, *, has_ended: bool) -> bool:
         """Forget the members that have ended. Return whether enough rounds in a row have found none.
@@ -133,7 +169,7 @@ class ProcessTree:
 
     def abandon(self) -> None:
         """Leave the main process alone from now on, because its pid may soon be that of another process."""
-        self._is_reaped = True
+        self._ownership.abandon_main()
 
     def unkillable(self) -> tuple[UnkillableProcess, ...]:
         """Return the members that are left. This reads no file, because that may be the call that hangs."""

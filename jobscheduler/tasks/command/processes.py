@@ -114,7 +114,7 @@ def _send(handle: int, process: Process, signals: tuple[signal.Signals, ...]) ->
     try:
         for number in signals:
             signal.pidfd_send_signal(handle, number)
-    except OSError:
+    except OSError:  # it has ended, or this is not permitted
         return False
     return True
 

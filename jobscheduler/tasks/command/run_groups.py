@@ -95,7 +95,7 @@ class RunGroup:
     def _read(self, file: str) -> str:
         try:
             return "" if self.path is None else (self.path / file).read_text("ascii")
-        except OSError:
+        except OSError:  # the group has gone, or the kernel has no such file
             return ""
 
 
@@ -259,7 +259,7 @@ def _set_limit(path: Path, files: Mapping[str, str]) -> bool:
 def _write(file: Path, text: str) -> bool:
     try:
         file.write_text(text, "ascii")
-    except OSError:
+    except OSError:  # the kernel lacks this controller, or its value: the limit counts as missing
         return False
     return True
 

@@ -9,8 +9,8 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.tasks.base import Context
 from jobscheduler.tasks.command.child import ChildProcess
+from jobscheduler.tasks.context import Context
 
 CHECK_INTERVAL_S = 0.05  # between two checks when no descriptor is left to wait for
 

@@ -16,7 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
-from jobscheduler.tasks.base import Alert, Context, FieldError, Outcome, Task, TaskFailed
+from jobscheduler.tasks.base import FieldError, Outcome, Task, TaskFailed
+from jobscheduler.tasks.context import Alert, Context
 from jobscheduler.tasks.http.canceller import Canceller
 from jobscheduler.tasks.http.deadline import Deadline
 from jobscheduler.tasks.http.errors import describe_error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from jobscheduler.tasks.notify.send import asset
 # How to get the library.
 INSTALL = "`make install EXTRAS=notify`, or `pip install 'apprise>=2,<3'` into the service's own environment"
 
-_asked: set[str] = set()  # why the library was needed while it was not installed
+_is_needed = threading.Event()  # set once a definition has needed the library
 
 
 def is_installed() -> bool:
@@ -24,12 +25,12 @@ def is_installed() -> bool:
 
 def note_need() -> None:
     """Note that a definition needs the library."""
-    _asked.add("notify")
+    _is_needed.set()
 
 
 def missing() -> tuple[str, ...]:
     """Return a sentence if a definition needs the library and it is not installed."""
-    if not _asked or is_installed():
+    if not _is_needed.is_set() or is_installed():
         return ()
     return (f"`notify` needs the library Apprise: its alerts are not sent (help: {INSTALL})",)
 
@@ -85,7 +86,7 @@ def _load() -> Any:
     return apprise
 
 
-def url_parts(url: str) -> set[str]:
+def secret_parts(url: str) -> set[str]:
     """Return what is secret in an address, in each form in which a receiver or the library may repeat it.
 
     Any part may be a token: also the name of the server, unless it looks like one.

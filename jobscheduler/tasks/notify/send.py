@@ -15,9 +15,10 @@ import socket
 import ssl
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
-MAX_MEMORY_BYTES = 1024**3  # of each process: a receiver may answer without end
+MAX_GROWTH_BYTES = 128 * 1024**2  # of each process beyond the loaded library: a receiver may answer without end
 MAX_ANSWER_CHARS = 700  # of an answer; a line has to fit into a pipe at once
 MAX_ERROR_CHARS = 300
 _POLL_S = 0.02  # between two looks whether a receiver has answered
@@ -160,20 +161,30 @@ def _child(number: int, url: str, request: Request) -> None:
 def main() -> None:
     """Read the request, send to each receiver, and end at the limit whatever they do."""
     request = json.load(sys.stdin)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     from apprise import Apprise  # noqa: PLC0415 - an extra
 
     Apprise.instantiate("json://localhost")  # loads what every receiver needs, once
+    _bound_memory()
     until = time.monotonic() + request["timeout"]
-    pids = {_start(number, url, request) for number, url in enumerate(request["urls"])}
-    while pids and time.monotonic() < until:
-        pid, _ = os.waitpid(-1, os.WNOHANG)
-        pids.discard(pid)
+    numbers = {_start(number, url, request): number for number, url in enumerate(request["urls"])}
+    while numbers and time.monotonic() < until:
+        pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             time.sleep(_POLL_S)
-    for pid in pids:
+        elif os.WIFSIGNALED(status):
+            name = signal.Signals(os.WTERMSIG(status)).name
+            _write(numbers[pid], {"ok": False, "error": f"the process that sends it was ended by {name}"})
+        numbers.pop(pid, None)
+    for pid in numbers:
         os.kill(pid, signal.SIGKILL)
+
+
+def _bound_memory() -> None:
+    """Let this process and those for the receivers grow by so much and no more."""
+    with contextlib.suppress(ValueError, OSError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * resource.getpagesize() + MAX_GROWTH_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _start(number: int, url: str, request: Request) -> int:

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jobscheduler.tasks.base import Context, FieldError, Outcome, Task, TaskFailed
+from jobscheduler.tasks.base import FieldError, Outcome, Task, TaskFailed
 from jobscheduler.tasks.command.task import ExecuteCommand
+from jobscheduler.tasks.context import Context
 from jobscheduler.tasks.notify import library, template
 from jobscheduler.tasks.notify.fields import SCHEMA, TIMEOUT_S, check_fields, receivers, unusable_receivers
 from jobscheduler.util.durations import parse_duration
@@ -53,7 +54,7 @@ class Notify(Task):
     def secrets(self) -> Iterator[str]:
         """Yield every part of the addresses."""
         for url in self._urls:
-            yield from library.url_parts(url)
+            yield from library.secret_parts(url)
 
     def run(self, context: Context) -> Outcome:
         """Send the message to every receiver.
@@ -86,13 +87,18 @@ class Notify(Task):
             {"command": [sys.executable, "-I", str(PROGRAM)], "cwd": "/", "stdin": json.dumps(request), **_ENVIRONMENT}
         )
         try:
-            output = command.run(context).output
+            outcome = command.run(context)
         except TaskFailed as failed:
             if failed.reason == "start":
                 raise
-            output = failed.outcome.output
-        results, rest = _results(output)
-        if not results and rest and not context.stop_requested:
+            outcome = failed.outcome
+        results, rest = _results(outcome.output)
+        if context.stop_requested:
+            return results
+        if signal := dict(outcome.details).get("signal"):
+            killed = {"ok": False, "error": f"the process that sends it was ended by {signal}"}
+            return {**dict.fromkeys(range(len(self._urls)), killed), **results}
+        if not results and rest:
             raise TaskFailed(f"the message could not be sent: {rest[-1]}", reason="start")
         return results
 

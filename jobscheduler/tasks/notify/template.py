@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from string import Formatter
 
-from jobscheduler.tasks.base import Context, FieldError
+from jobscheduler.tasks.base import FieldError
+from jobscheduler.tasks.context import Context
 from jobscheduler.util.text import did_you_mean, quote
 
 # The fields of a template, as docs/alerts.md lists them.

@@ -113,7 +113,7 @@ def _five_fields(words: Sequence[str]) -> Suggestion | None:
 def _is_good(words: Sequence[str]) -> bool:
     try:
         parse_expression(" ".join(words))
-    except SyntaxFault:
+    except SyntaxFault:  # then it is not the meaning of these words
         return False
     return True
 

@@ -69,7 +69,7 @@ def _example(text: str, field: Field | None) -> str:
 def _is_valid(text: str) -> bool:
     try:
         parse_expression(text)
-    except SyntaxFault:
+    except SyntaxFault:  # then it is not suggested
         return False
     return True
 

@@ -22,5 +22,5 @@ def simplest(text: str, written: Sequence[str] = ()) -> str:
 def _same(first: str, second: str) -> bool:
     try:
         return parse_expression(first) == parse_expression(second)
-    except SyntaxFault:
+    except SyntaxFault:  # a form that is not valid has no equal
         return False
