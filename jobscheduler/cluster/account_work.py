@@ -5,18 +5,24 @@
    anew by the leader that accounts for the gap. Nothing is lost, because nothing has begun.
 3. A begin or an outcome needs no lease, and is tried until the database answers: the row tells whether it counts.
 4. For one slot each step is queued when the one before it was answered, so their order stands.
+5. Slots count as settled only up to the first one whose claim is not answered: what the lease calls settled has a row.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from jobscheduler.cluster.account import Account
+from jobscheduler.cluster.slots import slot_instant
 from jobscheduler.cluster.values import AccountRow, Attempt, Claim, Fenced, Identity, Key, Outcome, Term, Won
 from jobscheduler.database.errors import Unavailable
+
+_TICK = timedelta(milliseconds=1)  # slots differ by no less
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -56,6 +62,41 @@ class _Queue(Generic[T, A]):
             self._items[:0] = items
 
 
+class OpenSlots:
+    """The slots whose claims are queued or on their way. Thread: any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._slots: Counter[datetime] = Counter()
+
+    def add(self, claim: Claim) -> None:
+        """Note a claim that is queued; a run by hand has no slot."""
+        self._count(claim, 1)
+
+    def closing(self, claim: Claim, then: Callable[[A], object]) -> Callable[[A], object]:
+        """Return a function that notes that a claim was answered, after `then`."""
+
+        def close(answer: A) -> None:
+            then(answer)
+            self._count(claim, -1)
+
+        return close
+
+    def first(self) -> datetime | None:
+        """Return the earliest of these slots, None if there is none."""
+        with self._lock:
+            return min(self._slots, default=None)
+
+    def _count(self, claim: Claim, by: int) -> None:
+        slot = slot_instant(claim.slot)
+        if slot is None:
+            return
+        with self._lock:
+            self._slots[slot] += by
+            if not self._slots[slot]:
+                del self._slots[slot]
+
+
 class AccountWork:
     """The decisions that wait for the account. `step` takes them there.
 
@@ -72,6 +113,7 @@ class AccountWork:
         self._new_run_id = new_run_id
         self.waiting = threading.Event()
         self._claims: _Queue[tuple[Term, Claim], tuple[Claim, Won] | None] = _Queue(self.waiting)
+        self._open = OpenSlots()
         self._begins: _Queue[Attempt, bool] = _Queue(self.waiting)
         self._ends: _Queue[tuple[Attempt, Outcome], bool] = _Queue(self.waiting)
         self._records: _Queue[AccountRow, bool] = _Queue(self.waiting)
@@ -83,8 +125,17 @@ class AccountWork:
         """
         term = self._term()
         if term is not None:
-            self._claims.put((term, claim), then)
+            self._open.add(claim)
+            self._claims.put((term, claim), self._open.closing(claim, then))
         return term is not None
+
+    def settled(self, until: datetime) -> datetime:
+        """Return up to when every slot has its row, given until when every slot is decided.
+
+        Lock: call it under the one under which slots are decided and claims are queued, or one may be in between.
+        """
+        first = self._open.first()
+        return until if first is None else min(until, first - _TICK)
 
     def begin(self, attempt: Attempt, then: Callable[[bool], object]) -> None:
         """Queue the begin of an attempt; `then` gets whether it may be started."""

@@ -54,12 +54,15 @@ class LeaseThread:
         instance: str,
         lease: float,
         *,
-        settled: Callable[[], str | None] = lambda: None,
+        settled: Callable[[Term], str | None] = lambda _: None,
         on_change: Callable[[Standing, Standing, Unavailable | None], object] = lambda *_: None,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`lease` is its length in seconds; `settled` returns the slot up to which all are decided.
+        """`lease` is its length in seconds; `settled` returns the slot up to which all are decided in a term.
+
+        It returns None until the leader of that term has accounted for the gap before it: what a former one has left
+        undecided would else be lost.
 
         `monotonic` is a clock that is never set, `now` the clock of the host.
         """
@@ -126,8 +129,8 @@ class LeaseThread:
         if question is Question.LOOK or standing.term is None:
             return lease_rows.look()
         if question is Question.RENEW:
-            return lease_rows.renew(standing.term, standing.times.lease, self._settled())
-        return lease_rows.release(standing.term, self._settled())
+            return lease_rows.renew(standing.term, standing.times.lease, self._settled(standing.term))
+        return lease_rows.release(standing.term, self._settled(standing.term))
 
 
 def least_skew(least: float, most: float) -> float:

@@ -36,8 +36,9 @@ class ClusterActor:
         self._term: Term | None = None
         self._marks = os.open(marks, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def _settled_text(self) -> str | None:
-        return None if self._settled is None else slot_text(self._settled)
+    def _settled_text(self, term: Term) -> str | None:
+        """Return up to where slots are decided in a term; None until this service has noticed the term."""
+        return slot_text(self._settled) if self._settled is not None and term == self._term else None
 
     def turn(self) -> None:
         """Do what is to be done now; say when a claim was refused."""

@@ -170,7 +170,7 @@ class Node:
             name,
             f"{name}1",
             6.0,
-            settled=lambda: self.settled,
+            settled=lambda _: self.settled,
             monotonic=lambda: self.now,
             now=lambda: utc_now() + skew,
         )

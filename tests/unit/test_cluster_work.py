@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -142,6 +143,23 @@ def test_a_claim_of_a_term_that_is_over_is_given_up(here: Here) -> None:
     here.work.step()
     assert here.fates() == [None, None]
     assert here.states() == []
+
+
+def test_nothing_counts_as_settled_before_it_has_its_row(here: Here) -> None:
+    """A leader that dies then leaves no slot that the next one takes for decided. A run by hand is no slot."""
+    until = datetime.fromisoformat("2026-11-22T02:00:00Z")
+    assert here.work.settled(until) == until
+    here.claim(3)
+    here.claim(2)
+    here.work.claim(Claim("j", "manual-m1", "m1"), here.told.append)
+    here.is_away = True
+    with pytest.raises(Unavailable):
+        here.work.step()
+    assert here.work.settled(until) == datetime.fromisoformat("2026-11-22T01:01:59.999Z")
+    assert here.work.settled(datetime.fromisoformat("2026-11-22T01:00:00Z")) < until
+    here.is_away = False
+    here.work.step()
+    assert here.work.settled(until) == until
 
 
 def test_without_the_database_claims_wait_as_long_as_the_lease(here: Here) -> None:
