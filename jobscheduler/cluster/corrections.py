@@ -77,6 +77,7 @@ def _take_the_row(term: Term, claim_: Claim) -> Any:
         "definition": claim_.definition or None,
         "trigger": claim_.trigger,
         "by": claim_.by,
+        "details": claim_.details,
         "queued_at": from_now(),
         "ended_at": final_at,
         "recorded_at": final_at,
