@@ -111,6 +111,10 @@ class Account:
         """Remove some rows that are older than `seconds`, of slots before `passed`; return their number."""
         return self._perform(lambda: retention.remove_old_runs(self._dialect, term, seconds, passed))
 
+    def remove_old_requests(self, term: Term, seconds: float) -> None:
+        """Remove requests that were made more than `seconds` ago."""
+        self._perform(lambda: retention.remove_old_requests(term, seconds))
+
     # -- a worker, as which the leader itself runs jobs
 
     def begin(self, identity: Identity, wanted: Sequence[Attempt]) -> frozenset[Key]:

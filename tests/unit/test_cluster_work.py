@@ -14,6 +14,7 @@ import pytest
 from jobscheduler.cluster.account_thread import AccountThread, Chore
 from jobscheduler.cluster.account_work import AccountWork
 from jobscheduler.cluster.beats import Beats, Verdicts, verdicts_on
+from jobscheduler.cluster.upkeep import Upkeep
 from jobscheduler.cluster.values import Attempt, Beat, Claim, Fenced, Identity, Outcome, State, Term, Won
 from jobscheduler.database.errors import Unavailable
 from tests.support.cluster_place import ClusterPlace, opened
@@ -356,3 +357,35 @@ def test_the_end_of_the_thread_writes_what_still_waits(here: Here) -> None:
         wait_until(lambda: here.told)
         here.work.finish(attempt, Outcome("SUCCESS"), here.told.append)
     assert here.told == ["chore", True]
+
+
+# --- what is no longer kept ------------------------------------------------------------------------------
+
+
+def test_old_rows_go_by_themselves_a_little_at_a_time(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the leader alone; when nothing is left, it looks again after an hour."""
+    asked: list[int] = []
+    left = [500, 500, 200, 0]
+
+    def remove(term: Term, seconds: float, passed: str) -> int:
+        here.now += 0.15
+        asked.append(left[0])
+        assert (seconds, passed) == (60.0, "2026-11-22T11:59:00Z")
+        return left.pop(0)
+
+    noon = datetime.fromisoformat("2026-11-22T12:00:00.5Z")
+    monkeypatch.setattr(here.account, "remove_old_runs", remove)
+    upkeep = Upkeep(here.account, lambda: here.term, 60.0, lambda: noon, lambda: here.now)
+    term, here.term = here.term, None
+    upkeep.step()
+    assert asked == []
+    here.term = term
+    upkeep.step()
+    assert asked == [500, 500]
+    upkeep.step()
+    upkeep.step()
+    assert asked == [500, 500, 200, 0]
+    left.append(0)
+    here.now += 3600
+    upkeep.step()
+    assert asked == [500, 500, 200, 0, 0]
