@@ -29,9 +29,13 @@ from jobscheduler.util.time_spans import TICK, span_at, unite
 class Phase(Enum):
     """How far the service is."""
 
+    STANDBY = auto()  # all jobs are known, and another service decides their slots
     STARTING = auto()
     RUNNING = auto()
     STOPPED = auto()
+
+
+_BEFORE_RUNNING = (Phase.STANDBY, Phase.STARTING)  # no slot is decided but by the recovery
 
 
 class DefinitionChanges:
@@ -154,7 +158,7 @@ class DefinitionChanges:
 
     def _pop_jittering_slot(self, entry: JobEntry, now: datetime) -> datetime | None:
         """Take the slot that only waits for its jitter. During start-up the recovery decides every slot."""
-        return None if self._phase() is Phase.STARTING else self._registry.pop_jittering_slot(entry, now)
+        return None if self._phase() in _BEFORE_RUNNING else self._registry.pop_jittering_slot(entry, now)
 
     def _miss_pending(self, entry: JobEntry, reason: str, now: datetime) -> list[Effect]:
         """Miss the slot that waits for its turn or its jitter. Running attempts go on, but are the last."""

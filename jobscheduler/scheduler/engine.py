@@ -24,6 +24,7 @@ from jobscheduler.scheduler.job_recovery import JobRecovery
 from jobscheduler.scheduler.pause_actions import PauseActions
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, NewRun, RunActions
+from jobscheduler.scheduler.standby import LetGo, Standby, StandsBy
 from jobscheduler.scheduler.state_takeover import StateTakeover
 from jobscheduler.scheduler.stop_actions import StopActions, StoppedRun, StopTargets
 from jobscheduler.scheduler.surroundings import Clocks, SchedulerHost
@@ -32,7 +33,8 @@ from jobscheduler.timetable.overlap import Action, decide_manual_run
 from jobscheduler.timetable.slots import Circumstances, decide
 from jobscheduler.timetable.timetable import Timetable
 
-_STOPPED = Phase.STOPPED  # a module global is faster than an attribute of an enum; read for each due slot
+# Module globals are faster than attributes of an enum; read for each due slot.
+_STOPPED, _STANDBY = Phase.STOPPED, Phase.STANDBY
 
 
 class Engine:
@@ -52,9 +54,13 @@ class Engine:
         clocks: Clocks,
         host: SchedulerHost,
         standings: Standings,
+        stands_by: bool = False,
     ) -> None:
-        """`new_run` and `submit` create and dispatch a run; `due_jobs` lists jobs with a wake-up up to an instant."""
-        self.phase = Phase.STARTING
+        """`new_run` and `submit` create and dispatch a run; `due_jobs` lists jobs with a wake-up up to an instant.
+
+        `stands_by`: another service may lead, so nothing is decided before `prepare_to_lead`.
+        """
+        self.phase = Phase.STANDBY if stands_by else Phase.STARTING
         self.registry = registry = JobRegistry(clocks.elapsed)
         self.progress = ClockProgress(write)
         self.actions = RunActions(new_run, submit, write, clocks.now)
@@ -69,6 +75,7 @@ class Engine:
         self.recovery = JobRecovery(
             registry, self.actions, takeover, write=write, is_starting=lambda: self.phase is Phase.STARTING
         )
+        self._standby = Standby(registry, self.recovery)
         self._circumstances = circumstances = Circumstances(clocks.reason_of)
         self.definitions = DefinitionChanges(
             registry, self.actions, checkpoints, self.recovery, standings, circumstances, write, lambda: self.phase
@@ -91,13 +98,24 @@ class Engine:
         self.phase = Phase.STOPPED
         return True
 
+    def stand_by(self) -> LetGo:
+        """Decide no more slots until `prepare_to_lead`: another service does."""
+        self.phase = Phase.STANDBY
+        return self._standby.let_go()
+
+    def prepare_to_lead(self) -> list[Job]:
+        """Go back to the start-up phase; return the jobs to be put when the state is restored."""
+        self.phase = Phase.STARTING
+        return self._standby.prepare_to_lead()
+
     # -- slots and runs
 
     def decide_due(self, job_id: str, now: datetime) -> list[Effect]:
         """Decide the slots of a job up to `now`."""
         registry = self.registry
         entry = registry.jobs.get(job_id)
-        if entry is None or self.phase is _STOPPED or not entry.is_schedulable:
+        phase = self.phase
+        if entry is None or phase is _STOPPED or phase is _STANDBY or not entry.is_schedulable:
             return NO_EFFECTS
         usual = self._circumstances
         circumstances = usual if entry.setback is NO_SETBACK else circumstances_of(entry, usual)
@@ -142,10 +160,12 @@ class Engine:
     def require_running(self) -> None:
         """Check that slots are decided.
 
-        Raises: RuntimeError if the engine was stopped.
+        Raises: RuntimeError if the engine was stopped; StandsBy if another service decides them.
         """
         if self.phase is Phase.STOPPED:
             raise RuntimeError("the service is stopping")
+        if self.phase is Phase.STANDBY:
+            raise StandsBy
 
     # -- the clock
 

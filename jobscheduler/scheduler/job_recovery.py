@@ -67,6 +67,11 @@ class JobRecovery:
         self._pauses_at_start = self._registry.pauses.index
         return state
 
+    def forget(self) -> None:
+        """Forget the time before the start: another service accounts for it, and what it left is restored later."""
+        self._outage = None
+        self._effects.clear()
+
     def end_startup(self, now: datetime) -> list[Effect]:
         """Return the effects of the outage; pending slots of jobs that were not put are missed."""
         if self._outage is not None:

@@ -45,8 +45,12 @@ class Scheduler(SchedulerQueries):
         clocks: Clocks = HOST_CLOCKS,
         standings: Standings | None = None,
         outputs: OutputKeeper | None = None,
+        stands_by: bool = False,
     ) -> None:
-        """`standings` get the definitions and go into the checkpoints. `outputs` gets what runs print."""
+        """`standings` get the definitions and go into the checkpoints. `outputs` gets what runs print.
+
+        `stands_by`: other services have the same jobs, and one of them leads; this one does after `lead`.
+        """
         waker = Waker(max_workers, self._on_due, self._warm_up)
         pool = WorkerPool(waker, max_workers, record=self._finished, log=log, clock=clocks.now, outputs=outputs)
         engine = Engine(
@@ -57,6 +61,7 @@ class Scheduler(SchedulerQueries):
             clocks=clocks,
             host=host,
             standings=standings or Standings(clocks.elapsed),
+            stands_by=stands_by,
         )
         super().__init__(threading.Lock(), engine, waker, pool, clocks.now)
         self._drain = Drain(self._lock, pool)
@@ -83,9 +88,35 @@ class Scheduler(SchedulerQueries):
         """Start the scheduling thread and the runs of the outage; slots that became due since `put` follow at once."""
         effects = self._engine.start(self._clock())
         self._pool.warm_up()
-        self._waker.start()
+        if not self._waker.is_alive():
+            self._waker.start()
         self.write_checkpoint(full=True)  # contains the runs that begin now: a crash must not repeat `@reboot`
         perform_effects(effects)
+
+    # -- several services, of which one leads
+
+    def lead(self, state: RecoveredState | None, now: datetime) -> None:
+        """Decide slots from now on, and account for the time before: `state` is what former leaders have decided.
+
+        Call it instead of `restore` and `start`, under the lock of syncs, so that no job comes or goes meanwhile.
+        """
+        with self._lock:
+            jobs = self._engine.prepare_to_lead()
+        self.restore(state, now)
+        for job in jobs:
+            self.put(job, now)
+        self.start()
+
+    def stand_by(self) -> None:
+        """Decide no more slots: another service leads. Runs at work go on with their present attempt.
+
+        What has not begun is let go without a record; the new leader finds it.
+        """
+        with self._lock:
+            released = self._engine.stand_by()
+        perform_effects(released.effects)
+        for run in released.cancelled:
+            self._pool.withdraw(run)
 
     # -- jobs
 
@@ -244,6 +275,8 @@ class Scheduler(SchedulerQueries):
         """
         self.check_clock()
         with self._lock:
+            if self._engine.phase is Phase.STANDBY:  # it would claim slots that others decide
+                return
             self._write_checkpoint_line(self._engine.checkpoints.build(full=full))
             self._engine.checkpoints.written()
 
