@@ -56,8 +56,7 @@ class AccountThread:
         self._on_verdicts = on_verdicts
         self._on_trouble = on_trouble
         self._monotonic = monotonic
-        self._beating = Chore(beats.interval, self._beat)
-        self._chores = tuple(chores)
+        self._chores = (Chore(beats.interval, self._beat), *chores)
         self._is_in_trouble = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="account", daemon=True)
@@ -75,15 +74,15 @@ class AccountThread:
         """Do what is to be done now; return after how many seconds the next thing is due."""
         now = self._monotonic()
         try:
-            self._do_if_due(self._beating, now)  # first: it notes when the database was away
+            self._do_if_due(self._chores[0], now)  # the beat, which notes when the database was away
             self._work.step()
-            for chore in self._chores:
+            for chore in self._chores[1:]:
                 self._do_if_due(chore, now)
         except Unavailable as reason:
             self._tell(reason)
             return RETRY_S
         self._tell(None)
-        return max(0.0, min(chore.next_at for chore in (self._beating, *self._chores)) - now)
+        return max(0.0, min(chore.next_at for chore in self._chores) - now)
 
     def _do_if_due(self, chore: Chore, now: float) -> None:
         """Do a chore whose time has come. One whose lease is over is done by the next leader."""

@@ -24,7 +24,7 @@ from jobscheduler.scheduler.job_recovery import JobRecovery
 from jobscheduler.scheduler.pause_actions import PauseActions
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, NewRun, RunActions
-from jobscheduler.scheduler.standby import LetGo, Standby, StandsBy
+from jobscheduler.scheduler.standby import StandsBy
 from jobscheduler.scheduler.state_takeover import StateTakeover
 from jobscheduler.scheduler.stop_actions import StopActions, StoppedRun, StopTargets
 from jobscheduler.scheduler.surroundings import Clocks, SchedulerHost
@@ -58,7 +58,7 @@ class Engine:
     ) -> None:
         """`new_run` and `submit` create and dispatch a run; `due_jobs` lists jobs with a wake-up up to an instant.
 
-        `stands_by`: another service may lead, so nothing is decided before `prepare_to_lead`.
+        `stands_by`: another service may lead, so nothing is decided before `Leadership.lead`.
         """
         self.phase = Phase.STANDBY if stands_by else Phase.STARTING
         self.registry = registry = JobRegistry(clocks.elapsed)
@@ -75,7 +75,6 @@ class Engine:
         self.recovery = JobRecovery(
             registry, self.actions, takeover, write=write, is_starting=lambda: self.phase is Phase.STARTING
         )
-        self._standby = Standby(registry, self.recovery)
         self._circumstances = circumstances = Circumstances(clocks.reason_of)
         self.definitions = DefinitionChanges(
             registry, self.actions, checkpoints, self.recovery, standings, circumstances, write, lambda: self.phase
@@ -97,16 +96,6 @@ class Engine:
         self.checkpoints.freeze()
         self.phase = Phase.STOPPED
         return True
-
-    def stand_by(self) -> LetGo:
-        """Decide no more slots until `prepare_to_lead`: another service does."""
-        self.phase = Phase.STANDBY
-        return self._standby.let_go()
-
-    def prepare_to_lead(self) -> list[Job]:
-        """Go back to the start-up phase; return the jobs to be put when the state is restored."""
-        self.phase = Phase.STARTING
-        return self._standby.prepare_to_lead()
 
     # -- slots and runs
 

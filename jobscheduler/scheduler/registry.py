@@ -78,16 +78,6 @@ class JobRegistry:
         self.discard_if_unused(entry)
         self.memory.remember_removed(entry, now)
 
-    def forget_slots(self) -> list[Job]:
-        """Forget the active jobs and what is decided of them; return the jobs. Entries with a run stay, not active."""
-        active = [entry for entry in self.jobs.values() if entry.is_active]
-        for entry in active:
-            entry.is_active = False
-            self.discard_if_unused(entry)
-        self._jittered.clear()
-        self.memory.clear()
-        return [entry.job for entry in active]
-
     def discard_if_unused(self, entry: JobEntry) -> None:
         """Remove an entry that is neither active nor has a run."""
         if entry.is_idle and not entry.is_active:

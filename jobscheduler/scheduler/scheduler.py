@@ -19,6 +19,7 @@ from jobscheduler.scheduler.definition_changes import Phase
 from jobscheduler.scheduler.drain import Drain
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
+from jobscheduler.scheduler.leadership import Leadership
 from jobscheduler.scheduler.queries import SchedulerQueries
 from jobscheduler.scheduler.run_actions import perform_effects
 from jobscheduler.scheduler.run_chain import check_chain, parent_of
@@ -49,7 +50,7 @@ class Scheduler(SchedulerQueries):
     ) -> None:
         """`standings` get the definitions and go into the checkpoints. `outputs` gets what runs print.
 
-        `stands_by`: other services have the same jobs, and one of them leads; this one does after `lead`.
+        `stands_by`: other services have the same jobs, and one of them leads; this one does after `leadership.lead`.
         """
         waker = Waker(max_workers, self._on_due, self._warm_up)
         pool = WorkerPool(waker, max_workers, record=self._finished, log=log, clock=clocks.now, outputs=outputs)
@@ -64,6 +65,7 @@ class Scheduler(SchedulerQueries):
             stands_by=stands_by,
         )
         super().__init__(threading.Lock(), engine, waker, pool, clocks.now)
+        self.leadership = Leadership(self._lock, engine, pool, self)
         self._drain = Drain(self._lock, pool)
         self._write_checkpoint_line = log.write_checkpoint
         self._host_seed = host.seed
@@ -92,31 +94,6 @@ class Scheduler(SchedulerQueries):
             self._waker.start()
         self.write_checkpoint(full=True)  # contains the runs that begin now: a crash must not repeat `@reboot`
         perform_effects(effects)
-
-    # -- several services, of which one leads
-
-    def lead(self, state: RecoveredState | None, now: datetime) -> None:
-        """Decide slots from now on, and account for the time before: `state` is what former leaders have decided.
-
-        Call it instead of `restore` and `start`, under the lock of syncs, so that no job comes or goes meanwhile.
-        """
-        with self._lock:
-            jobs = self._engine.prepare_to_lead()
-        self.restore(state, now)
-        for job in jobs:
-            self.put(job, now)
-        self.start()
-
-    def stand_by(self) -> None:
-        """Decide no more slots: another service leads. Runs at work go on with their present attempt.
-
-        What has not begun is let go without a record; the new leader finds it.
-        """
-        with self._lock:
-            released = self._engine.stand_by()
-        perform_effects(released.effects)
-        for run in released.cancelled:
-            self._pool.withdraw(run)
 
     # -- jobs
 

@@ -16,9 +16,9 @@ from jobscheduler.cluster.slots import slot_text
 from jobscheduler.cluster.values import AccountRow, Attempt, Claim, Identity, Outcome, Term
 from jobscheduler.model import FullCheckpoint, Job
 from tests.support.cluster_place import ClusterPlace, opened
-from tests.unit.test_scheduler import NOON, World, full_checkpoint_of, gate, job, world
-
-__all__ = ["gate", "world"]
+from tests.unit.test_scheduler import NOON, World, full_checkpoint_of, job
+from tests.unit.test_scheduler import gate as gate  # noqa: PLC0414 - fixtures, also for the tests on servers
+from tests.unit.test_scheduler_standby import world as world  # noqa: PLC0414
 
 HERE = Identity("a", "scheduler", "local", "a1")
 
@@ -74,17 +74,16 @@ def begin(account: Account, row: AccountRow) -> Attempt:
 
 
 def take_over(world: World, place: ClusterPlace, *jobs: Job, full: FullCheckpoint | None = None) -> takeover.Takeover:
-    """Have another node take the lease, and its scheduler account for the gap; return what it took over."""
+    """Have a node that stood by take the lease, and its scheduler account for the gap; return what it took over."""
     place.lead("b")
     found = place.perform(takeover.read_takeover())
     assert found is not None
     state = takeover.recovered_state(
         found, full or full_checkpoint_of(*jobs), lambda *about: place.perform(takeover.last_decided(*about))
     )
-    world.scheduler.restore(state, world.now)
     for one in jobs:
         world.put(one)
-    world.scheduler.start()
+    world.scheduler.leadership.lead(state, world.now)
     return found
 
 

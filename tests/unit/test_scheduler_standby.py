@@ -28,7 +28,7 @@ def lead(world: World, *jobs: Job, settled: float = 0.0, **state: object) -> Non
     """Let it lead: every slot up to so many seconds after noon was decided by others."""
     at = NOON + timedelta(seconds=settled)
     past = {"checkpoint": Checkpoint(at), "last_line_at": at, "clean_stop": True, "full": full_checkpoint_of(*jobs)}
-    world.scheduler.lead(RecoveredState(**{**past, **state}), world.now)  # type: ignore[arg-type]
+    world.scheduler.leadership.lead(RecoveredState(**{**past, **state}), world.now)  # type: ignore[arg-type]
 
 
 def test_a_scheduler_that_stands_by_knows_its_jobs_and_decides_nothing(world: World) -> None:
@@ -66,7 +66,7 @@ def test_what_has_not_begun_is_let_go_without_a_record_and_what_has_goes_on(worl
     world.due("x", 60)
     wait_until(lambda: Gate.begun)
     world.due("x", 120)
-    world.scheduler.stand_by()
+    world.scheduler.leadership.stand_by()
     world.due("x", 180)
     Gate.may_end.set()
     assert world.wait_for_records(1) == [(60, "SUCCESS", None)]
@@ -79,7 +79,7 @@ def test_leading_again_repeats_nothing_that_others_decided(world: World) -> None
     world.put(job("x"))
     world.due("x", 60)
     world.wait_for_records(1)
-    world.scheduler.stand_by()
+    world.scheduler.leadership.stand_by()
     world.put(job("new"))
     world.now = NOON + timedelta(seconds=200)
     lead(world, job("x"), job("new"), settled=190)
@@ -95,7 +95,7 @@ def test_a_job_still_overlaps_with_its_own_run_of_an_earlier_term(world: World) 
     world.put(job("x"))
     world.due("x", 60)
     wait_until(lambda: Gate.begun)
-    world.scheduler.stand_by()
+    world.scheduler.leadership.stand_by()
     world.now = NOON + timedelta(seconds=100)
     lead(world, job("x"), settled=95)
     world.due("x", 120)
@@ -118,7 +118,7 @@ def test_a_slot_of_the_outage_is_not_decided_by_a_file_that_comes_while_it_stand
     """What was known of the time before its first term is out of date by then."""
     world.now = NOON + timedelta(seconds=100)
     lead(world)
-    world.scheduler.stand_by()
+    world.scheduler.leadership.stand_by()
     world.written.clear()
     world.put(job("late", modified_at=NOON))
     assert world.written == []
@@ -130,7 +130,7 @@ def test_a_slot_whose_claim_was_given_up_is_decided_anew(world: World) -> None:
     world.put(job("x"))
     world.due("x", 60)
     world.wait_for_records(1)
-    world.scheduler.stand_by()
+    world.scheduler.leadership.stand_by()
     world.written.clear()
     world.now = NOON + timedelta(seconds=130)
     lead(world, job("x"), settled=30)
@@ -153,7 +153,7 @@ def test_what_a_wrong_clock_decided_here_in_vain_does_not_count(world: World) ->
     world.put(job("x"))
     world.due("x", 3600)
     world.wait_for_records(2)
-    world.scheduler.stand_by()
+    world.scheduler.leadership.stand_by()
     world.written.clear()
     world.now = NOON + timedelta(seconds=130)
     lead(world, job("x"), settled=70)
