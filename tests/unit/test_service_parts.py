@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -102,11 +100,3 @@ def test_observers_of_the_log_see_an_entry_before_or_after_it_is_queued(tmp_path
     with log:
         assert log.flush(10)
     assert lines == [(EVENT, (tmp_path / "log").read_bytes())]
-
-
-def test_a_service_on_its_own_imports_nothing_of_a_cluster() -> None:
-    """Nor of its libraries: it is no slower and no larger for them."""
-    names = ("jobscheduler.cluster", "sqlalchemy", "pymysql")
-    code = f"import sys, jobscheduler.service.main; print([one for one in {names} if one in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "[]\n"
