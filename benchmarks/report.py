@@ -45,6 +45,9 @@ ORDER = (
     ("slot", 0),
     ("slot-cold", 0),
     ("slot-rare", 0),
+    ("claims-sqlite", 1_000),
+    ("claims-mariadb", 1_000),
+    ("claims-postgresql", 1_000),
 )
 """The rows of the table, by key and size."""
 

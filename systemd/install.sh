@@ -19,7 +19,7 @@
 # restarted yet may still read files of it.
 #
 # Environment: PREFIX (/opt/jobscheduler), DESTDIR (put in front of every path that is written; nothing of the host
-# is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR; EXTRAS (`http`, `notify`, `web`, `database`, or several as `http,web`) and PACKAGES (further ones with task
+# is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR; EXTRAS (`http`, `notify`, `web`, `database`, `cluster`, or several as `http,web`) and PACKAGES (further ones with task
 # types, as pip takes them), both remembered by later installs unless they are set again, to nothing if need be. The unit stands in /usr/lib/systemd/system, because everything in
 # /etc/systemd/system belongs to the administrator: what `systemctl edit` writes there wins, and survives an upgrade.
 set -eu

@@ -81,12 +81,17 @@ def _replay(checkpoint: Sequence[Line], since: Iterable[Line], last_line_at: dat
 
 
 def _read_full(files: Sequence[Path]) -> FullCheckpoint | None:
-    """Find the last full checkpoint, and bring it up to date; None if there is none that is whole."""
-    if not mentions(files, "full"):
-        return None
+    return full_checkpoint(change_lines(files)) if mentions(files, "full") else None
+
+
+def full_checkpoint(lines: Iterable[Line]) -> FullCheckpoint | None:
+    """Find the last full checkpoint, and bring it up to date; None if there is none that is whole.
+
+    `lines` are the parsed lines that may change what it says, the newest first.
+    """
     since: list[Line] = []
     checkpoint: list[Line] = []
-    for line in change_lines(files):
+    for line in lines:
         if _is_part(line):
             checkpoint += [line] if checkpoint else []  # else it is a part of a checkpoint without its end
         else:
