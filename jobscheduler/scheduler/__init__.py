@@ -5,6 +5,7 @@ from jobscheduler.scheduler.pauses import MAX_PAUSES, Resumed, TooManyPauses
 from jobscheduler.scheduler.pausing import Pausing
 from jobscheduler.scheduler.run_chain import ChainTooLong
 from jobscheduler.scheduler.scheduler import Scheduler
+from jobscheduler.scheduler.standby import StandsBy
 from jobscheduler.scheduler.stop_actions import StoppedRun, StopTargets
 from jobscheduler.scheduler.surroundings import Clocks, SchedulerHost, SchedulerLog
 
@@ -20,6 +21,7 @@ __all__ = [
     "Scheduler",
     "SchedulerHost",
     "SchedulerLog",
+    "StandsBy",
     "StopTargets",
     "StoppedRun",
     "TooManyPauses",
