@@ -9,6 +9,7 @@ from typing import Protocol
 
 from jobscheduler import __version__
 from jobscheduler.config import Settings
+from jobscheduler.model import Pause
 from jobscheduler.model.cluster_view import ClusterView
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status.cluster_issues import cluster_issues
@@ -60,13 +61,16 @@ class ServiceStatusBuilder:
         alerts: Callable[[], tuple[str, ...]] = tuple,
         notes: tuple[str, ...] = (),
         cluster: Callable[[], ClusterView | None] = lambda: None,
+        pauses: Callable[[], tuple[Pause, ...]] | None = None,
     ) -> None:
         """`jobs_dir` and `database` say where jobs come from; each is empty if unused.
 
         `alerts` returns the jobs with a waiting alert. `notes` are remarks on this service that a user should know
-        though nothing is wrong. `cluster` returns the cluster as this node knows it, None for a service that is alone.
+        though nothing is wrong. `cluster` returns the cluster as this node knows it, None for a service that is alone;
+        `pauses` returns the pauses in force, which without it the scheduler has.
         """
         self._cluster = cluster
+        self._pauses = pauses or scheduler.pauses.in_force
         self._settings = settings
         self._scheduler = scheduler
         self._issues = issues
@@ -102,7 +106,7 @@ class ServiceStatusBuilder:
             left_pipes=_left_pipes(),
             notes=(*self._notes, *_note_on(new_rules)),
             new_rules=new_rules,
-            pauses=self._scheduler.pauses.in_force(),
+            pauses=self._pauses(),
             cluster=cluster,
         )
 

@@ -47,7 +47,7 @@ class ActiveRun:
     """A run that has no record yet. `waiting_for` is a `worker`, a `retry` or its `turn`; None while it is at work.
 
     `scheduled` is None for a manual run, `started` is None before its first attempt; `attempt` counts from 1. `pid` is
-    the main process of a command at work.
+    the main process of a command at work. `node` is the node of a cluster that it is on, if that is another one.
     """
 
     run_id: str
@@ -56,6 +56,7 @@ class ActiveRun:
     attempt: int
     waiting_for: str | None = None
     pid: int | None = None
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ def active_run_json(run: ActiveRun) -> dict[str, Any]:
         "attempt": run.attempt,
         "waiting_for": run.waiting_for,
         "pid": run.pid,
+        "node": run.node,
     }
 
 
