@@ -25,6 +25,8 @@ from jobscheduler.database.errors import Unavailable
 
 _TICK = timedelta(milliseconds=1)  # slots differ by no less
 
+MAX_AT_ONCE = 1000  # begins, outcomes or records in one statement
+
 T = TypeVar("T")
 A = TypeVar("A")
 
@@ -187,15 +189,16 @@ class AccountWork:
     def _do(self, queue: _Queue[T, A], ask: Callable[[list[T]], list[A]]) -> None:
         """Take the decisions of one kind to the account, and tell what came of them."""
         items = queue.take()
-        if not items:
-            return
-        try:
-            answers = ask([item.what for item in items])
-        except Unavailable:
-            queue.put_back(items)
-            raise
-        for item, answer in zip(items, answers, strict=True):
-            item.then(answer)
+        while items:
+            batch = items[:MAX_AT_ONCE]
+            try:
+                answers = ask([item.what for item in batch])
+            except Unavailable:
+                queue.put_back(items)
+                raise
+            del items[:MAX_AT_ONCE]
+            for item, answer in zip(batch, answers, strict=True):
+                item.then(answer)
 
     def _give_up_claims(self) -> None:
         """Give up the claims of a term that is over by this node's own clock."""
@@ -206,14 +209,14 @@ class AccountWork:
                 item.then(None)
 
     def _claim(self, wanted: list[tuple[Term, Claim]]) -> list[tuple[Claim, Won] | None]:
-        """Claim; all were decided in one term, since those of an earlier one are given up."""
-        terms = {term for term, _ in wanted}
-        if len(terms) > 1:
-            return [None] * len(wanted)
+        """Claim what was decided in the latest term. That may have begun just now: the rest is given up."""
+        latest = max((term for term, _ in wanted), key=lambda term: term.number)
+        claims = [claim for term, claim in wanted if term == latest]
         try:
-            return [*self._account.claim(terms.pop(), [claim for _, claim in wanted], self._new_run_id)]
+            fates = iter(self._account.claim(latest, claims, self._new_run_id))
         except Fenced:
             return [None] * len(wanted)
+        return [next(fates) if term == latest else None for term, _ in wanted]
 
     def _begin(self, wanted: list[Attempt]) -> list[bool]:
         begun = self._account.begin(self._identity, wanted)
