@@ -10,9 +10,11 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeVar
 
-from jobscheduler.cluster import attempts, claims, corrections, retention, verdicts
+from jobscheduler.cluster import attempts, claims, corrections, job_state, records, retention, verdicts
+from jobscheduler.cluster.records import OpenRow, RecordedRow
 from jobscheduler.cluster.schema import check_version
 from jobscheduler.cluster.steps import Steps, perform
 from jobscheduler.cluster.values import (
@@ -30,6 +32,7 @@ from jobscheduler.cluster.values import (
 from jobscheduler.database.cached_connection import CachedConnection
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
+from jobscheduler.model import Checkpoint, LogEntry
 
 MAX_TRIES = 5  # tries of a request that conflicts with those of others
 
@@ -103,6 +106,10 @@ class Account:
         """Ask the workers of runs to end them."""
         self._perform(lambda: verdicts.stop(self._dialect, term, rows, why, by))
 
+    def stop_run(self, term: Term, job_id: str, run_id: str, why: str, by: str = "") -> None:
+        """Ask the worker of a run to end it, given its id."""
+        self._perform(lambda: verdicts.stop_run(term, job_id, run_id, why, by))
+
     def judge(self, term: Term, silent: float) -> None:
         """End the attempts whose worker has been silent for so many seconds."""
         self._perform(lambda: verdicts.judge(term, silent))
@@ -129,15 +136,37 @@ class Account:
         """Write how attempts have ended; return the keys of those that count."""
         return self._perform(lambda: attempts.finish(self._dialect, ended))
 
+    def give_back(self, given: Sequence[Attempt]) -> None:
+        """Queue runs again that were allowed to begin and did not; miss those that another leader took for begun."""
+        self._perform(lambda: attempts.give_back(self._dialect, given))
+
     def close_former(self, identity: Identity, reason: str) -> None:
         """End the runs that a former instance of this identity has left."""
         self._perform(lambda: attempts.close_former(identity, reason))
+
+    # -- the state of jobs
+
+    def write_checkpoint(self, term: Term, checkpoint: Checkpoint, at: datetime) -> None:
+        """Write how all jobs stand, or what has changed since a checkpoint."""
+        self._perform(lambda: job_state.write_checkpoint(self._dialect, term, checkpoint, at))
+
+    def write_changes(self, term: Term, entries: Sequence[LogEntry]) -> None:
+        """Write entries of the log that change how jobs stand."""
+        self._perform(lambda: job_state.write_changes(self._dialect, term, entries))
 
     # -- readers
 
     def unfinished(self) -> list[AccountRow]:
         """Return all rows that are not final."""
         return self._perform(verdicts.unfinished)
+
+    def open_rows(self) -> list[OpenRow]:
+        """Return the runs that are at work, and those that have ended and are still to be logged."""
+        return self._perform(records.open_rows)
+
+    def ended_records(self) -> list[RecordedRow]:
+        """Return the records of runs that have ended and are still to be logged."""
+        return self._perform(records.ended_records)
 
     def rows_of(self, job_id: str) -> list[AccountRow]:
         """Return all rows of a job in the order of their slots."""

@@ -3,6 +3,9 @@
 A row goes from `queued` to `running` to `ended`, and by the leader's decision back to `queued` or on to `final`. So of
 several services that try the same change one succeeds, and no attempt begins twice. A worker needs no lease for it: its
 right is the number of its request in `begun_by`. A row that was taken from it no longer has that number.
+
+A service that makes all attempts of a run itself keeps the row `running` in between, and only counts `attempt` up. One
+that was allowed to begin a run and did not gives the row back.
 """
 
 from __future__ import annotations
@@ -10,18 +13,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Executable, and_, or_, select, update
+from sqlalchemy import Executable, and_, case, exists, or_, select, update
 
 from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.json_rows import Kind, UnfoldedRows
 from jobscheduler.cluster.steps import Steps
-from jobscheduler.cluster.tables import RUNS
+from jobscheduler.cluster.tables import LEASE, RUNS
 from jobscheduler.cluster.values import Attempt, Beat, Identity, Key, Outcome, State
 
 _NUL = "\0"  # PostgreSQL has no text with it
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 _ATTEMPT = {"job_id": Kind.WORD, "slot": Kind.WORD, "attempt": Kind.NUMBER, "begun_by": Kind.WORD}
+_BEGIN = _ATTEMPT | {"run_id": Kind.WORD, "former": Kind.WORD}
 _OUTCOME = {
     "status": Kind.WORD,
     "reason": Kind.WORD,
@@ -77,6 +81,21 @@ def close_former(identity: Identity, reason: str) -> Steps[None]:
     yield update(RUNS).where(is_former).values(lost_values(reason))
 
 
+def give_back(dialect: str, given: Sequence[Attempt]) -> Steps[None]:
+    """Queue runs again that were allowed to begin and did not, within the term of their claims.
+
+    When another leader has taken over since, it took them for begun: then their slots are missed.
+    """
+    rows = _attempts(dialect, given)
+    is_same_term = exists(select(LEASE.c.term).where(LEASE.c.term == RUNS.c.term).with_for_update(read=True))
+    queued = {"state": State.QUEUED.value, "begun_by": None, "node": None, "instance": None}
+    yield update(RUNS).where(_is_own(rows), is_same_term).values(queued | {"started_at": None, "beat_at": None})
+    rows = _attempts(dialect, given)
+    missed = {"status": "MISSED", "reason": "down", "attempt": 0, "definition": None, "begun_by": None}
+    final = {"state": State.FINAL.value, "ended_at": from_now(), "recorded_at": from_now()}
+    yield update(RUNS).where(_is_own(rows)).values(missed | final)
+
+
 def lost_values(reason: str) -> dict[str, Any]:
     """Return the columns of an attempt that ends without its worker, which cannot end it again."""
     return {
@@ -89,24 +108,30 @@ def lost_values(reason: str) -> dict[str, Any]:
 
 
 def _begin(dialect: str, identity: Identity, attempts: Sequence[Attempt]) -> Executable:
-    rows = _attempts(dialect, attempts)
+    rows = UnfoldedRows(dialect, _BEGIN, ([*_values(one), one.run_id, one.former] for one in attempts))
     may_begin = and_(
-        RUNS.c.job_id == rows["job_id"],
-        RUNS.c.slot == rows["slot"],
         RUNS.c.attempt == rows["attempt"],
         RUNS.c.state == State.QUEUED.value,
         RUNS.c.stop.is_(None),
         or_(RUNS.c.not_before.is_(None), RUNS.c.not_before <= from_now()),
+        or_(rows["run_id"].is_(None), RUNS.c.run_id == rows["run_id"]),
     )
+    may_go_on = and_(
+        RUNS.c.attempt == rows["attempt"] - 1,
+        RUNS.c.state == State.RUNNING.value,
+        RUNS.c.begun_by == rows["former"],
+    )
+    is_slot = and_(RUNS.c.job_id == rows["job_id"], RUNS.c.slot == rows["slot"])
     values = {
         "state": State.RUNNING.value,
+        "attempt": rows["attempt"],
         "begun_by": rows["begun_by"],
         "node": identity.node,
         "instance": identity.instance,
-        "started_at": from_now(),
+        "started_at": case((rows["former"].is_(None), from_now()), else_=RUNS.c.started_at),
         "beat_at": from_now(),
     }
-    return update(RUNS).where(may_begin).values(values)
+    return update(RUNS).where(is_slot, or_(may_begin, may_go_on)).values(values)
 
 
 def _attempts(dialect: str, attempts: Sequence[Attempt]) -> UnfoldedRows:

@@ -5,19 +5,22 @@
 2. The primary key lets the first row of a slot stand. A slot in a range of missed slots is refused, and one that is
    older than what is kept. What corrects a wrong clock may stand in a range that the clock missed.
 3. What was won is read back by key and run id, never taken from a count: drivers count a row that was not inserted.
+4. A slot that a former leader has claimed and that has not begun is queued. A new claim adopts its row, with the run
+   and the term of its own: the former run no longer begins. A final status takes the row of this term, too, because
+   this leader has cancelled its run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Executable, Select, and_, case, func, literal, not_, null, or_, select
+from sqlalchemy import ColumnElement, Executable, Select, and_, case, func, literal, not_, null, or_, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.json_rows import Kind, UnfoldedRows
-from jobscheduler.cluster.lease_rows import is_leader
+from jobscheduler.cluster.lease_rows import is_leader, leads
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import JOBS, LEASE, RUNS
 from jobscheduler.cluster.values import CLOCK, Claim, Fenced, Key, State, Term, Won
@@ -43,8 +46,27 @@ _BATCH = {  # the columns of a batch, in the order of `_values`
     "wait_ms": Kind.NUMBER,
     "within": Kind.WORD,  # the run id of a range that does not count
 }
+_ADOPTED = {name: kind for name, kind in _BATCH.items() if name not in {"wait_ms", "within"}}
 _KEY = {"job_id": Kind.WORD, "slot": Kind.WORD}
 _RUN_ID = {"run_id": Kind.WORD}
+
+
+class FoundRow(NamedTuple):
+    """What the row of a claimed slot says when it is read back."""
+
+    run_id: str
+    state: str
+    term: int
+
+    def is_of(self, claim_: Claim) -> bool:
+        """Return whether it is the row that a claim wanted."""
+        is_done = claim_.status is None or self.state == State.FINAL.value
+        return self.run_id == claim_.run_id and is_done
+
+    def is_open_to(self, claim_: Claim, term: Term) -> bool:
+        """Return whether a claim of this term may adopt it."""
+        is_former = self.term < term.number or (claim_.status is not None and self.term == term.number)
+        return self.state == State.QUEUED.value and is_former
 
 
 def claim(dialect: str, term: Term, claims: Sequence[Claim]) -> Steps[list[Won]]:
@@ -56,6 +78,12 @@ def claim(dialect: str, term: Term, claims: Sequence[Claim]) -> Steps[list[Won]]
     """
     yield insert_rows(dialect, term, claims)
     found = yield from read_back(dialect, claims)
+    open_ = [one for one in claims if one.key in found and found[one.key].is_open_to(one, term)]
+    if open_:
+        yield _adopt(dialect, term, open_)
+        found |= yield from read_back(dialect, open_)
+        if not all(found[one.key].is_of(one) for one in open_):
+            yield from check_leader(term)
     lost = [claim_ for claim_ in claims if claim_.key not in found]
     clashing: frozenset[str] = frozenset()
     if lost:
@@ -78,12 +106,13 @@ def check_leader(term: Term) -> Steps[None]:
         raise Fenced(term)
 
 
-def read_back(dialect: str, claims: Sequence[Claim]) -> Steps[dict[Key, str]]:
-    """Return the run id of each row that these claims could have written."""
+def read_back(dialect: str, claims: Sequence[Claim]) -> Steps[dict[Key, FoundRow]]:
+    """Return each row that these claims could have written."""
     rows = UnfoldedRows(dialect, _KEY, (claim_.key for claim_ in claims))
     is_same = and_(RUNS.c.job_id == rows["job_id"], RUNS.c.slot == rows["slot"])
-    found = yield select(RUNS.c.job_id, RUNS.c.slot, RUNS.c.run_id).join_from(rows.table, RUNS, is_same)
-    return {(job_id, slot): run_id for job_id, slot, run_id in found}
+    columns = (RUNS.c.job_id, RUNS.c.slot, RUNS.c.run_id, RUNS.c.state, RUNS.c.term)
+    found = yield select(*columns).join_from(rows.table, RUNS, is_same)
+    return {(job_id, slot): FoundRow(*rest) for job_id, slot, *rest in found}
 
 
 def batches(claims: Sequence[Claim]) -> list[list[Claim]]:
@@ -121,6 +150,31 @@ def _insertion(dialect: str, names: list[str], source: Select[Any]) -> Executabl
         case "sqlite":
             return sqlite.insert(RUNS).from_select(names, source).on_conflict_do_nothing()
     return postgresql.insert(RUNS).from_select(names, source).on_conflict_do_nothing()
+
+
+def _adopt(dialect: str, term: Term, claims: Sequence[Claim]) -> Executable:
+    """Return the statement that makes queued rows those of these claims."""
+    values = ([*_values(claim_, None)[: len(_ADOPTED)]] for claim_ in claims)
+    rows = UnfoldedRows(dialect, _ADOPTED, values)
+    is_final = rows["status"].is_not(None)
+    is_former = or_(RUNS.c.term < term.number, and_(is_final, RUNS.c.term == term.number))
+    is_slot = and_(RUNS.c.job_id == rows["job_id"], RUNS.c.slot == rows["slot"])
+    is_open = and_(is_slot, RUNS.c.state == State.QUEUED.value, RUNS.c.attempt == 1, is_former)
+    taken = {name: rows[name] for name in ("run_id", "queue", "status", "reason", "last_slot", "slots", "details")}
+    kept = {name: func.coalesce(rows[name], RUNS.c[name]) for name in ("trigger", "by", "corrects")}
+    final_at = case((is_final, from_now()), else_=null())
+    standing = {
+        "range_of": case((rows["last_slot"].is_not(None), rows["job_id"]), else_=null()),
+        "state": case((is_final, literal(State.FINAL.value)), else_=literal(State.QUEUED.value)),
+        "attempt": case((is_final, literal(0)), else_=literal(1)),
+        "term": literal(term.number),
+        "definition": case((is_final, null()), else_=rows["definition"]),
+        "not_before": None,
+        "queued_at": from_now(),
+        "ended_at": final_at,
+        "recorded_at": final_at,
+    }
+    return update(RUNS).where(is_open, leads(term)).values(taken | kept | standing)
 
 
 def _columns(rows: UnfoldedRows) -> dict[str, ColumnElement[Any]]:
@@ -164,7 +218,7 @@ def _is_too_old(rows: UnfoldedRows) -> ColumnElement[bool]:
     return select(literal(1)).where(JOBS.c.job_id == rows["job_id"], JOBS.c.last_slot >= rows["slot"]).exists()
 
 
-def _fate(claim_: Claim, run_id: str | None, clashing: frozenset[str]) -> Won:
-    if run_id is None:
+def _fate(claim_: Claim, row: FoundRow | None, clashing: frozenset[str]) -> Won:
+    if row is None:
         return Won.CLASH if claim_.run_id in clashing else Won.COVERED
-    return Won.WON if run_id == claim_.run_id else Won.TAKEN
+    return Won.WON if row.is_of(claim_) else Won.TAKEN

@@ -8,6 +8,7 @@ not.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Executable, delete, func, insert, literal, select
@@ -18,10 +19,10 @@ from jobscheduler.cluster.lease_rows import is_leader, leads
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import LEASE, STATE
 from jobscheduler.cluster.values import Term
-from jobscheduler.model import Checkpoint, FullCheckpoint, LogEntry
-from jobscheduler.runlog import encode_line, format_text, full_checkpoint, parse_line, to_events
+from jobscheduler.model import Checkpoint, FullCheckpoint, LogEntry, RecoveredState
+from jobscheduler.runlog import encode_line, format_text, full_checkpoint, last_checkpoint, parse_line, to_events
 
-_FULL, _CHANGE = "full", "change"
+_FULL, _MARK, _CHANGE = "full", "mark", "change"  # a full checkpoint, another one, and further lines
 
 
 def write_checkpoint(dialect: str, term: Term, checkpoint: Checkpoint, at: datetime) -> Steps[None]:
@@ -31,7 +32,7 @@ def write_checkpoint(dialect: str, term: Term, checkpoint: Checkpoint, at: datet
         Fenced: the lease is no longer of this term, and nothing was written.
 
     """
-    kind = _CHANGE if checkpoint.full is None else _FULL
+    kind = _MARK if checkpoint.full is None else _FULL
     yield _insertion(dialect, term, kind, _text(to_events(checkpoint, at)))
     yield from check_leader(term)
     if kind == _FULL:
@@ -52,11 +53,29 @@ def write_changes(dialect: str, term: Term, entries: Iterable[LogEntry]) -> Step
 
 def read_state() -> Steps[FullCheckpoint]:
     """Return the last full checkpoint with all that has changed since; an empty one if none was ever written."""
+    return (yield from read_job_state()).full
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """How the jobs stand: the last full checkpoint with what has changed since, and the last checkpoint of any kind.
+
+    `written_at` is when that was written, by the database's clock. Without any checkpoint both are None.
+    """
+
+    full: FullCheckpoint
+    last: RecoveredState | None = None
+    written_at: datetime | None = None
+
+
+def read_job_state() -> Steps[JobState]:
+    """Read what was written since the last full checkpoint."""
     last = select(func.max(STATE.c.id)).where(STATE.c.kind == _FULL).scalar_subquery()
-    rows = yield select(STATE.c.lines).where(STATE.c.id >= last).order_by(STATE.c.id)
-    lines = [line.encode("utf-8") for (text,) in rows for line in text.split("\n")]
-    parsed = (line for raw in reversed(lines) if (line := parse_line(raw)) is not None)
-    return full_checkpoint(parsed) or FullCheckpoint()
+    rows = yield select(STATE.c.kind, STATE.c.lines, STATE.c.written_at).where(STATE.c.id >= last).order_by(STATE.c.id)
+    lines = [line.encode("utf-8") for _, text, _ in rows for line in text.split("\n")]
+    parsed = [line for raw in reversed(lines) if (line := parse_line(raw)) is not None]
+    written_at = max((at for kind, _, at in rows if kind != _CHANGE), default=None)
+    return JobState(full_checkpoint(parsed) or FullCheckpoint(), last_checkpoint(parsed), written_at)
 
 
 def _insertion(dialect: str, term: Term, kind: str, text: str) -> Executable:

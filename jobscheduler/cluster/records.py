@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, select
 
@@ -85,6 +85,22 @@ def ended_records() -> Steps[list[RecordedRow]]:
     """Return the records of runs that have ended and are not final, in the order of their ends: a leader logs them."""
     rows = yield _SELECT.where(RUNS.c.state == State.ENDED.value).order_by(RUNS.c.ended_at)
     return [recorded_row(row) for row in rows]
+
+
+class OpenRow(NamedTuple):
+    """A run that has begun and is not final."""
+
+    job_id: str
+    slot: str
+    run_id: str
+    state: State
+
+
+def open_rows() -> Steps[list[OpenRow]]:
+    """Return the runs that are at work, and those that have ended and are still to be logged."""
+    columns = (RUNS.c.job_id, RUNS.c.slot, RUNS.c.run_id, RUNS.c.state)
+    rows = yield select(*columns).where(RUNS.c.state.in_((State.RUNNING.value, State.ENDED.value)))
+    return [OpenRow(job_id, slot, run_id, State(state)) for job_id, slot, run_id, state in rows]
 
 
 def record_columns(output: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:

@@ -1,9 +1,11 @@
 """What a new leader finds in the account: the same value that a start recovers from the log, and what is not final.
 
-1. The lease says up to which instant the former leader had every slot decided. Rows of later slots are decided as well.
+1. The last checkpoint says up to which instant the former leader had every slot decided: it was written when those had
+   their rows. Without one the lease says it. Rows of later slots are decided as well.
 2. A run that is queued for its first attempt is a pending slot: whether it still runs is decided as after an outage.
 3. A run at work elsewhere is decided. It is not interrupted: its worker may live, and is judged by its beats.
-4. What the account has is complete, so no slot is unknown because of a crash.
+4. A run by hand that has not begun is missed, as after a crash of one host: its person has had no answer from it.
+5. What the account has is complete, so no slot is unknown because of a crash.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import func, or_, select
 
 from jobscheduler.cluster import lease_rows, verdicts
+from jobscheduler.cluster.job_state import JobState
 from jobscheduler.cluster.lease_rows import LeaseRow
 from jobscheduler.cluster.slots import slot_instant, slot_text
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import JOBS, MANUAL, RUNS
 from jobscheduler.cluster.values import AccountRow, State
-from jobscheduler.model import Checkpoint, FullCheckpoint, PendingSlot, RecoveredState
+from jobscheduler.model import EPOCH, Checkpoint, InFlightRun, PendingSlot, RecoveredState, Status
+from jobscheduler.model.standing import LoggedResult
 
 DecidedSpan = tuple[str, datetime, datetime]  # a job id, the first and the last slot, both inclusive
 
@@ -34,13 +38,14 @@ class Takeover:
     decided: tuple[DecidedSpan, ...]
 
 
-def read_takeover() -> Steps[Takeover | None]:
-    """Read what a new leader takes over; None if no leader has ever decided a slot.
+def read_takeover(last: Checkpoint | None = None) -> Steps[Takeover | None]:
+    """Read what a new leader takes over; None if no leader has ever decided a slot. `last` is the last checkpoint.
 
     Call it with the lease held: then no row of a former leader is added afterwards.
     """
-    lease: LeaseRow = yield from lease_rows.look()
-    settled = slot_instant(lease.settled) if lease.settled else (yield from _latest_slot())
+    settled = (yield from _settled_by_lease()) if last is None else last.settled
+    if last is not None and settled is not None:
+        settled = min([settled, *(cursor for _, cursor in last.lagging)])
     if settled is None:
         return None
     unfinished = yield from verdicts.unfinished()
@@ -57,12 +62,28 @@ def last_decided(job_id: str, after: datetime) -> Steps[datetime | None]:
     return max((slot for slot in slots if slot is not None and slot > after), default=None)
 
 
+def results_since(at: datetime | None) -> Steps[list[LoggedResult]]:
+    """Return the results that are final since an instant of the database, in their order: none if that is None."""
+    if at is None:
+        return []
+    columns = (RUNS.c.job_id, RUNS.c.status, RUNS.c.ended_at, RUNS.c.reason)
+    is_later = RUNS.c.recorded_at >= at
+    rows = yield select(*columns).where(is_later, RUNS.c.status != Status.SKIPPED.value).order_by(RUNS.c.recorded_at)
+    return [LoggedResult(job_id, status, ended or at, reason) for job_id, status, ended, reason in rows]
+
+
 def recovered_state(
     takeover: Takeover,
-    full: FullCheckpoint,
+    jobs: JobState,
     last_decided_slot: Callable[[str, datetime], datetime | None],
+    results: Sequence[LoggedResult] = (),
+    *,
+    knows_boot: bool = True,
 ) -> RecoveredState:
-    """Return what the log of one host would say of the same past. `full` is the state of the jobs that were active."""
+    """Return what the log of one host would say of the same past. `jobs` is how the jobs stand that were active.
+
+    `results` are those since the last checkpoint. `knows_boot`: `@reboot` was decided for this boot of the host.
+    """
     pending = tuple(_pending(takeover.unfinished))
     waiting = set(pending)
     decided = [span for span in takeover.decided if span[:2] not in waiting]
@@ -71,16 +92,41 @@ def recovered_state(
         recorded.setdefault(job_id, []).append((first, last))
     ahead = max([takeover.settled, *(last for _, _, last in decided)])
     corrects = tuple(slot for row in takeover.unfinished if row.corrects and (slot := _slot(row)))
-    checkpoint = Checkpoint(takeover.settled, pending=pending, corrects=corrects, clock_ahead=ahead, full=full)
+    checkpoint = Checkpoint(
+        takeover.settled,
+        "" if jobs.last is None else jobs.last.checkpoint.boot,
+        pending=pending,
+        lagging=() if jobs.last is None else jobs.last.checkpoint.lagging,
+        corrects=corrects,
+        clock_ahead=ahead,
+        uptime=None if jobs.last is None else jobs.last.checkpoint.uptime,
+        full=jobs.full,
+    )
     return RecoveredState(
         checkpoint,
-        takeover.settled,
+        takeover.settled if jobs.last is None else max(takeover.settled, jobs.last.last_line_at),
         clean_stop=True,
+        in_flight=tuple(_run(row) for row in takeover.unfinished if row.state is State.QUEUED and _is_manual(row)),
         pending=pending,
         recorded={job_id: tuple(spans) for job_id, spans in recorded.items()},
         last_decided_slot=last_decided_slot,
-        full=full,
+        full=jobs.full,
+        checkpoint_written_at=None if jobs.last is None else jobs.last.checkpoint_written_at,
+        results=tuple(results),
+        at_work=tuple(_run(row) for row in takeover.unfinished if row.state is State.RUNNING),
+        is_shared=True,
+        knows_boot=knows_boot,
     )
+
+
+def _is_manual(row: AccountRow) -> bool:
+    return row.slot.startswith(MANUAL)
+
+
+def _run(row: AccountRow) -> InFlightRun:
+    started = (row.started_at or EPOCH) if row.state is State.RUNNING else None
+    trigger = row.by or "", row.trigger or "manual"
+    return InFlightRun(row.job_id, row.run_id, slot_instant(row.slot), started, *trigger)
 
 
 def _pending(rows: Sequence[AccountRow]) -> list[PendingSlot]:
@@ -92,6 +138,11 @@ def _pending(rows: Sequence[AccountRow]) -> list[PendingSlot]:
 def _slot(row: AccountRow) -> PendingSlot | None:
     at = slot_instant(row.slot)
     return None if at is None else (row.job_id, at)
+
+
+def _settled_by_lease() -> Steps[datetime | None]:
+    lease: LeaseRow = yield from lease_rows.look()
+    return slot_instant(lease.settled) if lease.settled else (yield from _latest_slot())
 
 
 def _latest_slot() -> Steps[datetime | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 CLOCK = "clock"  # the reason of slots that only a wrong clock missed, and what a run that corrects it says
@@ -84,12 +85,16 @@ class Attempt:
     """One attempt that a worker wants to begin. `begun_by` is a number of this request alone, as text.
 
     A request that is repeated, because its answer was lost, has the same number; a second delivery has another.
+    With `run_id` it may begin only if the row still has that run. `former` is the `begun_by` of the attempt before,
+    which this worker has made: the run goes on with this one, and was never given back in between.
     """
 
     job_id: str
     slot: str
     attempt: int
     begun_by: str
+    run_id: str | None = None
+    former: str | None = None
 
     @property
     def key(self) -> Key:
@@ -152,6 +157,7 @@ class AccountRow:
     by: str | None = None
     stop: str | None = None
     definition: str | None = field(default=None, repr=False)
+    started_at: datetime | None = None
 
     @property
     def key(self) -> Key:

@@ -45,6 +45,7 @@ _COLUMNS = (
     RUNS.c.by,
     RUNS.c.stop,
     RUNS.c.definition,
+    RUNS.c.started_at,
 )
 
 
@@ -102,6 +103,12 @@ def stop(dialect: str, term: Term, rows: Sequence[AccountRow], why: str, by: str
     unfolded = UnfoldedRows(dialect, _STOP, ([*_key(row), why, by] for row in rows))
     may_stop = and_(_is_attempt(unfolded), RUNS.c.state == State.RUNNING.value, RUNS.c.stop.is_(None))
     yield update(RUNS).where(may_stop, leads(term)).values(stop=unfolded["why"], stop_by=unfolded["by"])
+
+
+def stop_run(term: Term, job_id: str, run_id: str, why: str, by: str) -> Steps[None]:
+    """Ask the worker of one run to end it, as `stop` does."""
+    is_run = and_(RUNS.c.job_id == job_id, RUNS.c.run_id == run_id, RUNS.c.state == State.RUNNING.value)
+    yield update(RUNS).where(is_run, RUNS.c.stop.is_(None), leads(term)).values(stop=why, stop_by=by)
 
 
 def unfinished() -> Steps[list[AccountRow]]:

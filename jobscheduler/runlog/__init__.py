@@ -6,7 +6,7 @@ from jobscheduler.runlog.format import encode_line, format_json, format_text
 from jobscheduler.runlog.last_record import last_record
 from jobscheduler.runlog.open_file import LogRefused, check_log
 from jobscheduler.runlog.parse import parse_line
-from jobscheduler.runlog.recovery import full_checkpoint, recover
+from jobscheduler.runlog.recovery import full_checkpoint, last_checkpoint, recover
 from jobscheduler.runlog.stream import LogStream
 from jobscheduler.runlog.tmpfs_check import check_log_on_tmpfs
 from jobscheduler.runlog.writer import LogWriter
@@ -22,6 +22,7 @@ __all__ = [
     "format_json",
     "format_text",
     "full_checkpoint",
+    "last_checkpoint",
     "last_record",
     "parse_line",
     "recover",

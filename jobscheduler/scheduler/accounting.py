@@ -49,7 +49,7 @@ class Claims(Protocol):
         """
 
     def begin(self, run: Run, answer: Answer) -> object:
-        """Ask whether a run may make its first attempt. It is refused if its slot was taken away meanwhile."""
+        """Ask whether a run may make its next attempt. It is refused if its slot was taken away meanwhile."""
 
     def stop(self, job_id: str, run_id: str, reason: str) -> object:
         """Ask another service to end a run that is at work there."""

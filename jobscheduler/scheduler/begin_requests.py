@@ -10,9 +10,9 @@ from jobscheduler.scheduler.accounting import Claims
 
 
 class BeginRequests:
-    """Has runs begin when they may. A run that has begun needs no leave for its further attempts.
+    """Has runs make their attempts when they may.
 
-    `begin` has a run begin on its worker, at once or when it may.
+    `begin` has a run make its next attempt on its worker, at once or when it may.
 
     Thread: any. Lock: none; the steps on a set are atomic, and each run is asked for once.
     """
@@ -32,7 +32,7 @@ class BeginRequests:
         return run in self._asked
 
     def _ask_first(self, run: Run) -> None:
-        if self._claims is None or run.attempts:
+        if self._claims is None:
             self._hand_over(run)
             return
         self._asked.add(run)

@@ -22,6 +22,7 @@ def _nothing_known(now: datetime) -> RecoveredState:
 class FormerService:
     """The service before this start, as its log shows it. Nothing here changes.
 
+    - `is_boot_known`: `@reboot` was decided for this boot of the host.
     - `started`: this start. `settled`: up to there every slot was accounted for.
     - `ahead`: the latest decided slot of all, including those decided while the clock was wrong.
     - `lagging`: the cursors of jobs that had due slots without a decision.
@@ -50,6 +51,7 @@ class FormerService:
         )
         ends = (last for ranges in state.recorded.values() for _, last in ranges)
         self.ahead = max([self.settled, state.checkpoint.clock_ahead or self.settled, *ends])
+        self.is_boot_known = self.is_same_boot or state.knows_boot
         self.lagging = dict(state.checkpoint.lagging)
         self.uptime = uptime
         self._at_work: dict[str, list[InFlightRun]] = {}

@@ -129,7 +129,7 @@ class JobRecovery:
             outage.mark_recovered(job, now)
             return NO_EFFECTS
         paused_until = self._paused_until(job, phase)
-        if entry.timetable.at_boot and not outage.former.is_same_boot:
+        if entry.timetable.at_boot and not outage.former.is_boot_known:
             decision = outage.decide_reboot(job, entry.cursor, now, phase, paused_until)
         else:
             is_active = entry.situation().active_runs

@@ -25,6 +25,8 @@ from jobscheduler.scheduler.surroundings import SchedulerLog
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.status.snapshot import ActiveRun
 
+WORKER_LOST = "worker_lost"  # the reason of a run that another service has decided about
+
 
 class WorkerPool:
     """Starts each run on a worker, and ends what runs.
@@ -106,9 +108,12 @@ class WorkerPool:
         self.beginning.begin(run)
 
     def _may_not_begin(self, run: Run) -> None:
-        """Free the worker of a run whose slot another service has taken."""
+        """Free the worker of a run whose slot another service has taken. One that has begun ends: it is lost here."""
         self._queue.release(run)
-        self._refused(run)
+        if run.attempts:
+            run.stop(WORKER_LOST)
+        else:
+            self._refused(run)
         self._dispatch()
 
     def _hand_over(self, run: Run) -> None:

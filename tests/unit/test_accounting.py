@@ -20,6 +20,8 @@ from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.standby import StandsBy
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.accounted_services import MINUTE, AccountStore, LogStore, Service, Store, World, job
+from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.database_account import emptied
 from tests.support.in_memory import memory_or_disk
 from tests.support.memory_account import NOON, Door, Row
 from tests.support.properties import examples
@@ -37,10 +39,24 @@ STEPS: dict[str, Callable[[Service], object]] = {
 """The way of a slot; a service may die after each of these."""
 
 
-@pytest.fixture(params=["log", "account"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """Both places that keep what was decided."""
-    return LogStore(tmp_path) if request.param == "log" else AccountStore()
+@pytest.fixture(scope="module")
+def place() -> Iterator[ClusterPlace]:
+    """A database for all tests of this file."""
+    with TemporaryDirectory(dir=memory_or_disk()) as folder, opened(f"sqlite:///{folder}/cluster.db") as made:
+        yield made
+
+
+@pytest.fixture(params=["log", "account", "database"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, place: ClusterPlace) -> Iterator[Store]:
+    """All places that keep what was decided."""
+    match request.param:
+        case "log":
+            yield LogStore(tmp_path)
+        case "account":
+            yield AccountStore()
+        case _:
+            with emptied(place) as made:
+                yield made
 
 
 def started(world: World) -> Service:

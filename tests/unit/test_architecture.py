@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "web": {"status", "timetable", "util", "model"},
     "alerts": {"jobs", "runner", "runlog", "status", "tasks", "util", "model"},
     "database": {"jobs", "tasks", "timetable", "util", "model"},
-    "cluster": {"database", "runlog", "util", "model"},
+    "cluster": {"database", "scheduler", "runner", "runlog", "timetable", "util", "model"},
     "service": PARTS_OF_THE_SERVICE | {"control", "web", "alerts", "database", "cluster"},
     "cli": {
         "cluster",

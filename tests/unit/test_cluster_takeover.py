@@ -12,6 +12,7 @@ import pytest
 
 from jobscheduler.cluster import lease_rows, takeover
 from jobscheduler.cluster.account import Account
+from jobscheduler.cluster.job_state import JobState
 from jobscheduler.cluster.slots import slot_text
 from jobscheduler.cluster.values import AccountRow, Attempt, Claim, Identity, Outcome, Term
 from jobscheduler.model import FullCheckpoint, Job
@@ -79,7 +80,7 @@ def take_over(world: World, place: ClusterPlace, *jobs: Job, full: FullCheckpoin
     found = place.perform(takeover.read_takeover())
     assert found is not None
     state = takeover.recovered_state(
-        found, full or full_checkpoint_of(*jobs), lambda *about: place.perform(takeover.last_decided(*about))
+        found, JobState(full or full_checkpoint_of(*jobs)), lambda *about: place.perform(takeover.last_decided(*about))
     )
     for one in jobs:
         world.put(one)
@@ -104,9 +105,19 @@ def test_slots_with_a_row_stay_decided(world: World, place: ClusterPlace, accoun
     account.finish({ended: Outcome("SUCCESS")})
     begin(account, claim(account, former, 180))
     world.now = at(260)
-    found = take_over(world, place, job())
+    found = take_over(world, place, job(overlap="allow"))
     assert world.wait_for_records(1) == [(240, "SUCCESS", None)]
     assert [row.state.value for row in found.unfinished] == ["ended", "running"]
+
+
+def test_a_run_at_work_on_another_node_overlaps(
+    world: World, place: ClusterPlace, account: Account, former: Term
+) -> None:
+    """As one that a start finds at work."""
+    begin(account, claim(account, former, 60))
+    world.now = at(130)
+    take_over(world, place, job())
+    assert world.wait_for_records(1) == [(120, "SKIPPED", "overlap")]
 
 
 def test_a_range_of_missed_slots_stays_decided(
