@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from jobscheduler.model.problems import Problem
+
 
 class Role(StrEnum):
     """What a node does: the leader decides slots and starts runs, the others stand by."""
@@ -84,3 +86,11 @@ class ClusterView:
     def is_away(self) -> bool:
         """Whether the database does not answer."""
         return self.away_since is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """What came of a request to the leader that has no answer: why, and whether it may have been done all the same."""
+
+    problem: Problem
+    may_be_done: bool = False

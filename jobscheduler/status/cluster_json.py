@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from jobscheduler.model.cluster_view import ClusterView, NodeView
-from jobscheduler.status.snapshot_json import instant
+from jobscheduler.util.instants import format_instant
 
 MAX_DRIFTED = 100  # jobs in which nodes differ that are named
 
@@ -19,10 +20,10 @@ def cluster_json(view: ClusterView | None) -> dict[str, Any] | None:
         "role": view.role.value,
         "leader": view.leader,
         "term": view.term,
-        "since": instant(view.since),
+        "since": _instant(view.since),
         "database": view.database,
-        "known_at": instant(view.known_at),
-        "away_since": instant(view.away_since),
+        "known_at": _instant(view.known_at),
+        "away_since": _instant(view.away_since),
         "away": view.away,
         "queued": view.queued,
         "running": view.running,
@@ -45,3 +46,7 @@ def _node_json(node: NodeView, view: ClusterView) -> dict[str, Any]:
         "skew": round(node.skew, 3),
         "differs": node.differs,
     }
+
+
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else format_instant(at)
