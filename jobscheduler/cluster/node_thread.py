@@ -23,7 +23,7 @@ STEP_S = 0.25  # seconds from one step to the next, unless something happens bef
 
 JOIN_RETRY_S = 1.0  # seconds from a try to join the cluster to the next one
 
-_CLOSE_WAIT_S = 15.0  # seconds that the end of a service waits for its place in the cluster to be given back
+_CLOSE_WAIT_S = 8.0  # seconds that the end of a service waits for its place in the cluster to be given back
 
 
 class NodeThread:
@@ -65,10 +65,18 @@ class NodeThread:
         self._thread = threading.Thread(target=self._run, name="node", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Begin to join."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the cluster; wait some seconds for that, and no longer. A second call does no harm."""
         self._leading.leave()
         self._closing.set()
         self._allowed.set()

@@ -49,6 +49,19 @@ class Store(Protocol):
         """Let a node lead."""
 
 
+class SharedStore(Store, Protocol):
+    """The account of several services."""
+
+    def is_fenced(self, node: str) -> bool:
+        """Return whether a node could know that another one leads."""
+
+    def at_work(self) -> set[str]:
+        """Return the ids of all runs at work."""
+
+    def to_stop(self) -> set[str]:
+        """Return the ids of the runs that were asked to end."""
+
+
 class LogStore:
     """The log of one host: each line is kept at once, and a service that died writes none."""
 
@@ -128,6 +141,18 @@ class AccountStore:
     def take_lease(self, node: str) -> None:
         """Let a node lead."""
         self.doors[node].take_lease()
+
+    def is_fenced(self, node: str) -> bool:
+        """Return whether a request of a node was refused."""
+        return self.doors[node].is_fenced
+
+    def at_work(self) -> set[str]:
+        """Return the ids of all runs at work."""
+        return self.account.at_work()
+
+    def to_stop(self) -> set[str]:
+        """Return the ids of the runs that were asked to end."""
+        return self.account.to_stop
 
 
 class World:

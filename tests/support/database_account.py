@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import select
 
 from jobscheduler.cluster import attempts, lease_rows, records
 from jobscheduler.cluster.account import Account
@@ -13,13 +16,47 @@ from jobscheduler.cluster.accounting import ClusterAccounting
 from jobscheduler.cluster.leading_term import LeadingTerm
 from jobscheduler.cluster.other_runs import OtherRuns
 from jobscheduler.cluster.recovery import AccountRecovery
-from jobscheduler.cluster.values import Identity, Term
+from jobscheduler.cluster.steps import Steps
+from jobscheduler.cluster.tables import RUNS
+from jobscheduler.cluster.values import Fenced, Identity, Term
+from jobscheduler.database.errors import Unavailable
 from jobscheduler.model import LogEntry, Record, RecoveredState
 from jobscheduler.scheduler import Accounting, LogAccounting, SchedulerHost, SchedulerLog
 from tests.support.cluster_place import ClusterPlace
 from tests.support.memory_account import NOON
 
-JOB_LIMIT = 10_000
+T = TypeVar("T")
+
+MAX_RECORDS = 10_000
+
+
+class GatedAccount(Account):
+    """An account that calls `gate` before it sends a statement, and after it was executed.
+
+    The gate may do anything meanwhile; when it raises `Unavailable`, the statement, or its answer, is lost.
+    After `limit` requests the database is away.
+    """
+
+    gate: Callable[[], object] = staticmethod(lambda: None)
+    limit = 10**9
+
+    def _perform(self, request: Callable[[], Steps[T]]) -> T:
+        if not self.limit:
+            raise Unavailable("the database is away")
+        self.limit -= 1
+        return super()._perform(lambda: self._gated(request()))
+
+    def _gated(self, steps: Steps[T]) -> Steps[T]:
+        try:
+            statement = next(steps)
+            while True:
+                self.gate()
+                rows = yield statement
+                self.gate()
+                statement = steps.send(rows)
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
 
 
 @dataclass
@@ -27,7 +64,7 @@ class Node:
     """One service: what it asks with, and the term that it believes in. It does not look at its own clock."""
 
     identity: Identity
-    account: Account
+    account: GatedAccount
     accounting: ClusterAccounting
     term: Term | None = None
     lines: list[LogEntry] = field(default_factory=list)
@@ -45,17 +82,12 @@ class DatabaseStore:
 
     def open(self, node: str) -> tuple[SchedulerLog, Accounting | None]:
         """Return an accounting with a connection of its own."""
-        account = self.place.account()
+        account = GatedAccount(self.place.database)
         identity = Identity(node, "scheduler", "local", f"{node}-{next(self._numbers)}")
         lines: list[LogEntry] = []
         log = SchedulerLog(lines.append)
-        accounting = ClusterAccounting(
-            account,
-            identity,
-            LeadingTerm(lambda: self.nodes[node].term),
-            LogAccounting(log, SchedulerHost()),
-            lambda: NOON,
-        )
+        term = LeadingTerm(lambda: self.nodes[node].term)
+        accounting = ClusterAccounting(account, identity, term, LogAccounting(log, SchedulerHost()), lambda: NOON)
         self.nodes[node] = Node(identity, account, accounting, lines=lines)
         return log, accounting
 
@@ -79,19 +111,37 @@ class DatabaseStore:
         self._dead.append(one.identity)
 
     def answer(self, node: str, count: int | None = None) -> None:
-        """Take what a node has asked to the database, and have it look at the runs of others."""
+        """Take what a node has asked to the database, and have it look at the runs of others.
+
+        With a count the database is away after so many requests.
+        """
         one = self.nodes.get(node)
         if one is None:
             return
-        one.accounting.step()
-        self.watch(node)
+        if count is None:
+            while one.accounting.waiting.is_set():
+                one.accounting.step()
+            self.watch(node)
+            return
+        one.account.limit = count
+        with suppress(Unavailable):
+            one.accounting.step()
+        one.account.limit = 10**9
+
+    def answer_through(self, node: str, gate: Callable[[], object]) -> None:
+        """Take what a node has asked to the database, through a gate."""
+        one = self.nodes[node]
+        one.account.gate = gate
+        with suppress(Unavailable):
+            one.accounting.step()
+        one.account.gate = lambda: None
 
     def watch(self, node: str) -> None:
         """Have a node look at the runs of others, if it leads."""
         one = self.nodes[node]
-        if not self.is_fenced(node):
-            rows = one.accounting.rows
-            OtherRuns(one.account, lambda: one.term, rows, lambda _: None, one.lines.append).step()
+        rows, lines = one.accounting.rows, one.lines
+        with suppress(Fenced):
+            OtherRuns(one.account, lambda: one.term, rows, lambda _: None, lines.append).step()
 
     def is_fenced(self, node: str) -> bool:
         """Return whether another service leads."""
@@ -102,19 +152,30 @@ class DatabaseStore:
         """Return the ids of all runs at work."""
         return {row.run_id for row in self.place.perform(records.open_rows()) if row.state == "running"}
 
+    def to_stop(self) -> set[str]:
+        """Return the ids of the runs that were asked to end."""
+        return set(self.place.connection.execute(select(RUNS.c.run_id).where(RUNS.c.stop.is_not(None))).scalars())
+
     def records(self) -> list[Record]:
         """Return the final records."""
-        from sqlalchemy import select
-
-        from jobscheduler.cluster.tables import RUNS
-
-        jobs = [job_id for (job_id,) in self.place.connection.execute(select(RUNS.c.job_id).distinct())]
-        return [row.record for row in self.place.perform(records.records_of(jobs, JOB_LIMIT))]
+        jobs = list(self.place.connection.execute(select(RUNS.c.job_id).distinct()).scalars())
+        return [row.record for row in self.place.perform(records.records_of(jobs, MAX_RECORDS))]
 
     def close(self) -> None:
         """Close all connections."""
         for one in self.nodes.values():
             one.account.close()
+
+
+def lost_after(count: int) -> Callable[[], None]:
+    """Return a gate that lets so many statements pass, with their answers."""
+    passed = iter(range(2 * count))
+
+    def gate() -> None:
+        if next(passed, None) is None:
+            raise Unavailable("the database is away")
+
+    return gate
 
 
 @contextmanager

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Generic, TypeVar
 
 import pytest
 from hypothesis import given
@@ -19,7 +21,7 @@ from jobscheduler.scheduler.handover import forget_decisions
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.standby import StandsBy
 from jobscheduler.timetable.timetable import timetable_of
-from tests.support.accounted_services import MINUTE, AccountStore, LogStore, Service, Store, World, job
+from tests.support.accounted_services import MINUTE, AccountStore, LogStore, Service, SharedStore, Store, World, job
 from tests.support.cluster_place import ClusterPlace, opened
 from tests.support.database_account import emptied
 from tests.support.in_memory import memory_or_disk
@@ -124,24 +126,25 @@ def test_a_slot_that_overlaps_is_decided_once_whoever_dies(store: Store, overlap
 # --- leave that is refused, late or never given ------------------------------------------------------------------
 
 
+AnyAccount_co = TypeVar("AnyAccount_co", bound=SharedStore, covariant=True)
+
+
 @dataclass
-class Shared:
+class Shared(Generic[AnyAccount_co]):
     """A world with an account, and one service that leads."""
 
     world: World
-    store: AccountStore
+    store: AnyAccount_co
     leader: Service
 
-    @property
-    def door(self) -> Door:
-        """What the first leader asks the account with."""
-        return self.store.doors[self.leader.node]
+
+Team = Shared[SharedStore]
+Remembered = Shared[AccountStore]
 
 
-@pytest.fixture
-def shared() -> Iterator[Shared]:
-    """An account with one service, a minute before a slot."""
-    store = AccountStore()
+@contextmanager
+def led(store: AnyAccount_co) -> Iterator[Shared[AnyAccount_co]]:
+    """Return an account with one service, a minute before a slot."""
     world = World(store, job(overlap="queue"))
     made = Shared(world, store, started(world))
     world.wait(60)
@@ -150,48 +153,77 @@ def shared() -> Iterator[Shared]:
     made.leader.scheduler.stop(0.0)
 
 
-def test_a_run_begins_only_after_both_answers(shared: Shared) -> None:
+@pytest.fixture(params=["account", "database"])
+def account(request: pytest.FixtureRequest, place: ClusterPlace) -> Iterator[SharedStore]:
+    """Both accounts that several services share."""
+    if request.param == "account":
+        yield AccountStore()
+    else:
+        with emptied(place) as made:
+            yield made
+
+
+@pytest.fixture
+def shared(account: SharedStore) -> Iterator[Team]:
+    """A service that leads, on either account."""
+    with led(account) as made:
+        yield made
+
+
+@pytest.fixture
+def remembered() -> Iterator[Remembered]:
+    """A service that leads, on the account in memory: it answers one request at a time, late, twice or never."""
+    with led(AccountStore()) as made:
+        yield made
+
+
+def door_of(remembered: Remembered) -> Door:
+    """Return what the first leader asks the account with."""
+    return remembered.store.doors[remembered.leader.node]
+
+
+def test_a_run_begins_only_after_both_answers(remembered: Remembered) -> None:
     """First its slot is claimed, then it may begin on its worker. No step waits."""
-    shared.leader.due()
-    shared.leader.begin()
-    assert not shared.leader.at_work
-    shared.door.answer(1)
-    shared.leader.begin()
-    assert not shared.leader.at_work
-    shared.door.answer(1)
-    shared.leader.begin()
-    assert shared.leader.at_work
+    remembered.leader.due()
+    remembered.leader.begin()
+    assert not remembered.leader.at_work
+    door_of(remembered).answer(1)
+    remembered.leader.begin()
+    assert not remembered.leader.at_work
+    door_of(remembered).answer(1)
+    remembered.leader.begin()
+    assert remembered.leader.at_work
 
 
-def test_an_answer_that_comes_twice_counts_once(shared: Shared) -> None:
+def test_an_answer_that_comes_twice_counts_once(remembered: Remembered) -> None:
     """A request is repeated when its answer was lost."""
-    shared.leader.due()
+    remembered.leader.due()
     for _ in range(3):
-        shared.door.answer(twice=True)
-        shared.leader.begin()
-    shared.leader.settle()
-    assert shared.world.told() == [(1, "SUCCESS", None)]
-    shared.world.judge()
+        door_of(remembered).answer(twice=True)
+        remembered.leader.begin()
+    remembered.leader.settle()
+    assert remembered.world.told() == [(1, "SUCCESS", None)]
+    remembered.world.judge()
 
 
-def test_a_slot_that_another_service_has_is_refused(shared: Shared) -> None:
+def test_a_slot_that_another_service_has_is_refused(remembered: Remembered) -> None:
     """Its run is forgotten without a record. The one behind it begins instead, and the job is not busy."""
-    taken = Row("x", shared.world.now, "other", "elsewhere", 0, state="final")
-    shared.store.account.rows["x", shared.world.now] = taken
-    shared.leader.due()
-    shared.world.wait(60)
-    shared.leader.due()
-    assert shared.leader.scheduler.runtimes()[0].active_runs
-    shared.leader.settle()
-    assert shared.world.told() == [(2, "SUCCESS", None)]
-    assert not shared.leader.scheduler.runtimes()[0].active_runs
-    assert shared.leader.scheduler.runs.count() == 0
+    taken = Row("x", remembered.world.now, "other", "elsewhere", 0, state="final")
+    remembered.store.account.rows["x", remembered.world.now] = taken
+    remembered.leader.due()
+    remembered.world.wait(60)
+    remembered.leader.due()
+    assert remembered.leader.scheduler.runtimes()[0].active_runs
+    remembered.leader.settle()
+    assert remembered.world.told() == [(2, "SUCCESS", None)]
+    assert not remembered.leader.scheduler.runtimes()[0].active_runs
+    assert remembered.leader.scheduler.runs.count() == 0
 
 
-def test_a_slot_that_was_taken_away_before_its_run_began_does_not_begin(shared: Shared) -> None:
+def test_a_slot_that_was_taken_away_before_its_run_began_does_not_begin(shared: Team) -> None:
     """The leader froze between the claim and the start. Another one leads by then and has run the slot."""
     shared.leader.due()
-    shared.leader.answer()
+    shared.leader.answer(1)
     other = started(shared.world)
     shared.leader.answer()
     shared.leader.begin()
@@ -201,54 +233,54 @@ def test_a_slot_that_was_taken_away_before_its_run_began_does_not_begin(shared: 
     other.crash()
 
 
-def test_what_a_former_leader_decides_has_no_effect(shared: Shared) -> None:
+def test_what_a_former_leader_decides_has_no_effect(shared: Team) -> None:
     """It does not know yet that another one leads."""
     other = started(shared.world)
     for _ in range(2):
         shared.leader.settle()
         shared.world.wait(60)
         other.settle()
-    assert shared.door.is_fenced
+    assert shared.store.is_fenced(shared.leader.node)
     shared.world.judge()
     other.crash()
 
 
-def test_a_turn_that_comes_before_the_answer_is_kept(shared: Shared) -> None:
+def test_a_turn_that_comes_before_the_answer_is_kept(remembered: Remembered) -> None:
     """The run before has ended when the slot of the queued one is claimed at last."""
-    for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
+    for step in (remembered.leader.due, remembered.leader.answer, remembered.leader.answer, remembered.leader.begin):
         step()
-    shared.world.wait(60)
-    shared.leader.due()
-    shared.leader.end()
-    assert len(shared.leader.scheduler.runtimes()[0].active_runs) == 1
-    assert len(shared.door.requests) == 2, "the claim and the record; a run without its slot takes no worker"
-    shared.leader.settle()
-    assert shared.world.told() == [(1, "SUCCESS", None), (2, "SUCCESS", None)]
-    shared.world.judge()
+    remembered.world.wait(60)
+    remembered.leader.due()
+    remembered.leader.end()
+    assert len(remembered.leader.scheduler.runtimes()[0].active_runs) == 1
+    assert len(door_of(remembered).requests) == 2, "the claim and the record; a run without its slot takes no worker"
+    remembered.leader.settle()
+    assert remembered.world.told() == [(1, "SUCCESS", None), (2, "SUCCESS", None)]
+    remembered.world.judge()
 
 
 @pytest.mark.parametrize("meanwhile", ["nothing", "taken", "stopped"])
-def test_a_run_is_replaced_once_the_slot_of_the_next_is_claimed(shared: Shared, meanwhile: str) -> None:
+def test_a_run_is_replaced_once_the_slot_of_the_next_is_claimed(remembered: Remembered, meanwhile: str) -> None:
     """A slot that another service has replaces nothing here, and neither does one that a person has stopped."""
-    shared.leader.scheduler.put(job(overlap="replace"), shared.world.now)
-    for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
+    remembered.leader.scheduler.put(job(overlap="replace"), remembered.world.now)
+    for step in (remembered.leader.due, remembered.leader.answer, remembered.leader.answer, remembered.leader.begin):
         step()
-    (run,) = shared.leader.at_work
-    shared.world.wait(60)
+    (run,) = remembered.leader.at_work
+    remembered.world.wait(60)
     if meanwhile == "taken":
-        taken = Row("x", shared.world.now, "other", "elsewhere", 0, state="final")
-        shared.store.account.rows["x", shared.world.now] = taken
-    shared.leader.due()
+        taken = Row("x", remembered.world.now, "other", "elsewhere", 0, state="final")
+        remembered.store.account.rows["x", remembered.world.now] = taken
+    remembered.leader.due()
     if meanwhile == "stopped":
-        (_, replacement) = shared.leader.scheduler.runtimes()[0].active_runs
-        shared.leader.scheduler.stop_runs({"x": [replacement.run_id]}, by="1000")
-    stopping = shared.leader.at_work[run].context.stopping
+        (_, replacement) = remembered.leader.scheduler.runtimes()[0].active_runs
+        remembered.leader.scheduler.stop_runs({"x": [replacement.run_id]}, by="1000")
+    stopping = remembered.leader.at_work[run].context.stopping
     assert not stopping.is_set()
-    shared.leader.answer()
+    remembered.leader.answer()
     assert stopping.is_set() is (meanwhile == "nothing")
 
 
-def test_a_run_that_was_stopped_before_the_answer_never_begins(shared: Shared) -> None:
+def test_a_run_that_was_stopped_before_the_answer_never_begins(shared: Team) -> None:
     """Its record stands, whichever answer comes."""
     shared.leader.due()
     shared.leader.scheduler.stop_runs({"x": None}, by="1000")
@@ -257,13 +289,14 @@ def test_a_run_that_was_stopped_before_the_answer_never_begins(shared: Shared) -
     shared.world.judge()
 
 
-def test_a_run_that_was_allowed_to_begin_and_did_not_is_given_back(shared: Shared) -> None:
+def test_a_run_that_was_allowed_to_begin_and_did_not_is_given_back(shared: Team) -> None:
     """The service was stopping by then. The next leader runs it."""
     shared.leader.due()
-    shared.leader.answer()
+    shared.leader.answer(1)
     shared.leader.scheduler.stop(0.0)
     shared.leader.answer()
     shared.leader.begin()
+    shared.leader.answer()
     other = started(shared.world)
     assert shared.world.told() == [(1, "SUCCESS", None)]
     shared.world.judge()
@@ -271,56 +304,58 @@ def test_a_run_that_was_allowed_to_begin_and_did_not_is_given_back(shared: Share
 
 
 @pytest.mark.parametrize("is_led_elsewhere", [False, True])
-def test_a_run_that_ended_while_it_waited_for_leave_gives_its_slot_back(shared: Shared, is_led_elsewhere: bool) -> None:
+def test_a_run_that_ended_while_it_waited_for_leave_gives_its_slot_back(
+    remembered: Remembered, is_led_elsewhere: bool
+) -> None:
     """It was replaced before the answer. Its record counts, unless another service leads by then."""
-    shared.leader.scheduler.put(job(overlap="replace"), shared.world.now)
-    shared.leader.due()
-    shared.door.answer(1)
-    begin = shared.door.requests.pop()
-    shared.leader.scheduler.run_now(job(overlap="replace"), "1000")
-    shared.door.answer(1)
+    remembered.leader.scheduler.put(job(overlap="replace"), remembered.world.now)
+    remembered.leader.due()
+    door_of(remembered).answer(1)
+    begin = door_of(remembered).requests.pop()
+    remembered.leader.scheduler.run_now(job(overlap="replace"), "1000")
+    door_of(remembered).answer(1)
     if is_led_elsewhere:
-        shared.door.requests.clear()
-        shared.store.account.term += 1
-    shared.door.requests.append(begin)
-    shared.leader.settle()
-    assert shared.world.told() == [(1, *(("MISSED", "down") if is_led_elsewhere else ("FAILURE", "replaced")))]
-    shared.world.judge()
+        door_of(remembered).requests.clear()
+        remembered.store.account.term += 1
+    door_of(remembered).requests.append(begin)
+    remembered.leader.settle()
+    assert remembered.world.told() == [(1, *(("MISSED", "down") if is_led_elsewhere else ("FAILURE", "replaced")))]
+    remembered.world.judge()
 
 
-def test_a_run_that_waits_for_leave_is_not_overdue(shared: Shared) -> None:
+def test_a_run_that_waits_for_leave_is_not_overdue(remembered: Remembered) -> None:
     """The database may be away for long; a restart of the service would not help."""
-    shared.leader.due()
-    shared.door.answer(1)
+    remembered.leader.due()
+    door_of(remembered).answer(1)
     for second in range(100):
-        shared.leader.scheduler.runs.check(float(second))
-    assert shared.leader.scheduler.runs.stuck_run() is None
+        remembered.leader.scheduler.runs.check(float(second))
+    assert remembered.leader.scheduler.runs.stuck_run() is None
 
 
 # --- a service that stands by, leads, and stands by again ---------------------------------------------------------
 
 
-def test_a_service_that_stands_by_is_loaded_and_decides_nothing(shared: Shared) -> None:
+def test_a_service_that_stands_by_is_loaded_and_decides_nothing(remembered: Remembered) -> None:
     """It shows what comes, follows its files, asks for nothing and writes no checkpoint."""
-    standby = shared.world.standby()
+    standby = remembered.world.standby()
     for _ in range(3):
         standby.settle()
         standby.scheduler.write_checkpoint(full=True)
-        assert standby.scheduler.next_slot("x") == shared.world.now + MINUTE
-        shared.world.wait(60)
-    standby.scheduler.put(job("late"), shared.world.now)
-    standby.scheduler.drop("late", shared.world.now)
+        assert standby.scheduler.next_slot("x") == remembered.world.now + MINUTE
+        remembered.world.wait(60)
+    standby.scheduler.put(job("late"), remembered.world.now)
+    standby.scheduler.drop("late", remembered.world.now)
     for request in (lambda: standby.scheduler.run_now(job(), "1000"), lambda: standby.scheduler.pauses.pause([])):
         with pytest.raises(StandsBy):
             request()
-    assert not shared.store.doors[standby.node].requests
+    assert not remembered.store.doors[standby.node].requests
     assert standby.scheduler.is_held("x"), "the leader counts the time without a success"
     standby.crash()
 
 
 @pytest.mark.parametrize("away", [10, 300])
 @pytest.mark.parametrize("died_after", STEPS)
-def test_a_service_that_stood_by_goes_on_where_the_leader_died(shared: Shared, died_after: str, away: int) -> None:
+def test_a_service_that_stood_by_goes_on_where_the_leader_died(shared: Team, died_after: str, away: int) -> None:
     """It accounts for the gap as a start does, and goes on."""
     standby = shared.world.standby()
     for name, step in STEPS.items():
@@ -340,13 +375,13 @@ def test_a_service_that_stood_by_goes_on_where_the_leader_died(shared: Shared, d
     standby.crash()
 
 
-def test_a_leader_that_stands_by_begins_nothing_more_and_its_runs_go_on(shared: Shared) -> None:
+def test_a_leader_that_stands_by_begins_nothing_more_and_its_runs_go_on(shared: Team) -> None:
     """What waits is cancelled without a record, and the next leader runs it. A run at work ends as ever."""
     for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
         step()
     shared.world.wait(60)
     shared.leader.due()
-    shared.leader.answer()
+    shared.leader.answer(1)
     shared.leader.scheduler.leadership.stand_by()
     assert shared.leader.scheduler.runs.count() == 1
     other = started(shared.world)
@@ -354,8 +389,9 @@ def test_a_leader_that_stands_by_begins_nothing_more_and_its_runs_go_on(shared: 
     assert shared.world.told() == [], "a run at work elsewhere is not interrupted, and counts as overlap"
     shared.leader.end()
     shared.leader.settle()
+    other.answer()
     assert shared.world.told() == [(1, "SUCCESS", None)]
-    other.scheduler.leadership.keep_elsewhere(shared.store.account.at_work())
+    other.scheduler.leadership.keep_elsewhere(shared.store.at_work())
     other.settle()
     assert shared.world.told() == [(1, "SUCCESS", None), (2, "SUCCESS", None)]
     shared.world.judge()
@@ -363,34 +399,33 @@ def test_a_leader_that_stands_by_begins_nothing_more_and_its_runs_go_on(shared: 
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue", "replace", "allow"])
-def test_a_run_at_work_elsewhere_overlaps_as_one_here_does(overlap: str) -> None:
+def test_a_run_at_work_elsewhere_overlaps_as_one_here_does(overlap: str, account: SharedStore) -> None:
     """It is skipped, queued, replaced or not minded; an old answer about what is at work changes nothing."""
-    store = AccountStore()
-    world = World(store, job(overlap=overlap))
+    world = World(account, job(overlap=overlap))
     first = started(world)
     world.wait(60)
     for step in (first.due, first.answer, first.answer, first.begin):
         step()
     first.scheduler.leadership.stand_by()
     other = started(world)
-    at_work = store.account.at_work()
+    at_work = account.at_work()
     world.wait(60)
     other.settle()
     other.scheduler.leadership.keep_elsewhere(at_work)
     other.settle()
     told = {"skip": [(2, "SKIPPED", "overlap")], "allow": [(2, "SUCCESS", None)]}
     assert world.told() == told.get(overlap, [])
-    assert store.account.to_stop == (at_work if overlap == "replace" else set())
+    assert account.to_stop() == (at_work if overlap == "replace" else set())
     first.end()
     first.settle()
-    other.scheduler.leadership.keep_elsewhere(store.account.at_work())
+    other.scheduler.leadership.keep_elsewhere(account.at_work())
     other.settle()
     world.judge()
     first.crash()
     other.crash()
 
 
-def test_a_service_that_leads_again_keeps_its_own_runs(shared: Shared) -> None:
+def test_a_service_that_leads_again_keeps_its_own_runs(shared: Team) -> None:
     """They overlap with slots to come, and are not taken for runs of others."""
     for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
         step()
@@ -407,35 +442,34 @@ def test_a_service_that_leads_again_keeps_its_own_runs(shared: Shared) -> None:
 
 
 @pytest.mark.parametrize("answered", [0, 1])
-def test_a_service_that_leads_again_runs_what_had_not_begun(shared: Shared, answered: int) -> None:
+def test_a_service_that_leads_again_runs_what_had_not_begun(remembered: Remembered, answered: int) -> None:
     """It stood by for a moment. A run that had asked to begin waits for the answer, which may be late."""
-    shared.leader.due()
-    shared.door.answer(answered)
-    shared.leader.scheduler.leadership.stand_by()
-    assert shared.leader.scheduler.runs.count() == answered
-    shared.leader.lead()
-    shared.leader.settle()
-    assert shared.world.told() == [(1, "SUCCESS", None)]
-    assert shared.store.account.checkpoint is not None
-    assert shared.store.account.checkpoint.settled == shared.world.now
+    remembered.leader.due()
+    door_of(remembered).answer(answered)
+    remembered.leader.scheduler.leadership.stand_by()
+    assert remembered.leader.scheduler.runs.count() == answered
+    remembered.leader.lead()
+    remembered.leader.settle()
+    assert remembered.world.told() == [(1, "SUCCESS", None)]
+    assert remembered.store.account.checkpoint is not None
+    assert remembered.store.account.checkpoint.settled == remembered.world.now
 
 
-def test_a_claim_without_an_answer_is_forgotten_by_a_service_that_stands_by(shared: Shared) -> None:
+def test_a_claim_without_an_answer_is_forgotten_by_a_service_that_stands_by(remembered: Remembered) -> None:
     """The answer is lost. Whoever leads next finds out from the row."""
-    shared.leader.due()
-    shared.door.answer(1, is_lost=True)
-    shared.leader.scheduler.leadership.stand_by()
-    assert not shared.leader.scheduler.leadership._starts._held
-    other = started(shared.world)
-    assert shared.world.told() == [(1, "SUCCESS", None)]
-    shared.world.judge()
+    remembered.leader.due()
+    door_of(remembered).answer(1, is_lost=True)
+    remembered.leader.scheduler.leadership.stand_by()
+    assert not remembered.leader.scheduler.leadership._starts._held
+    other = started(remembered.world)
+    assert remembered.world.told() == [(1, "SUCCESS", None)]
+    remembered.world.judge()
     other.crash()
 
 
-def test_what_waits_for_a_worker_waits_no_longer_on_a_service_that_stands_by() -> None:
+def test_what_waits_for_a_worker_waits_no_longer_on_a_service_that_stands_by(account: SharedStore) -> None:
     """It would ask to begin when a worker is free."""
-    store = AccountStore()
-    world = World(store, job("a"), job("b"))
+    world = World(account, job("a"), job("b"))
     first = world.service(workers=1)
     first.settle()
     world.wait(60)
@@ -453,12 +487,12 @@ def test_what_waits_for_a_worker_waits_no_longer_on_a_service_that_stands_by() -
     first.crash()
 
 
-def test_a_service_that_leads_again_goes_by_what_the_leader_before_knew(shared: Shared) -> None:
+def test_a_service_that_leads_again_goes_by_what_the_leader_before_knew(shared: Team) -> None:
     """Also for a job with a run at work: a slot to come may be decided, because a clock was wrong."""
     for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
         step()
     shared.leader.scheduler.leadership.stand_by()
-    state = shared.store.account.recovered(shared.world.now)
+    state = shared.store.recovered(shared.world.now)
     assert state is not None
     assert state.full is not None
     coming = shared.world.now + MINUTE
@@ -490,10 +524,10 @@ def test_a_service_forgets_what_it_decided_before_another_one_led() -> None:
     assert not progress.is_behind(NOON)
 
 
-def test_a_service_that_stands_by_after_leading_accounts_for_nothing(shared: Shared) -> None:
+def test_a_service_that_stands_by_after_leading_accounts_for_nothing(remembered: Remembered) -> None:
     """Neither for a job that was refused until now, nor for one that is over, nor for a slot that its jitter delays."""
-    world = shared.world
-    shared.leader.crash()
+    world = remembered.world
+    remembered.leader.crash()
     world.wait(300)
     service = started(world)
     service.scheduler.leadership.stand_by()
@@ -502,11 +536,11 @@ def test_a_service_that_stands_by_after_leading_accounts_for_nothing(shared: Sha
     service.scheduler.put(job("delayed", jitter=50.0), world.now)
     world.wait(60)
     service.scheduler.drop("delayed", world.now)
-    assert not shared.store.doors[service.node].requests
+    assert not remembered.store.doors[service.node].requests
     service.crash()
 
 
-def test_a_service_without_an_answer_ends_its_runs(shared: Shared) -> None:
+def test_a_service_without_an_answer_ends_its_runs(shared: Team) -> None:
     """Others take them for lost by then, and may begin them again where the job allows it."""
     for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
         step()
@@ -517,7 +551,7 @@ def test_a_service_without_an_answer_ends_its_runs(shared: Shared) -> None:
     assert attempt.context.reason == "worker_lost"
 
 
-def test_a_manual_run_that_a_stop_cancels_has_its_record_in_the_account(shared: Shared) -> None:
+def test_a_manual_run_that_a_stop_cancels_has_its_record_in_the_account(shared: Team) -> None:
     """It has no slot that a later start could find."""
     for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
         step()
@@ -530,7 +564,7 @@ def test_a_manual_run_that_a_stop_cancels_has_its_record_in_the_account(shared: 
     assert [(one.status.value, one.reason) for one in manual] == [("MISSED", "shutdown")]
 
 
-def test_only_a_service_that_stands_by_can_begin_to_lead(shared: Shared) -> None:
+def test_only_a_service_that_stands_by_can_begin_to_lead(shared: Team) -> None:
     """It would decide twice; a service that ends does not come back."""
     with pytest.raises(RuntimeError, match="does not stand by"):
         shared.leader.lead()
@@ -540,26 +574,25 @@ def test_only_a_service_that_stands_by_can_begin_to_lead(shared: Shared) -> None
         shared.leader.lead()
 
 
-def test_a_slot_that_begins_after_all_is_not_in_one_record_with_missed_ones(shared: Shared) -> None:
+def test_a_slot_that_begins_after_all_is_not_in_one_record_with_missed_ones(remembered: Remembered) -> None:
     """The former leader begins it while the next one misses what is too old by now."""
-    standby = shared.world.standby()
-    shared.leader.due()
-    shared.door.answer(1)
-    shared.world.wait(300)
+    standby = remembered.world.standby()
+    remembered.leader.due()
+    door_of(remembered).answer(1)
+    remembered.world.wait(300)
     standby.lead()
-    shared.leader.settle()
+    remembered.leader.settle()
     standby.settle()
-    assert shared.world.told() == [(1, "SUCCESS", None), (2, "MISSED", "down"), (6, "SUCCESS", None)]
-    shared.world.judge()
+    assert remembered.world.told() == [(1, "SUCCESS", None), (2, "MISSED", "down"), (6, "SUCCESS", None)]
+    remembered.world.judge()
     standby.crash()
 
 
 @pytest.mark.parametrize("ran", [False, True])
-def test_a_one_time_job_that_is_over_by_now_has_one_record(ran: bool) -> None:
+def test_a_one_time_job_that_is_over_by_now_has_one_record(ran: bool, account: SharedStore) -> None:
     """Its instant came when the leader was dead, or just before. Here it was expired meanwhile."""
-    store = AccountStore()
     once = replace(job("once"), schedule=Once(NOON + MINUTE))
-    world = World(store, once)
+    world = World(account, once)
     first, standby = started(world), world.standby()
     if ran:
         world.wait(60)
@@ -568,17 +601,18 @@ def test_a_one_time_job_that_is_over_by_now_has_one_record(ran: bool) -> None:
     world.wait(400)
     standby.scheduler.drop("once", world.now)
     assert not standby.scheduler.expire(once, world.now)
-    store.take_lease(standby.node)
-    standby.scheduler.leadership.lead(store.recovered(world.now), world.now, [once])
+    account.take_lease(standby.node)
+    standby.scheduler.leadership.lead(account.recovered(world.now), world.now, [once])
     standby.settle()
     assert world.told("once") == [(1, "SUCCESS", None) if ran else (1, "MISSED", "down")]
     standby.crash()
 
 
-def test_pauses_are_those_of_the_leader_before(shared: Shared) -> None:
+def test_pauses_are_those_of_the_leader_before(shared: Team) -> None:
     """What it has paused is skipped by the next one, also in the gap."""
     standby = shared.world.standby()
     shared.leader.scheduler.pauses.pause(selectors(["x"]), by="1000")
+    shared.leader.answer()
     shared.leader.crash()
     shared.world.wait(60)
     standby.lead()
@@ -639,7 +673,7 @@ class Fate:
 class SharedFate(Fate):
     """The same with an account: another service may lead, and the leader before may not know it for long."""
 
-    def __init__(self, store: AccountStore) -> None:
+    def __init__(self, store: SharedStore) -> None:
         super().__init__(store)
         self.account = store
 
@@ -653,10 +687,10 @@ class SharedFate(Fate):
                 if service.stands_by:
                     service.lead()
             case "notice":
-                if self.account.doors[service.node].is_fenced:
+                if self.account.is_fenced(service.node):
                     service.scheduler.leadership.stand_by()
             case "news":
-                service.scheduler.leadership.keep_elsewhere(self.account.account.at_work())
+                service.scheduler.leadership.keep_elsewhere(self.account.at_work())
             case _:
                 super().step(name, which)
 

@@ -1,26 +1,23 @@
-"""What a node does now and then on the thread of the account: it says that it lives, and looks at the other nodes."""
+"""The beat of a node: it says that it lives and what it has loaded, and looks at the other nodes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from jobscheduler import __version__
 from jobscheduler.cluster import drift
-from jobscheduler.cluster.account_thread import Chore
 from jobscheduler.cluster.leading import Leading
 from jobscheduler.cluster.membership import Membership
 from jobscheduler.cluster.node_reports import DriftReport
 from jobscheduler.cluster.node_view import NodeViewer
 from jobscheduler.cluster.nodes import Loaded
-from jobscheduler.cluster.values import WORKER_LOST, Identity, Term
+from jobscheduler.cluster.values import WORKER_LOST, Identity
 from jobscheduler.cluster.zone_data import zone_data_version
 from jobscheduler.model import EventLogger, Level
 
 MAX_INTERVAL_S = 10.0  # seconds from one beat of a node to the next, at most
-
-ELSEWHERE_INTERVAL_S = 1.0  # seconds from one look at the runs of other nodes to the next, while there are any
 
 
 class LoadedJobs(Protocol):
@@ -29,20 +26,12 @@ class LoadedJobs(Protocol):
     def hashes(self) -> Mapping[str, str]:
         """Return the hash of the definition of each job that has slots."""
 
-    def keep_elsewhere(self, at_work: Collection[str]) -> object:
-        """Note which runs of other nodes are still at work, by their ids."""
-
     def end_runs(self, reason: str) -> object:
         """End the runs at work."""
 
 
-class NodeChores:
-    """The chores of a node, but for those of the leader about old rows. Thread: that of the account.
-
-    Raises:
-        Unavailable: any chore, when the database cannot be used.
-
-    """
+class NodeBeat:
+    """The beat of a node. Thread: that of the account."""
 
     def __init__(
         self,
@@ -65,18 +54,18 @@ class NodeChores:
         self._viewer = viewer
         self._skew = skew
         self._log_event = log_event
-        self._interval = min(MAX_INTERVAL_S, lost_after / 6)
+        self.interval = min(MAX_INTERVAL_S, lost_after / 6)
         self._slots = slots
         self._drift = DriftReport(log_event, jobs.hashes, membership.hashes_of_leader)
-        self._alone_in: Term | None = None
         self._has_lost_place = False
 
-    def chores(self) -> list[Chore]:
-        """Return the chores."""
-        return [Chore(self._interval, self.beat), Chore(ELSEWHERE_INTERVAL_S, self.look_elsewhere)]
+    def step(self) -> None:
+        """Say that this node lives, and note what the others say.
 
-    def beat(self) -> None:
-        """Say that this node lives, and note what the others say."""
+        Raises:
+            Unavailable: the database cannot be used.
+
+        """
         jobset = drift.jobset(self._jobs.hashes())
         loaded = Loaded(__version__, zone_data_version(), jobset, self._slots, round(self._skew(), 3))
         if not self._membership.beat(loaded):
@@ -90,15 +79,6 @@ class NodeChores:
         is_leader = leader is not None and own is not None and leader.identity == own.identity
         self._drift.note(own, None if is_leader else leader, time.monotonic())
         self._viewer.note(population, self._drift.drift)
-
-    def look_elsewhere(self) -> None:
-        """Tell the scheduler, while it leads, which runs of former leaders are still at work; none begins any more."""
-        term = self._leading.term
-        if term is None or term == self._alone_in:
-            return
-        at_work = self._membership.at_work_elsewhere()
-        self._jobs.keep_elsewhere(at_work)
-        self._alone_in = None if at_work else term
 
     def _give_place(self) -> None:
         """Lead no more: another service has taken this node's name, because this one was silent for so long."""
