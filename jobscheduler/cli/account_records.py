@@ -68,6 +68,14 @@ class AccountRecords:
         return ("since", self._wanted.since), ("until", self._wanted.until)
 
 
+def is_of_node(socket: Path) -> bool:
+    """Return whether a service answers on this socket that is a node of a cluster."""
+    try:
+        return request(socket, "GET", "/v1/cluster")["cluster"] is not None
+    except (ServiceUnreachable, ApiError):
+        return False
+
+
 def account_records(socket: Path, wanted: LogFilter) -> AccountRecords | None:
     """Return the records of a cluster; None if they cannot be asked for, which standard error then says."""
     try:

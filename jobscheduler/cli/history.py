@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import chain, islice
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.account_records import AccountRecords, account_records
+from jobscheduler.cli.account_records import AccountRecords, account_records, is_of_node
 from jobscheduler.cli.history_stats import COLUMNS, stats_rows, summarize
 from jobscheduler.cli.history_table import Corrected, print_records
 from jobscheduler.cli.log_files import LogUnavailable, host_zone, require_log, unknown_job_problem
@@ -189,7 +189,7 @@ def _wanted(arguments: argparse.Namespace, settings: Settings, zone: ZoneInfo, n
         raise ArgumentProblem(Problem("`--until` is before `--since`", help="is one of the two mistyped?"))
     words = frozenset[str]().union(*arguments.status) if arguments.status else frozenset[str]()
     kinds = words or (frozenset() if arguments.all else RECORD_KINDS)
-    of_cluster = settings.has_cluster and arguments.log_file is None and not arguments.all
+    of_cluster = arguments.log_file is None and not arguments.all and is_of_node(settings.socket)
     if len(jobs) == 1 and jobs[0].job_id is not None:
         return _Wanted(LogFilter(jobs[0].job_id, kinds, since, until), of_cluster=of_cluster)
     return _Wanted(LogFilter(None, kinds, since, until), tuple(_without_tags(jobs, settings)), of_cluster)

@@ -71,6 +71,17 @@ class AccountLines:
             return Newest(lines, _time(lines[-1]) if lines else utc_now())
         return Newest(lines, _time(lines[-1]) if lines else None)
 
+    def page_of_text(self, wanted: LogFilter, most: int, before: str | None) -> tuple[list[str], str | None]:
+        """Return a page as `page` does, with lines and places as text.
+
+        Raises:
+            Unavailable: the database does not answer.
+            ValueError: the text is no place.
+
+        """
+        lines, place = self.page(wanted, most, None if before is None else Place.parse(before))
+        return [line.raw.decode("utf-8", "backslashreplace") for line in lines], None if place is None else str(place)
+
     def page(self, wanted: LogFilter, most: int, before: Place | None) -> tuple[list[LogLine], Place | None]:
         """Return at most `most` wanted records, the newest first, of those before a place; and where they end.
 
@@ -118,7 +129,7 @@ def _conditions(wanted: LogFilter) -> list[ColumnElement[bool]]:
 
 def _line(row: Sequence[Any]) -> LogLine:
     found = recorded_row(row)
-    known = (("node", found.node), ("term", found.term))
+    known = (("node", found.node), ("queue", found.queue), ("term", found.term))
     record: Record = replace(
         found.record, details=(*found.record.details, *((key, value) for key, value in known if value is not None))
     )

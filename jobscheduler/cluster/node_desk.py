@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from jobscheduler.cluster.account_lines import AccountLines
 from jobscheduler.cluster.account_reader import AccountReader
 from jobscheduler.cluster.answering import DeskThread, Perform, RequestDesk
 from jobscheduler.cluster.asking import Asking
@@ -26,7 +27,10 @@ CONNECT_LIMIT_S, ANSWER_LIMIT_S = 2, 5  # seconds to connect, and for each answe
 
 
 class NodeDesk:
-    """Asks, answers and reads. A context manager: leaving it ends its threads. Thread: any, for `ask` and `reader`."""
+    """Asks, answers and reads. A context manager: leaving it ends its threads.
+
+    `reader` reads how the jobs stand, `lines` the records. Thread: any, for them and for `ask`.
+    """
 
     def __init__(self, url: str, node: str, observe: Callable[[Record], object]) -> None:
         """`node` is the name of this one; `observe` gets the records that were read, each once.
@@ -39,6 +43,7 @@ class NodeDesk:
         self._asks, self._answers, self._reads = (Questions(database) for _ in range(3))
         self._asking = Asking(self._asks, node, lambda: secrets.token_hex(8))
         self.reader = AccountReader(self._reads, database.kind, observe)
+        self.lines = AccountLines(self._reads, database.kind)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
