@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from jobscheduler.cluster import job_state
 from jobscheduler.cluster.account import Account
-from jobscheduler.cluster.account_reader import MAX_AGE_S, AccountReader
-from jobscheduler.cluster.questions import NotSent
+from jobscheduler.cluster.account_reader import MAX_AGE_S, WAIT_S, AccountReader
+from jobscheduler.cluster.questions import NotSent, Questions
 from jobscheduler.cluster.records import claim_of, outcome_of
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import RUNS
@@ -22,6 +25,7 @@ from jobscheduler.cluster.values import Attempt, Claim, Identity, Term
 from jobscheduler.control.runs_elsewhere import ClusterOutputs, RunsElsewhere
 from jobscheduler.control.shared_account import SharedRecords, SharedResults, SharedRuns, SharedStandings
 from jobscheduler.control.snapshot_builder import next_slot_from
+from jobscheduler.database.engine import Database
 from jobscheduler.model import Checkpoint, Cron, FullCheckpoint, Job, Pause, Problem, Record, Status, TaskSpec
 from jobscheduler.model.account_news import AccountNews, FoundRun, SharedRun
 from jobscheduler.model.pauses import FOREVER
@@ -176,6 +180,28 @@ def test_while_the_database_is_away_what_was_known_stands(world: World) -> None:
     assert world.news() is known
     assert known.known_at is not None
     assert isinstance(world.reader.find("r1"), Problem)
+
+
+def test_a_database_that_hangs_holds_a_reader_for_a_moment_alone(place: ClusterPlace) -> None:
+    """What was known is shown; what comes later is shown then."""
+    goes_on, hangs = threading.Event(), threading.Event()
+    with Questions(Database(place.url)) as questions, ThreadPoolExecutor() as pool:
+        reader = AccountReader(questions, "sqlite", lambda _: None)
+        reader.news()
+        known = reader.known
+
+        def hanging() -> Steps[None]:
+            hangs.set()
+            goes_on.wait(30)
+            yield select(1)
+
+        pool.submit(questions.ask, hanging, 30.0)
+        assert hangs.wait(30)
+        reader._asked_at = None
+        begun = time.monotonic()
+        assert reader.news() is known
+        assert time.monotonic() - begun < 10 * WAIT_S  # it is once, on a host that may be busy
+        goes_on.set()
 
 
 def test_a_run_of_another_node_is_waited_for(world: World) -> None:
