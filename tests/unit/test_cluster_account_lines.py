@@ -44,7 +44,7 @@ class Account:
         self.account = place.account()
         self.term = place.lead("a")
         self.is_away = False
-        self.lines = AccountLines(self, "sqlite")  # type: ignore[arg-type]
+        self.lines = AccountLines(self, place.dialect)  # type: ignore[arg-type]
 
     def ask(self, request: Callable[[], Steps[Any]], wait: float) -> Any:
         """Answer a question, as the thread of the questions does."""
@@ -66,17 +66,23 @@ class Account:
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """Seven records, of which one is a failure with a long output, and one has no run."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
+    """A database for all tests of this file."""
     with opened(f"sqlite:///{tmp_path_factory.mktemp('lines') / 'cluster.db'}") as place:
-        made = Account(place)
-        for number in range(4):
-            made.end(number)
-        made.end(4, "k", status=Status.FAILURE, reason="exit", output="x" * 5000 + "the end")
-        made.end(5, "k", status=Status.FAILURE, reason="shutdown")
-        missed = Record(SLOT, Status.MISSED, "k", scheduled=SLOT, reason="down")
-        made.account.claim(made.term, [claim_of(missed, "f" * 16)], lambda: "never")
-        yield made
+        yield place
+
+
+@pytest.fixture(scope="module")
+def account(shared: ClusterPlace) -> Account:
+    """Seven records, of which one is a failure with a long output, and one has no run."""
+    made = Account(shared)
+    for number in range(4):
+        made.end(number)
+    made.end(4, "k", status=Status.FAILURE, reason="exit", output="x" * 5000 + "the end")
+    made.end(5, "k", status=Status.FAILURE, reason="shutdown")
+    missed = Record(SLOT, Status.MISSED, "k", scheduled=SLOT, reason="down")
+    made.account.claim(made.term, [claim_of(missed, "f" * 16)], lambda: "never")
+    return made
 
 
 def runs(lines: Any) -> list[int]:

@@ -35,6 +35,7 @@ from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.snapshot import ActiveRun, Conflict, NotFound
 from jobscheduler.status.standings import Standings
 from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.service import wait_until
 
 SLOT = datetime(2026, 11, 22, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -68,7 +69,7 @@ class World:
         self.asked = 0
         self.read: list[Record] = []
         self.at_sleep: Callable[[], object] = lambda: None
-        self.reader = AccountReader(self, "sqlite", self.read.append, lambda: self.now, self._sleep)  # type: ignore[arg-type]
+        self.reader = AccountReader(self, place.dialect, self.read.append, lambda: self.now, self._sleep)  # type: ignore[arg-type]
 
     def ask(self, request: Callable[[], Steps[Any]], wait: float) -> Any:
         """Answer a question, as the thread of the questions does."""
@@ -155,12 +156,12 @@ def test_pauses_and_standings_are_those_that_the_leader_wrote_last(world: World)
     pause = Pause("p1", Selector("*"), SLOT, None, "a move", "0")
     results = ResultState({"j": Standing(failures=3, failed_since=SLOT)})
     checkpoint = Checkpoint(SLOT, full=FullCheckpoint(hashes={"j": "0123-4567"}, pauses=(pause,)), results=results)
-    world.place.perform(job_state.write_checkpoint("sqlite", world.term, checkpoint, SLOT))
+    world.place.perform(job_state.write_checkpoint(world.place.dialect, world.term, checkpoint, SLOT))
     news = world.news()
     assert [(one.id, one.reason) for one in news.pauses] == [("p1", "a move")]
     assert news.results.standings["j"].failures == 3
     without = Checkpoint(SLOT, full=FullCheckpoint())
-    world.place.perform(job_state.write_checkpoint("sqlite", world.term, without, SLOT))
+    world.place.perform(job_state.write_checkpoint(world.place.dialect, world.term, without, SLOT))
     assert world.news().pauses == ()
 
 
@@ -186,8 +187,8 @@ def test_a_database_that_hangs_holds_a_reader_for_a_moment_alone(place: ClusterP
     """What was known is shown; what comes later is shown then."""
     goes_on, hangs = threading.Event(), threading.Event()
     with Questions(Database(place.url)) as questions, ThreadPoolExecutor() as pool:
-        reader = AccountReader(questions, "sqlite", lambda _: None)
-        reader.news()
+        reader = AccountReader(questions, place.dialect, lambda _: None)
+        wait_until(lambda: reader.news().known_at is not None)
         known = reader.known
 
         def hanging() -> Steps[None]:
