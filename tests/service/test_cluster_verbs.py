@@ -157,6 +157,17 @@ def test_each_node_says_what_it_does_and_who_leads(cluster: Cluster) -> None:
     assert (status, said.startswith("node a leads (term 1); node b, which was asked, stands by")) == (0, True)
 
 
+def test_a_slot_that_another_node_has_run_is_explained(cluster: Cluster) -> None:
+    """By the records of all nodes, where the log of the host has none."""
+    cluster.a.write("often.json", job("often", "* * * * * *", "true"))
+    cluster.b.write("often.json", job("often", "* * * * * *", "true"))
+    slot = cluster.a.wait_for("SUCCESS", job_id="often")[0]["scheduled"]
+    for service in (cluster.a, cluster.b):
+        status, said = cluster.said(service, "explain", "often", "--at", slot)
+        assert (status, "ran and succeeded" in said) == (0, True)
+        (service.jobs / "often.json").unlink()
+
+
 def test_a_request_that_waits_for_the_database_delays_no_other(cluster: Cluster) -> None:
     """Other verbs answer meanwhile, and it is done when the database takes it."""
     lock = sqlite3.connect(cluster.file, isolation_level=None)
