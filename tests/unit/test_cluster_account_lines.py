@@ -242,9 +242,8 @@ def test_the_output_of_a_run_on_another_node_says_where_all_of_it_is(
 ) -> None:
     """On standard error, as all about an output."""
     part = {"text": "end\n", "missing": 0, "next": 4, "next_attempt": None, "is_over": True, "job_id": "j"}
-    monkeypatch.setattr(
-        "jobscheduler.cli.output_follow.request", lambda *_: {**part, "record": {"status": "SUCCESS"}, "node": "a"}
-    )
+    answer = {**part, "record": {"status": "SUCCESS"}, "node": "a"}
+    monkeypatch.setattr("jobscheduler.cli.output_follow.request_about_run", lambda *_: answer)
     assert follow(Path("s"), "r1", TextDisplay(raw=False, headings=False)) == {"status": "SUCCESS"}
     shown = capsys.readouterr()
     assert shown.out == "end\n"
