@@ -119,6 +119,7 @@ class DatabaseStore:
         if one is None:
             return
         if count is None:
+            one.accounting.step()  # what an earlier try has left waits without a sign
             while one.accounting.waiting.is_set():
                 one.accounting.step()
             self.watch(node)
@@ -167,9 +168,9 @@ class DatabaseStore:
             one.account.close()
 
 
-def lost_after(count: int) -> Callable[[], None]:
-    """Return a gate that lets so many statements pass, with their answers."""
-    passed = iter(range(2 * count))
+def lost_after(gates: int) -> Callable[[], None]:
+    """Return a gate that lets so much pass: first a statement, then its answer, and so on."""
+    passed = iter(range(gates))
 
     def gate() -> None:
         if next(passed, None) is None:
