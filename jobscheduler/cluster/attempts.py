@@ -17,6 +17,7 @@ from sqlalchemy import Executable, and_, case, exists, or_, select, update
 
 from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.json_rows import Kind, UnfoldedRows
+from jobscheduler.cluster.row_states import is_in
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import LEASE, RUNS
 from jobscheduler.cluster.values import Attempt, Beat, Identity, Key, Outcome, State
@@ -65,7 +66,7 @@ def finish(dialect: str, ended: Mapping[Attempt, Outcome]) -> Steps[frozenset[Ke
     final = {"state": State.ENDED.value, "ended_at": from_now()}
     yield update(RUNS).where(_is_own(rows)).values(columns | times | final)
     rows = _attempts(dialect, list(ended))
-    has_ended = and_(_is_same_request(rows), RUNS.c.state.in_((State.ENDED.value, State.FINAL.value)))
+    has_ended = and_(_is_same_request(rows), is_in(State.ENDED, State.FINAL))
     found = yield select(RUNS.c.job_id, RUNS.c.slot).join_from(rows.table, RUNS, has_ended)
     return frozenset((job_id, slot) for job_id, slot in found)
 
@@ -111,14 +112,14 @@ def _begin(dialect: str, identity: Identity, attempts: Sequence[Attempt]) -> Exe
     rows = UnfoldedRows(dialect, _BEGIN, ([*_values(one), one.run_id, one.former] for one in attempts))
     may_begin = and_(
         RUNS.c.attempt == rows["attempt"],
-        RUNS.c.state == State.QUEUED.value,
+        is_in(State.QUEUED),
         RUNS.c.stop.is_(None),
         or_(RUNS.c.not_before.is_(None), RUNS.c.not_before <= from_now()),
         or_(rows["run_id"].is_(None), RUNS.c.run_id == rows["run_id"]),
     )
     may_go_on = and_(
         RUNS.c.attempt == rows["attempt"] - 1,
-        RUNS.c.state == State.RUNNING.value,
+        is_in(State.RUNNING),
         RUNS.c.begun_by == rows["former"],
     )
     is_slot = and_(RUNS.c.job_id == rows["job_id"], RUNS.c.slot == rows["slot"])
@@ -174,4 +175,4 @@ def _is_same_request(rows: UnfoldedRows) -> Any:
 
 def _is_own(rows: UnfoldedRows) -> Any:
     """Return whether a row is running by the request of the batch."""
-    return and_(_is_same_request(rows), RUNS.c.state == State.RUNNING.value)
+    return and_(_is_same_request(rows), is_in(State.RUNNING))
