@@ -56,8 +56,8 @@ _EXAMPLES = {  # the arguments in the example of each verb's help
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs below this one."""
     verbs = parser.add_subparsers(dest="below", metavar="VERB", required=True, parser_class=SubverbParser)
-    db_tables.add_cluster_options(_verb(verbs, "init", db_tables.make, "create the tables of each database named"))
-    db_tables.add_cluster_options(_verb(verbs, "upgrade", db_tables.upgrade, "carry on tables of an older version"))
+    _verb(verbs, "init", db_tables.make, "create the tables of each database named", "cluster")
+    _verb(verbs, "upgrade", db_tables.upgrade, "carry on tables of an older version", "cluster")
     _import = _verb(verbs, "import", _import_, "make the table hold exactly the jobs of a directory", "wait")
     _import.add_argument("directory", metavar="DIR", help="the directory of job files")
     _import.add_argument("--delete", action="store_true", help="remove jobs from the table that are not in DIR")
@@ -88,7 +88,8 @@ def _verb(verbs: Any, name: str, run_: Callable[..., int], text: str, *options: 
         parser.add_argument("--wait", action="store_true", help="wait until the service has reloaded")
     if "json" in options:
         parser.add_argument("--json", action="store_true", help="print JSON")
-    add_options(parser, {"database_url", "database_url_file", "timezone"})
+    of_cluster = {"cluster_url", "cluster_url_file"} if "cluster" in options else set()
+    add_options(parser, {"database_url", "database_url_file", "timezone"} | of_cluster)
     return parser
 
 

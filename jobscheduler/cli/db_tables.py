@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from jobscheduler.cli.options import settings_from_arguments
 from jobscheduler.config import BadSetting
-from jobscheduler.config.options import has_password
 from jobscheduler.database import load_url
 from jobscheduler.model import Problem
 
 CLUSTER_URL = "--cluster-url"
 
 Change = Callable[[], str]  # makes or upgrades the tables of one database, and returns what to tell
-
-
-def add_cluster_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name the database of a cluster."""
-    parser.add_argument(CLUSTER_URL, metavar="URL", help="the database that several services share")
-    parser.add_argument(f"{CLUSTER_URL}-file", metavar="FILE", help="the file that holds this URL, password and all")
 
 
 def make(arguments: argparse.Namespace) -> int:
@@ -71,11 +63,8 @@ def _of_jobs(arguments: argparse.Namespace, *, is_upgrade: bool) -> Iterator[Cha
 
 def _of_cluster(arguments: argparse.Namespace, *, is_upgrade: bool) -> Iterator[Change]:
     """Yield what changes the tables of a cluster."""
-    if arguments.cluster_url is not None and has_password(arguments.cluster_url):
-        message = f"{CLUSTER_URL}: `ps` shows a password there to all users"
-        raise BadSetting((Problem(message, help=f"put it into a closed file, and use {CLUSTER_URL}-file FILE"),))
-    file = None if arguments.cluster_url_file is None else Path(arguments.cluster_url_file)
-    url = load_url(arguments.cluster_url, file, CLUSTER_URL, "cluster")
+    settings = settings_from_arguments(arguments)
+    url = load_url(settings.cluster_url, settings.cluster_url_file, CLUSTER_URL, "cluster")
     if url is None:
         return
     from jobscheduler.cluster import schema  # noqa: PLC0415 - an extra

@@ -15,6 +15,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "agenda": "show all slots of all jobs in order of time",
         "next": "show the next slots of jobs, of job files or of a crontab expression",
         "explain": "say why a job did or did not run at a time, or when it will run next",
+        "cluster": "show the nodes of a cluster, which one leads, and in what they differ",
     },
     "act": {
         "run": "run jobs now, whatever their schedules say",
@@ -52,6 +53,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "records": ("history",),
     "stats": ("history",),
     "calendar": ("agenda",),
+    "nodes": ("cluster",),
+    "leader": ("cluster",),
     "upcoming": ("agenda",),
     "kill": ("stop", "run"),
     "cancel": ("stop", "run"),

@@ -12,16 +12,31 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from jobscheduler.cluster.account_work import AccountWork
 from jobscheduler.cluster.beats import Beats, Verdicts
 from jobscheduler.cluster.values import Attempt, Fenced
 from jobscheduler.database.errors import Unavailable
+from jobscheduler.util.text import format_error
 
 RETRY_S = 1.0  # seconds between two tries while the database is away
 
 _CLOSE_WAIT_S = 5.0  # seconds that the end of a service waits for what is still to be written
+
+
+class Work(Protocol):
+    """What waits for the account. `waiting` is set while something does."""
+
+    @property
+    def waiting(self) -> threading.Event: ...  # noqa: D102
+
+    def step(self) -> object:
+        """Take all that waits to the account.
+
+        Raises:
+            Unavailable: the database cannot be used. What waits still waits.
+
+        """
 
 
 @dataclass
@@ -34,7 +49,7 @@ class Chore:
 
 
 class AccountThread:
-    """Runs `AccountWork`, `Beats` and chores on one thread. A context manager: leaving it writes what still waits.
+    """Runs work, `Beats` and chores on one thread. A context manager: leaving it writes what still waits.
 
     `own` returns the attempts that this node has begun, and `on_verdicts` gets what has become of them.
     `on_trouble` gets why the database cannot be used, and None when it can be used again. Neither may wait.
@@ -42,7 +57,7 @@ class AccountThread:
 
     def __init__(
         self,
-        work: AccountWork,
+        work: Work,
         beats: Beats,
         own: Callable[[], Collection[Attempt]],
         on_verdicts: Callable[[Verdicts], object],
@@ -80,6 +95,9 @@ class AccountThread:
                 self._do_if_due(chore, now)
         except Unavailable as reason:
             self._tell(reason)
+            return RETRY_S
+        except Exception as error:  # a fault of ours, or of a driver: this node may not lead for ever without it
+            self._tell(Unavailable(format_error(error)))
             return RETRY_S
         self._tell(None)
         return max(0.0, min(chore.next_at for chore in self._chores) - now)

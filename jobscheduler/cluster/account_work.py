@@ -6,6 +6,7 @@
 3. A begin or an outcome needs no lease, and is tried until the database answers: the row tells whether it counts.
 4. For one slot each step is queued when the one before it was answered, so their order stands.
 5. Slots count as settled only up to the first one whose claim is not answered: what the lease calls settled has a row.
+   The slot of a claim that was given up stays open, until this service accounts for the time since then anew.
 """
 
 from __future__ import annotations
@@ -65,22 +66,31 @@ class _Queue(Generic[T, A]):
 
 
 class OpenSlots:
-    """The slots whose claims are queued or on their way. Thread: any."""
+    """The slots whose claims are queued, on their way or given up. `lacks_any`: some were given up. Thread: any."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._slots: Counter[datetime] = Counter()
+        self.lacks_any = False
 
     def add(self, claim: Claim) -> None:
         """Note a claim that is queued; a run by hand has no slot."""
         self._count(claim, 1)
 
-    def closing(self, claim: Claim, then: Callable[[A], object]) -> Callable[[A], object]:
-        """Return a function that notes that a claim was answered, after `then`."""
+    def give_up(self, claim: Claim) -> None:
+        """Note a claim that is given up at once."""
+        self._count(claim, 1)
+        self.lacks_any = True
 
-        def close(answer: A) -> None:
+    def closing(self, claim: Claim, then: Callable[[A | None], object]) -> Callable[[A | None], object]:
+        """Return a function that notes that a claim was answered, after `then`; None: that it was given up."""
+
+        def close(answer: A | None) -> None:
             then(answer)
-            self._count(claim, -1)
+            if answer is None:
+                self.lacks_any = True
+            else:
+                self._count(claim, -1)
 
         return close
 
@@ -125,11 +135,22 @@ class AccountWork:
 
         `then` gets the claim, whose run id may have changed, with what came of it; None if it was given up.
         """
-        term = self._term()
-        if term is not None:
-            self._open.add(claim)
-            self._claims.put((term, claim), self._open.closing(claim, then))
-        return term is not None
+        term, open_ = self._term(), self._open
+        if term is None:
+            open_.give_up(claim)
+            return False
+        open_.add(claim)
+        self._claims.put((term, claim), open_.closing(claim, then))
+        return True
+
+    @property
+    def lacks_claims(self) -> bool:
+        """Whether claims were given up since `begin_anew`: this service has to account for their slots anew."""
+        return self._open.lacks_any
+
+    def begin_anew(self) -> None:
+        """Forget the claims that were given up. Call it while no slot is decided, before they are decided anew."""
+        self._open = OpenSlots()
 
     def settled(self, until: datetime) -> datetime:
         """Return up to when every slot has its row, given until when every slot is decided.

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.account_requests import AccountRequests
@@ -63,6 +64,7 @@ class ClusterAccounting:
         self.rows = RunRows(self._work, self._requests, term, new_id, self._taken, identity.queue)
         self.claims: Claims | None = self.rows
         self._settled: tuple[Term, datetime] | None = None
+        self._times_led = 0
 
     # -- the thread of the account
 
@@ -95,7 +97,17 @@ class ClusterAccounting:
     def lead(self, term: Term) -> None:
         """Decide in this term from now on. Call it before the scheduler leads."""
         self.rows.forget_waiting()
+        self._settled, self._times_led = (
+            None,
+            self._times_led + 1,
+        )  # slots of claims that were given up are decided anew
+        self._work.begin_anew()
         self._term.begin(term)
+
+    @property
+    def lacks_claims(self) -> bool:
+        """Whether claims were given up since `lead`: the scheduler has to account for their slots anew."""
+        return self._work.lacks_claims
 
     def stand_by(self) -> None:
         """Decide no more. Call it before the scheduler stands by."""
@@ -147,11 +159,14 @@ class ClusterAccounting:
         term = self._term()
         if term is not None:
             settled = min([checkpoint.settled, *(cursor for _, cursor in checkpoint.lagging)])
-            self._requests.write_checkpoint(term, checkpoint, self._now(), lambda: self._note(term, settled))
+            self._requests.write_checkpoint(
+                term, checkpoint, self._now(), partial(self._note, self._times_led, term, settled)
+            )
 
-    def _note(self, term: Term, settled: datetime) -> None:
-        """Note up to where slots are decided by the last checkpoint in the database."""
-        self._settled = term, settled
+    def _note(self, times_led: int, term: Term, settled: datetime) -> None:
+        """Note up to where slots are decided by a checkpoint in the database, if nothing was given up since."""
+        if times_led == self._times_led:
+            self._settled = term, settled
 
     def trusted(self, state: RecoveredState | None, now: datetime) -> Trusted:
         """Trust the account: it is that of all nodes."""

@@ -25,6 +25,7 @@ from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.database.limits import Limits
 from jobscheduler.util.instants import utc_now
+from jobscheduler.util.text import format_error
 
 ANSWER_LIMIT_S = 2  # seconds for each answer to the thread of the lease, and to connect
 
@@ -90,8 +91,12 @@ class LeaseThread:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._closing.set()
+        self.hand_over()
         self._thread.join(2 * ANSWER_LIMIT_S)
+
+    def hand_over(self) -> None:
+        """Give the lease back, and take none again. Waits for nothing. Thread: any."""
+        self._closing.set()
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -106,12 +111,17 @@ class LeaseThread:
         question = self._standing.question(self._monotonic())
         if question is None:
             return
-        before, failure = self._standing, None
+        before = self._standing
+        failure: Unavailable | None = None
         try:
             self._standing = self._ask(question)
         except Unavailable as reason:
+            failure = reason
+        except Exception as error:  # a fault of ours, or of a driver: another node may have better luck
+            failure = Unavailable(format_error(error))
+        if failure is not None:
             self._connection.drop()
-            self._standing, failure = before.failed(self._monotonic()), reason
+            self._standing = before.failed(self._monotonic())
         with suppress(Exception):  # an observer that fails must not end the lease
             self._on_change(before, self._standing, failure)
 

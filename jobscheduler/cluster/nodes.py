@@ -41,6 +41,10 @@ class Loaded:
     slots: int = 0
     skew: float = 0.0
 
+    def is_equal(self, other: Loaded) -> bool:
+        """Return whether both have the same definitions in force, and the same zone data."""
+        return (self.jobset, self.tzdata) == (other.jobset, other.tzdata)
+
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:

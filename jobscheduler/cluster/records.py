@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import ColumnElement, Select, and_, select
 
 from jobscheduler.cluster.slots import manual_slot, slot_instant, slot_text
 from jobscheduler.cluster.steps import Steps
@@ -78,13 +78,13 @@ def records_of(job_ids: Sequence[str], newest: int) -> Steps[list[RecordedRow]]:
     """Return the records of some jobs, the newest first: at most so many."""
     is_recorded = and_(RUNS.c.job_id.in_(job_ids), RUNS.c.state == State.FINAL.value)
     rows = yield _SELECT.where(is_recorded).order_by(RUNS.c.recorded_at.desc()).limit(newest)
-    return [_recorded(row) for row in rows]
+    return [recorded_row(row) for row in rows]
 
 
 def ended_records() -> Steps[list[RecordedRow]]:
     """Return the records of runs that have ended and are not final, in the order of their ends: a leader logs them."""
     rows = yield _SELECT.where(RUNS.c.state == State.ENDED.value).order_by(RUNS.c.ended_at)
-    return [_recorded(row) for row in rows]
+    return [recorded_row(row) for row in rows]
 
 
 class OpenRow(NamedTuple):
@@ -103,28 +103,34 @@ def open_rows() -> Steps[list[OpenRow]]:
     return [OpenRow(job_id, slot, run_id, State(state)) for job_id, slot, run_id, state in rows]
 
 
-_SELECT: Select[Any] = select(
-    RUNS.c.job_id,
-    RUNS.c.slot,
-    RUNS.c.run_id,
-    RUNS.c.state,
-    RUNS.c.status,
-    RUNS.c.reason,
-    RUNS.c.attempt,
-    RUNS.c.term,
-    RUNS.c.node,
-    RUNS.c.queue,
-    RUNS.c.started_at,
-    RUNS.c.ended_at,
-    RUNS.c.duration,
-    RUNS.c.cpu,
-    RUNS.c.max_rss,
-    RUNS.c.details,
-    RUNS.c.output,
-)
+def record_columns(output: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
+    """Return the columns of which `recorded_row` makes a record; `output` is what it gets of the output."""
+    return (
+        RUNS.c.job_id,
+        RUNS.c.slot,
+        RUNS.c.run_id,
+        RUNS.c.state,
+        RUNS.c.status,
+        RUNS.c.reason,
+        RUNS.c.attempt,
+        RUNS.c.term,
+        RUNS.c.node,
+        RUNS.c.queue,
+        RUNS.c.started_at,
+        RUNS.c.ended_at,
+        RUNS.c.duration,
+        RUNS.c.cpu,
+        RUNS.c.max_rss,
+        RUNS.c.details,
+        output,
+    )
 
 
-def _recorded(row: Sequence[Any]) -> RecordedRow:
+_SELECT: Select[Any] = select(*record_columns(RUNS.c.output))
+
+
+def recorded_row(row: Sequence[Any]) -> RecordedRow:
+    """Return a row of `record_columns` with its record."""
     job_id, slot, run_id, state, status, reason, attempt, term, node, queue = row[:10]
     started, ended, duration, cpu, max_rss, details, output = row[10:]
     record = Record(

@@ -1,7 +1,8 @@
 """The statements by which a service that stands by has the leader do what a person asks of it.
 
 A request goes from `asked` to `taken` to `answered`. The leader takes it before it acts, so no request is done twice.
-The service that asked withdraws what is not taken in time, so nothing is done that its person no longer waits for.
+The service that asked withdraws what is not taken in time, so nothing is done that its person no longer waits for. If
+it cannot, because it has ended or no longer reaches the database, the request is too old after `MAX_AGE_S`.
 A request whose leader is gone stays `taken`: the next leader answers that it is unknown what became of it.
 """
 
@@ -19,6 +20,8 @@ from jobscheduler.cluster.tables import REQUESTS
 from jobscheduler.cluster.values import Term
 
 MAX_AT_ONCE = 100  # requests that a leader takes at once
+
+MAX_AGE_S = 20.0  # seconds after which no leader takes a request any more
 
 
 class RequestState(StrEnum):
@@ -73,7 +76,7 @@ def take_requests(term: Term) -> Steps[list[Request]]:
 
     A request that comes a second time was done: only its answer is missing.
     """
-    is_asked = REQUESTS.c.state == RequestState.ASKED.value
+    is_asked = and_(REQUESTS.c.state == RequestState.ASKED.value, REQUESTS.c.asked_at > from_now(-MAX_AGE_S))
     is_own = and_(REQUESTS.c.state == RequestState.TAKEN.value, REQUESTS.c.term == term.number)
     open_ = yield select(REQUESTS.c.id, REQUESTS.c.state).where(or_(is_asked, is_own)).limit(MAX_AT_ONCE)
     asked = [number for number, state in open_ if state == RequestState.ASKED.value]

@@ -153,7 +153,7 @@ class RunRows:
 
     # -- what the account says of them
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: object) -> bool:
         """Return whether a step of this slot is under way here."""
         return key in self._order
 

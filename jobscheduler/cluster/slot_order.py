@@ -43,6 +43,6 @@ class SlotOrder:
             if step():
                 return
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: object) -> bool:
         """Return whether a step of a slot is under way."""
         return key in self._waiting

@@ -170,4 +170,10 @@ OPTIONS = (  # every option of `serve`
         "NAME",
         "the name of this host in the log; by default a hash of its machine-id, or of the folder of the log",
     ),
+    Option("cluster_url", _url, "URL", "the database that services share: one leads, the others stand by", True),
+    Option("cluster_url_file", _path, "FILE", "the file that holds the URL of that database, password and all"),
+    Option("node", _name, "NAME", "the name of this service among them; the host's by default"),
+    Option("lease", _seconds(1), "DURATION", "how long the leader may be silent before another service leads"),
+    Option("lost_after", _seconds(2), "DURATION", "how long a service may be silent before its runs count as lost"),
+    Option("keep_runs", _seconds(60), "DURATION", "how long runs that are over stay in that database"),
 )

@@ -1,7 +1,7 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
-`GET /v1/status`, `GET /v1/settings`, `GET /v1/zone-rules`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/definitions`,
-`GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
+`GET /v1/status`, `GET /v1/settings`, `GET /v1/zone-rules`, `GET /v1/cluster`, `GET /v1/jobs?job=…&tag=…&state=…`,
+`GET /v1/definitions`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
 `GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`, `GET /v1/output?of=JOB&failed=1`, `POST /v1/reload`,
 `POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
 `POST /v1/select`, `/v1/stop`, `/v1/pause` and `/v1/resume`, whose bodies are JSON objects. See docs/control.md.
@@ -82,6 +82,7 @@ class AdministrationApi(Protocol):
 
     def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
     def zone_rules(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def cluster(self) -> Mapping[str, Any]: ...  # noqa: D102
     def reload(self, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def test_alerts(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def alert_test(self, test_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
@@ -110,19 +111,24 @@ def build_app(
             yield _encode(respond(request) if has_turn else (HTTPStatus.SERVICE_UNAVAILABLE, _error(_BUSY)), request)
 
     def respond(request: Request) -> Answer:
-        try:
-            return _call(api, administration, outputs, request)
-        except BadRequest as bad_request:
-            return bad_request.status, _error(bad_request.problem)
-        except NotFound as not_found:
-            return HTTPStatus.NOT_FOUND, _error(not_found.problem)
-        except Conflict as conflict:
-            return HTTPStatus.CONFLICT, _error(conflict.problem)
-        except Exception as error:
-            report_error(f"{request.path}: {format_error(error)}")
-            return HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed; see its log"))
+        return answer_of(lambda: _call(api, administration, outputs, request), request.path, report_error)
 
     return answer
+
+
+def answer_of(call: Callable[[], Answer], what: str, report_error: Callable[[str], object]) -> Answer:
+    """Return the answer of a call, or what is to say when it refuses. An error of ours in `what` is reported."""
+    try:
+        return call()
+    except BadRequest as bad_request:
+        return bad_request.status, _error(bad_request.problem)
+    except NotFound as not_found:
+        return HTTPStatus.NOT_FOUND, _error(not_found.problem)
+    except Conflict as conflict:
+        return HTTPStatus.CONFLICT, _error(conflict.problem)
+    except Exception as error:
+        report_error(f"{what}: {format_error(error)}")
+        return HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed; see its log"))
 
 
 def _encode(answer: Answer, request: Request) -> Reply:
@@ -140,7 +146,7 @@ def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi
     """Call the method for a path. An id is passed on as the client sent it, whatever it contains."""
     by, parts = str(request.uid), _parts(request)
     match request.method, parts:
-        case _, ["v1", "settings" | "zone-rules" | "reload" | "alerts", *_]:
+        case _, ["v1", "settings" | "zone-rules" | "cluster" | "reload" | "alerts", *_]:
             return _call_administration(administration, request, parts)
         case _, ["v1", "output"] | ["v1", "runs", _, "output"]:
             return HTTPStatus.OK, _call_outputs(outputs, request, parts)
@@ -172,6 +178,8 @@ def _call_administration(administration: AdministrationApi, request: Request, pa
             return HTTPStatus.OK, administration.settings()
         case "GET", ["v1", "zone-rules"]:
             return HTTPStatus.OK, administration.zone_rules()
+        case "GET", ["v1", "cluster"]:
+            return HTTPStatus.OK, administration.cluster()
         case "POST", ["v1", "reload"]:
             return HTTPStatus.OK, administration.reload(by)
         case "POST", ["v1", "alerts", "test", *name]:

@@ -21,7 +21,7 @@ from jobscheduler.model.selection import Selector
 from jobscheduler.output import RunPlace
 from jobscheduler.output.names import day_of
 from jobscheduler.runner import Run, describe_unkillable, tail
-from jobscheduler.scheduler import ChainTooLong, Scheduler
+from jobscheduler.scheduler import ChainTooLong, Scheduler, StandsBy
 from jobscheduler.status.selection import ALL_JOBS_HELP, no_job_problem
 from jobscheduler.status.shown_status import shown_status
 from jobscheduler.status.situation import count_statuses, situation_json
@@ -140,6 +140,7 @@ class ControlService:
         Raises:
             NotFound: no job has this id.
             Conflict: the run is refused, the service is stopping, or the job would start itself through others.
+            StandsBy: another service leads.
 
         """
         job = self._active_job(job_id)
@@ -147,6 +148,8 @@ class ControlService:
             act, run = self._scheduler.run_now(job, by, within)
         except ChainTooLong as chain:
             raise Conflict(Problem(str(chain), help=chain.help)) from None
+        except StandsBy:
+            raise
         except RuntimeError as error:
             raise Conflict(Problem(str(error))) from None
         if run is not None:

@@ -9,6 +9,7 @@ from jobscheduler.scheduler.pausing import Pausing
 from jobscheduler.scheduler.records import CORRECTS
 from jobscheduler.scheduler.run_chain import ChainTooLong
 from jobscheduler.scheduler.scheduler import Scheduler
+from jobscheduler.scheduler.standby import StandsBy
 from jobscheduler.scheduler.stop_actions import StoppedRun, StopTargets
 from jobscheduler.scheduler.surroundings import Clocks, SchedulerHost, SchedulerLog
 
@@ -27,6 +28,7 @@ __all__ = [
     "Scheduler",
     "SchedulerHost",
     "SchedulerLog",
+    "StandsBy",
     "StopTargets",
     "StoppedRun",
     "TooManyPauses",

@@ -93,6 +93,12 @@ class SchedulerQueries:
         spans = () if entry is None else entry.setback.decided
         return tuple(span for span in spans if span[1] > now)
 
+    def definition_hashes(self) -> dict[str, str]:
+        """Return the hash of the definition of each job that has slots."""
+        with self._lock:
+            entries = list(self._engine.registry.jobs.values())
+        return {entry.job.id: entry.definition_hash for entry in entries if entry.is_schedulable}
+
     def _schedulable(self, job_id: str) -> JobEntry | None:
         """Return a copy of a job's entry, if it has slots."""
         with self._lock:

@@ -163,6 +163,23 @@ def test_nothing_counts_as_settled_before_it_has_its_row(here: Here) -> None:
     assert here.work.settled(until) == until
 
 
+def test_a_slot_whose_claim_was_given_up_stays_open(here: Here) -> None:
+    """Or the lease would call it settled, and no leader would decide about it. To lead anew is to decide it anew."""
+    until = datetime.fromisoformat("2026-11-22T02:00:00Z")
+    here.claim(5)
+    here.term, held = None, here.term
+    assert not here.claim(4)
+    here.work.step()
+    assert here.work.lacks_claims
+    here.term = held
+    here.claim(6)
+    here.work.step()
+    assert here.work.settled(until) == datetime.fromisoformat("2026-11-22T01:03:59.999Z")
+    here.work.begin_anew()
+    assert not here.work.lacks_claims
+    assert here.work.settled(until) == until
+
+
 def test_without_the_database_claims_wait_as_long_as_the_lease(here: Here) -> None:
     """Then they are given up: the next leader decides about their slots."""
     here.claim(1)

@@ -50,6 +50,9 @@ class FakeControlApi:
     def zone_rules(self) -> Mapping[str, Any]:
         return {"new_rules": ["Europe/Berlin"]}
 
+    def cluster(self) -> Mapping[str, Any]:
+        return {"cluster": None}
+
     def reload(self, by: str) -> Mapping[str, Any]:
         self.asked.append(("reload", by))
         return {"jobs": 1}
@@ -147,6 +150,7 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
     """Ids may hold characters that mean something in a path."""
     assert request(path, "GET", "/v1/status") == {"pid": os.getpid()}
     assert request(path, "GET", "/v1/zone-rules") == {"new_rules": ["Europe/Berlin"]}
+    assert request(path, "GET", "/v1/cluster") == {"cluster": None}
     assert len(request(path, "GET", "/v1/jobs")["jobs"]) == 1000
     assert request(path, "GET", "/v1/runs/abc?wait=1e9") == {"run_id": "abc", "wait": 30.0}
     assert (
@@ -221,7 +225,10 @@ def test_a_refusal_says_why(path: Path, faults: list[str], method: str, target: 
 @pytest.mark.parametrize(
     ("target", "allowed"),
     [
-        *((f"/v1/{word}", "GET") for word in ("status", "jobs", "definitions", "settings", "zone-rules", "output")),
+        *(
+            (f"/v1/{word}", "GET")
+            for word in ("status", "jobs", "definitions", "settings", "zone-rules", "cluster", "output")
+        ),
         *((f"/v1/{word}", "POST") for word in ("select", "stop", "pause", "resume", "reload")),
         ("/v1/jobs/x", "GET"),
         ("/v1/jobs/x/run", "GET, POST"),
