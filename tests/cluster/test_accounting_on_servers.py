@@ -1,4 +1,4 @@
-"""Schedulers on an account that is away between any two statements: `tests/unit/test_accounting_faults.py` on servers."""
+"""Schedulers on an account that is away between any two statements, as in `tests/unit/test_accounting_faults.py`."""
 
 from __future__ import annotations
 

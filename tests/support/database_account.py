@@ -142,7 +142,7 @@ class DatabaseStore:
         one = self.nodes[node]
         rows, lines = one.accounting.rows, one.lines
         with suppress(Fenced):
-            OtherRuns(one.account, lambda: one.term, rows, lambda _: None, lines.append).step()
+            OtherRuns(one.account, lambda: one.term, rows, lambda: True, lambda _: None, lines.append).step()
 
     def is_fenced(self, node: str) -> bool:
         """Return whether another service leads."""

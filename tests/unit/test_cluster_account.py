@@ -250,12 +250,12 @@ def test_a_worker_that_was_silent_learns_that_its_run_is_lost(
     begin(account, TWO, begun_by="other")
     place.silence(61)
     end(account, TWO, Outcome("SUCCESS"), begun_by="other")
-    assert account.beat(HERE) == {("j", ONE): Beat(1)}
+    assert account.beat(HERE).own == {("j", ONE): Beat(1)}
     account.judge(term, 60)
     assert rows(account)[ONE].state is State.RUNNING
     place.silence(61)
     account.judge(term, 60)
-    assert account.beat(HERE) == {}
+    assert account.beat(HERE).own == {}
     assert not end(account, ONE, Outcome("SUCCESS"))
     assert rows(account)[ONE].reason == "worker_lost"
 
@@ -279,7 +279,7 @@ def test_a_run_that_is_to_stop_is_told_so_with_the_next_beat(account: Account, t
     begin(account, ONE)
     account.stop(term, account.unfinished(), "operator", "jürgen")
     account.stop(term, account.unfinished(), "replace")
-    assert account.beat(HERE) == {("j", ONE): Beat(1, "operator", "jürgen")}
+    assert account.beat(HERE).own == {("j", ONE): Beat(1, "operator", "jürgen")}
     end(account, ONE, Outcome("FAILURE", "stopped"))
     assert account.again(term, [(account.unfinished()[0], 0.0)]) == frozenset()
     assert rows(account)[ONE].state is State.ENDED
@@ -497,7 +497,7 @@ def test_a_run_is_asked_to_end_by_its_id(place: ClusterPlace, account: Account) 
     account.stop_run(term, "j", "r1", "replaced")
     place.lead("b")
     account.stop_run(term, "j", "r2", "stopped", "ann")
-    assert account.beat(HERE) == {("j", ONE): Beat(1, "stopped", "ann"), ("j", TWO): Beat(1)}
+    assert account.beat(HERE).own == {("j", ONE): Beat(1, "stopped", "ann"), ("j", TWO): Beat(1)}
 
 
 # --- all of it, in any order -----------------------------------------------------------------------------
