@@ -76,6 +76,7 @@ class DatabaseStore:
     def __init__(self, place: ClusterPlace) -> None:
         self.place = place
         self.nodes: dict[str, Node] = {}
+        self.knows_boot = True
         self._dead: list[Identity] = []
         self._recovery = AccountRecovery(place.database)
         self._numbers = iter(range(10**9))
@@ -86,7 +87,7 @@ class DatabaseStore:
         identity = Identity(node, "scheduler", "local", f"{node}-{next(self._numbers)}")
         lines: list[LogEntry] = []
         log = SchedulerLog(lines.append)
-        term = LeadingTerm(lambda: self.nodes[node].term)
+        term = LeadingTerm(lambda: self.nodes[node].term if node in self.nodes else None)
         accounting = ClusterAccounting(account, identity, term, LogAccounting(log, SchedulerHost()), lambda: NOON)
         self.nodes[node] = Node(identity, account, accounting, lines=lines)
         return log, accounting
@@ -102,7 +103,7 @@ class DatabaseStore:
         for identity in self._dead:
             self.place.perform(attempts.close_former(_successor(identity), "interrupted"))
         self._dead.clear()
-        return self._recovery.recovered(knows_boot=True)
+        return self._recovery.recovered(knows_boot=self.knows_boot)
 
     def crash(self, node: str) -> None:
         """Lose every request that was not performed."""
