@@ -51,13 +51,17 @@ class FormerService:
         )
         ends = (last for ranges in state.recorded.values() for _, last in ranges)
         self.ahead = max([self.settled, state.checkpoint.clock_ahead or self.settled, *ends])
-        self.is_boot_known = self.is_same_boot or state.knows_boot
         self.lagging = dict(state.checkpoint.lagging)
         self.uptime = uptime
         self._at_work: dict[str, list[InFlightRun]] = {}
         for run in state.at_work:
             self._at_work.setdefault(run.job_id, []).append(run)
         self._corrects = frozenset(state.checkpoint.corrects)
+
+    @property
+    def is_boot_known(self) -> bool:
+        """Whether what runs at a boot was decided for this one."""
+        return self.is_same_boot or self.state.knows_boot
 
     @property
     def floor(self) -> datetime:
