@@ -20,11 +20,11 @@ from jobscheduler.cluster.steps import Steps, perform
 from jobscheduler.cluster.values import (
     AccountRow,
     Attempt,
-    Beat,
     Claim,
     Identity,
     Key,
     Outcome,
+    Pulse,
     Term,
     Verdict,
     Won,
@@ -128,9 +128,9 @@ class Account:
         """Begin attempts; return the keys of those that may be started now, which no other worker starts."""
         return self._perform(lambda: attempts.begin(self._dialect, identity, wanted))
 
-    def beat(self, identity: Identity) -> Mapping[Key, Beat]:
+    def beat(self, identity: Identity, *, has_own: bool = True) -> Pulse:
         """Say that this instance is alive; return its runs. A run that is not among them is lost to it."""
-        return self._perform(lambda: attempts.beat(identity))
+        return self._perform(lambda: attempts.beat(identity, has_own=has_own))
 
     def finish(self, ended: Mapping[Attempt, Outcome]) -> frozenset[Key]:
         """Write how attempts have ended; return the keys of those that count."""

@@ -15,11 +15,12 @@ from typing import Any
 
 from sqlalchemy import Executable, and_, case, exists, or_, select, update
 
-from jobscheduler.cluster.database_time import from_now
+from jobscheduler.cluster.database_time import from_now, seconds_since
 from jobscheduler.cluster.json_rows import Kind, UnfoldedRows
+from jobscheduler.cluster.row_states import is_in
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import LEASE, RUNS
-from jobscheduler.cluster.values import Attempt, Beat, Identity, Key, Outcome, State
+from jobscheduler.cluster.values import Attempt, Beat, Identity, Key, Outcome, Pulse, State
 
 _NUL = "\0"  # PostgreSQL has no text with it
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
@@ -46,13 +47,20 @@ def begin(dialect: str, identity: Identity, attempts: Sequence[Attempt]) -> Step
     return frozenset((job_id, slot) for job_id, slot in found)
 
 
-def beat(identity: Identity) -> Steps[Mapping[Key, Beat]]:
-    """Say that this instance is alive; return its runs. A run that it has and that is not there is lost to it."""
-    is_own = and_(RUNS.c.state == State.RUNNING.value, RUNS.c.instance == identity.instance)
-    yield update(RUNS).where(is_own).values(beat_at=from_now())
+def beat(identity: Identity, *, has_own: bool = True) -> Steps[Pulse]:
+    """Say that this instance is alive; return its runs. A run that it has and that is not there is lost to it.
+
+    An instance without runs (`has_own`) has nothing to say, and only looks.
+    """
+    if has_own:
+        is_own = and_(RUNS.c.state == State.RUNNING.value, RUNS.c.instance == identity.instance)
+        yield update(RUNS).where(is_own).values(beat_at=from_now())
     columns = (RUNS.c.job_id, RUNS.c.slot, RUNS.c.attempt, RUNS.c.stop, RUNS.c.stop_by)
-    rows = yield select(*columns).where(is_own)
-    return {(job_id, slot): Beat(attempt, stop, by) for job_id, slot, attempt, stop, by in rows}
+    standing = (RUNS.c.state == State.RUNNING.value, RUNS.c.instance, seconds_since(RUNS.c.beat_at))
+    rows = yield select(*columns, *standing).where(RUNS.c.state.in_((State.RUNNING.value, State.ENDED.value)))
+    own = {(row[0], row[1]): Beat(*row[2:5]) for row in rows if row[5] and row[6] == identity.instance}
+    silence = max((float(row[7] or 0.0) for row in rows if row[5]), default=0.0)
+    return Pulse(own, len(own) < len(rows), silence)
 
 
 def finish(dialect: str, ended: Mapping[Attempt, Outcome]) -> Steps[frozenset[Key]]:
@@ -65,7 +73,7 @@ def finish(dialect: str, ended: Mapping[Attempt, Outcome]) -> Steps[frozenset[Ke
     final = {"state": State.ENDED.value, "ended_at": from_now()}
     yield update(RUNS).where(_is_own(rows)).values(columns | times | final)
     rows = _attempts(dialect, list(ended))
-    has_ended = and_(_is_same_request(rows), RUNS.c.state.in_((State.ENDED.value, State.FINAL.value)))
+    has_ended = and_(_is_same_request(rows), is_in(State.ENDED, State.FINAL))
     found = yield select(RUNS.c.job_id, RUNS.c.slot).join_from(rows.table, RUNS, has_ended)
     return frozenset((job_id, slot) for job_id, slot in found)
 
@@ -111,14 +119,14 @@ def _begin(dialect: str, identity: Identity, attempts: Sequence[Attempt]) -> Exe
     rows = UnfoldedRows(dialect, _BEGIN, ([*_values(one), one.run_id, one.former] for one in attempts))
     may_begin = and_(
         RUNS.c.attempt == rows["attempt"],
-        RUNS.c.state == State.QUEUED.value,
+        is_in(State.QUEUED),
         RUNS.c.stop.is_(None),
         or_(RUNS.c.not_before.is_(None), RUNS.c.not_before <= from_now()),
         or_(rows["run_id"].is_(None), RUNS.c.run_id == rows["run_id"]),
     )
     may_go_on = and_(
         RUNS.c.attempt == rows["attempt"] - 1,
-        RUNS.c.state == State.RUNNING.value,
+        is_in(State.RUNNING),
         RUNS.c.begun_by == rows["former"],
     )
     is_slot = and_(RUNS.c.job_id == rows["job_id"], RUNS.c.slot == rows["slot"])
@@ -174,4 +182,4 @@ def _is_same_request(rows: UnfoldedRows) -> Any:
 
 def _is_own(rows: UnfoldedRows) -> Any:
     """Return whether a row is running by the request of the batch."""
-    return and_(_is_same_request(rows), RUNS.c.state == State.RUNNING.value)
+    return and_(_is_same_request(rows), is_in(State.RUNNING))

@@ -46,6 +46,8 @@ def verdicts_on(own: Iterable[Attempt], alive: dict[Key, Beat]) -> Verdicts:
 class Beats:
     """The beats of one node. `step` makes those that are due.
 
+    `has_others`: the last beat has seen runs of other instances at work, or such as are still to be logged.
+
     Thread: one; `is_cut_off` any.
     """
 
@@ -65,6 +67,7 @@ class Beats:
         self._monotonic = monotonic
         self._reached_at = monotonic()
         self._reached_since: float | None = None
+        self.has_others = True
         self.interval = min(MAX_INTERVAL_S, lost_after / 4)
 
     def is_cut_off(self, now: float) -> bool:
@@ -80,15 +83,19 @@ class Beats:
         """
         sent_at = self._monotonic()
         try:
-            alive = self._account.beat(self._identity)
+            pulse = self._account.beat(self._identity, has_own=bool(own))
         except Unavailable:
             self._reached_since = None
             raise
         since = self._note_reached(sent_at)
         term = self._term()
-        if term is not None and sent_at - since >= self._lost_after:
+        is_sure = sent_at - since >= self._lost_after
+        if term is not None and is_sure and pulse.silence >= self._lost_after:
             self._account.judge(term, self._lost_after)
-        return verdicts_on(own, dict(alive))
+            self.has_others = True  # those that are lost have ended, and are to be logged
+        else:
+            self.has_others = pulse.has_others
+        return verdicts_on(own, dict(pulse.own))
 
     def _note_reached(self, sent_at: float) -> float:
         """Note that the database was reached; return since when it always was, as far as this node knows.

@@ -21,6 +21,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.json_rows import Kind, UnfoldedRows
 from jobscheduler.cluster.lease_rows import is_leader, leads
+from jobscheduler.cluster.row_states import is_in
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import JOBS, LEASE, RUNS
 from jobscheduler.cluster.values import CLOCK, Claim, Fenced, Key, State, Term, Won
@@ -159,7 +160,7 @@ def _adopt(dialect: str, term: Term, claims: Sequence[Claim]) -> Executable:
     is_final = rows["status"].is_not(None)
     is_former = or_(RUNS.c.term < term.number, and_(is_final, RUNS.c.term == term.number))
     is_slot = and_(RUNS.c.job_id == rows["job_id"], RUNS.c.slot == rows["slot"])
-    is_open = and_(is_slot, RUNS.c.state == State.QUEUED.value, RUNS.c.attempt == 1, is_former)
+    is_open = and_(is_slot, is_in(State.QUEUED), RUNS.c.attempt == 1, is_former)
     taken = {name: rows[name] for name in ("run_id", "queue", "status", "reason", "last_slot", "slots", "details")}
     kept = {name: func.coalesce(rows[name], RUNS.c[name]) for name in ("trigger", "by", "corrects")}
     final_at = case((is_final, from_now()), else_=null())

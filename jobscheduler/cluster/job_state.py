@@ -37,7 +37,8 @@ def write_checkpoint(dialect: str, term: Term, checkpoint: Checkpoint, at: datet
     yield from check_leader(term)
     if kind == _FULL:
         ((newest,),) = yield select(func.max(STATE.c.id)).where(STATE.c.kind == _FULL, STATE.c.term == term.number)
-        yield delete(STATE).where(STATE.c.id < newest, leads(term))
+        if newest is not None:  # else the next leader has written its own by now
+            yield delete(STATE).where(STATE.c.id < newest, leads(term))
 
 
 def write_changes(dialect: str, term: Term, entries: Iterable[LogEntry]) -> Steps[None]:

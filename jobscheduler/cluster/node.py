@@ -209,7 +209,14 @@ class ClusterNode:
 def _account_thread(account: NodeAccount, beats: Beats, node_beat: NodeBeat, schedule: NodeSchedule) -> AccountThread:
     options, rows = account.options, account.accounting.rows
     upkeep = Upkeep(account.account, account.lease.term, options.keep_runs, utc_now, time.monotonic)
-    others = OtherRuns(account.account, account.lease.term, rows, schedule.keep_elsewhere, account.log.record)
+    others = OtherRuns(
+        account.account,
+        account.lease.term,
+        rows,
+        lambda: beats.has_others,
+        schedule.keep_elsewhere,
+        account.log.record,
+    )
     return AccountThread(
         account.accounting,
         beats,

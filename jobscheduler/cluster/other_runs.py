@@ -1,7 +1,8 @@
 """Watches the runs of other nodes, on the leader: which are at work, and which have ended without their last word.
 
-A run of a worker that was lost, or whose node stopped to lead, has ended in the account. The leader writes its record
-into the log, and only then makes the row final: a crash in between repeats the line and loses none.
+1. A run of a worker that was lost, or whose node no longer leads, has ended in the account. The leader writes its
+   record into the log, and only then makes the row final: a crash in between repeats the line and loses none.
+2. Once nothing was found in a term, only a beat that sees something makes the leader look again.
 """
 
 from __future__ import annotations
@@ -24,16 +25,19 @@ class OtherRuns:
         account: Account,
         term: Callable[[], Term | None],
         own: Container[Key],
+        has_others: Callable[[], bool],
         on_at_work: Callable[[frozenset[str]], object],
         on_record: Callable[[Record], object],
     ) -> None:
-        """`own` has the slots of which this node is taking a step itself.
+        """`own` has the slots of which this node is taking a step itself; `has_others` is what the last beat has seen.
 
         `on_at_work` gets the ids of all runs at work, `on_record` the record of a run that has ended elsewhere.
         """
         self._account = account
         self._term = term
         self._own = own
+        self._has_others = has_others
+        self._quiet: Term | None = None
         self._on_at_work = on_at_work
         self._on_record = on_record
 
@@ -46,9 +50,10 @@ class OtherRuns:
 
         """
         term = self._term()
-        if term is None:
+        if term is None or (term == self._quiet and not self._has_others()):
             return
         rows = self._account.open_rows()
+        self._quiet = term if all(row.instance == term.instance for row in rows) else None
         self._on_at_work(frozenset(row.run_id for row in rows if row.state is State.RUNNING))
         if any(row.state is State.ENDED and (row.job_id, row.slot) not in self._own for row in rows):
             self._record_ended(term)

@@ -94,13 +94,16 @@ class OpenRow(NamedTuple):
     slot: str
     run_id: str
     state: State
+    instance: str
 
 
 def open_rows() -> Steps[list[OpenRow]]:
     """Return the runs that are at work, and those that have ended and are still to be logged."""
-    columns = (RUNS.c.job_id, RUNS.c.slot, RUNS.c.run_id, RUNS.c.state)
+    columns = (RUNS.c.job_id, RUNS.c.slot, RUNS.c.run_id, RUNS.c.state, RUNS.c.instance)
     rows = yield select(*columns).where(RUNS.c.state.in_((State.RUNNING.value, State.ENDED.value)))
-    return [OpenRow(job_id, slot, run_id, State(state)) for job_id, slot, run_id, state in rows]
+    return [
+        OpenRow(job_id, slot, run_id, State(state), instance or "") for job_id, slot, run_id, state, instance in rows
+    ]
 
 
 def record_columns(output: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:

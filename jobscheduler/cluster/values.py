@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -132,6 +133,19 @@ class Beat:
     attempt: int
     stop: str | None = None
     by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a beat finds: the runs of its instance at work, and what there is of others.
+
+    `has_others`: runs of other instances are at work, or have ended and are not final. `silence` is how many seconds
+    ago the worker of a run at work has last said that it lives, at most.
+    """
+
+    own: Mapping[Key, Beat]
+    has_others: bool = False
+    silence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

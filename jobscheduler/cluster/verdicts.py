@@ -14,6 +14,7 @@ from jobscheduler.cluster.claims import check_leader
 from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.json_rows import Kind, UnfoldedRows
 from jobscheduler.cluster.lease_rows import leads
+from jobscheduler.cluster.row_states import is_in
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import RUNS
 from jobscheduler.cluster.values import WORKER_LOST, AccountRow, Key, State, Term, Verdict
@@ -66,7 +67,7 @@ def again(dialect: str, term: Term, rows: Sequence[tuple[AccountRow, float]]) ->
     cleared = dict.fromkeys(("status", "reason", "exit_code", "duration", "details", "output", "begun_by", "instance"))
     values = {"state": State.QUEUED.value, "attempt": RUNS.c.attempt + 1, "ended_at": None, "beat_at": None}
     values |= {"not_before": from_now(unfolded["wait_ms"] / 1000.0)}
-    is_ended = and_(_is_attempt(unfolded), RUNS.c.state == State.ENDED.value, RUNS.c.stop.is_(None))
+    is_ended = and_(_is_attempt(unfolded), is_in(State.ENDED), RUNS.c.stop.is_(None))
     yield update(RUNS).where(is_ended, leads(term)).values(values | cleared)
     keys = UnfoldedRows(dialect, _KEY, ([row.job_id, row.slot, row.attempt + 1] for row, _ in rows))
     found = yield select(RUNS.c.job_id, RUNS.c.slot).join_from(keys.table, RUNS, _is_attempt(keys))
@@ -76,7 +77,7 @@ def again(dialect: str, term: Term, rows: Sequence[tuple[AccountRow, float]]) ->
 def record(dialect: str, term: Term, rows: Sequence[AccountRow]) -> Steps[frozenset[Key]]:
     """Make the outcome of runs that have ended final, and empty their definitions; return the keys that are final."""
     keys = UnfoldedRows(dialect, _KEY, ([row.job_id, row.slot, row.attempt] for row in rows))
-    is_ended = and_(_is_attempt(keys), RUNS.c.state == State.ENDED.value)
+    is_ended = and_(_is_attempt(keys), is_in(State.ENDED))
     values = {"state": State.FINAL.value, "recorded_at": from_now(), "definition": None}
     yield update(RUNS).where(is_ended, leads(term)).values(values)
     return (yield from _final(dialect, term, rows))
@@ -93,7 +94,7 @@ def withdraw(dialect: str, term: Term, verdicts: Sequence[tuple[AccountRow, Verd
         "by": func.coalesce(unfolded["by"], RUNS.c.by),
     }
     values = {"state": State.FINAL.value, "ended_at": from_now(), "recorded_at": from_now(), "definition": None}
-    is_queued = and_(_is_attempt(unfolded), RUNS.c.state == State.QUEUED.value)
+    is_queued = and_(_is_attempt(unfolded), is_in(State.QUEUED))
     yield update(RUNS).where(is_queued, leads(term)).values(columns | values)
     return (yield from _final(dialect, term, [row for row, _ in verdicts]))
 
@@ -101,7 +102,7 @@ def withdraw(dialect: str, term: Term, verdicts: Sequence[tuple[AccountRow, Verd
 def stop(dialect: str, term: Term, rows: Sequence[AccountRow], why: str, by: str) -> Steps[None]:
     """Ask the workers of runs to end them; each learns it with its next beat. The first reason stands."""
     unfolded = UnfoldedRows(dialect, _STOP, ([*_key(row), why, by] for row in rows))
-    may_stop = and_(_is_attempt(unfolded), RUNS.c.state == State.RUNNING.value, RUNS.c.stop.is_(None))
+    may_stop = and_(_is_attempt(unfolded), is_in(State.RUNNING), RUNS.c.stop.is_(None))
     yield update(RUNS).where(may_stop, leads(term)).values(stop=unfolded["why"], stop_by=unfolded["by"])
 
 
@@ -144,7 +145,7 @@ def _final(dialect: str, term: Term, rows: Sequence[AccountRow]) -> Steps[frozen
 
     """
     keys = UnfoldedRows(dialect, _KEY, (_key(row) for row in rows))
-    is_final = and_(_is_attempt(keys), RUNS.c.state == State.FINAL.value)
+    is_final = and_(_is_attempt(keys), is_in(State.FINAL))
     found = yield select(RUNS.c.job_id, RUNS.c.slot).join_from(keys.table, RUNS, is_final)
     if len(found) < len(rows):
         yield from check_leader(term)

@@ -59,6 +59,7 @@ class Actor:
     is_fenced: bool = False
     rows: list[AccountRow] = field(default_factory=list)
     own: list[Attempt] = field(default_factory=list)
+    ended: list[Attempt] = field(default_factory=list)
     last: tuple[Callable[[], Steps[Any]], Callable[[Any], object]] | None = None
 
 
@@ -176,7 +177,7 @@ class AccountWorld:
             case 3 | 4:
                 return lambda: self._look_and_begin(actor, at), lambda begun: self._note_begun(actor, *begun)
             case 5 | 6 if actor.own:
-                return self._finish(actor, actor.own[-1 - at % len(actor.own)], at)
+                return self._end(actor, actor.own[-1 - at % len(actor.own)], at)
             case 5 if actor.last is not None:
                 return actor.last
         return lambda: attempts.close_former(actor.identity, "interrupted"), lambda _: None
@@ -199,6 +200,11 @@ class AccountWorld:
             case 10:
                 missed = {"status": "MISSED", "reason": "clock"}
                 return self._claim(actor, [Claim(job_id, slot, self.new_id(), **missed)])
+            case 17 if at % 2:
+                skipped = {"status": "SKIPPED", "reason": "overlap"}
+                return self._claim(
+                    actor, [Claim(job_id, slot, self.new_id(), **skipped) for slot in SLOTS[at % 3 :: 2]]
+                )
             case 11:
                 following = dict(pairwise(SLOTS)).get(slot)
                 wanted = Claim(job_id, slot, self.new_id(), corrects="clock", next_slot=following)
@@ -257,6 +263,25 @@ class AccountWorld:
             if one.key in keys and one not in actor.own:
                 self.started[one.key, one.attempt] += 1
                 actor.own.append(one)
+
+    def _end(self, actor: Actor, own: Attempt, at: int) -> tuple[Callable[[], Steps[Any]], Callable[[Any], object]]:
+        """End an attempt; or have the run go on with the next one, or give it back as if it had not begun."""
+        dialect, identity = self._dialect, actor.identity
+        if at == 2:
+            following = Attempt(*own.key, own.attempt + 1, self.new_id(), former=own.begun_by)
+            note: Callable[[Any], object] = lambda keys: self._note_next(actor, own, following, keys)  # noqa: E731
+            return lambda: attempts.begin(dialect, identity, [following]), note
+        if at == 4 and own.attempt == 1 and own not in actor.ended:
+            actor.own.remove(own)
+            self.started[own.key, 1] -= 1
+            return lambda: attempts.give_back(dialect, [own]), lambda _: None
+        actor.ended.append(own)
+        return self._finish(actor, own, at)
+
+    def _note_next(self, actor: Actor, own: Attempt, following: Attempt, keys: frozenset[Key]) -> None:
+        if own.key in keys and own in actor.own:
+            actor.own.remove(own)
+            self._note_begun(actor, [following], keys)
 
     def _finish(self, actor: Actor, own: Attempt, at: int) -> tuple[Callable[[], Steps[Any]], Callable[[Any], object]]:
         outcome = Outcome("SUCCESS", duration=1.0) if at % 2 else Outcome("FAILURE", "exit", 1)
@@ -364,11 +389,26 @@ def _statuses(rows: dict[Key, AccountRow], marks: dict[str, str | None], key: Ke
 
 def _check_change(was: AccountRow, is_: AccountRow) -> None:
     """A row goes on in order; a final one stays, unless a run corrects what only a wrong clock missed."""
-    if is_.state is was.state:
-        assert replace(is_, stop=was.stop) == was, f"{was} became {is_}"
-        return
-    if was.state is State.FINAL or is_.run_id != was.run_id:
-        assert (was.status, was.reason, is_.corrects) == ("MISSED", "clock", "clock"), f"{was} became {is_}"
-        return
-    assert is_.state in _FOLLOWS[was.state], f"{was} became {is_}"
-    assert is_.attempt == was.attempt + (is_.state is State.QUEUED), f"{was} became {is_}"
+    change = f"{was} became {is_}"
+    if was.state is State.FINAL:
+        assert (was.status, was.reason, is_.corrects) == ("MISSED", "clock", "clock"), change
+    elif was.state is State.QUEUED and is_.term != was.term:
+        assert (is_.term > was.term, was.attempt) == (True, 1), change  # adopted by a later leader
+        assert (is_.state, is_.attempt) in {(State.QUEUED, 1), (State.FINAL, 0)}, change
+    elif is_.state is was.state:
+        _check_same_state(was, is_, change)
+    elif was.state is State.RUNNING and is_.state is not State.ENDED:
+        given_back = (State.QUEUED, was.attempt, None), (State.FINAL, 0, "MISSED")
+        assert (is_.state, is_.attempt, is_.status) in given_back, change
+    else:
+        assert is_.run_id == was.run_id or is_.state is State.FINAL, change
+        assert is_.state in _FOLLOWS[was.state], change
+        ends = {was.attempt, 0} if was.state is State.QUEUED and is_.state is State.FINAL else {was.attempt}
+        assert is_.attempt - (is_.state is State.QUEUED) in ends, change
+
+
+def _check_same_state(was: AccountRow, is_: AccountRow, change: str) -> None:
+    """A row of the same state is asked to stop, or is at work with the next attempt of the same worker."""
+    goes_on = {"attempt": was.attempt + 1, "begun_by": is_.begun_by} if is_.attempt != was.attempt else {}
+    assert not goes_on or was.state is State.RUNNING, change
+    assert replace(was, stop=is_.stop, **goes_on) == is_, change

@@ -210,7 +210,15 @@ class World:
 class Service:
     """One service. Its runs begin and end when the test says so; no thread is at work."""
 
-    def __init__(self, world: World, node: str, *, workers: int = 4, stands_by: bool = False) -> None:
+    def __init__(
+        self,
+        world: World,
+        node: str,
+        *,
+        workers: int = 4,
+        stands_by: bool = False,
+        late_reason: Callable[[], str] = lambda: "down",
+    ) -> None:
         log, accounting = world.store.open(node)
         self.node = node
         self.at_work: dict[Run, Attempt] = {}
@@ -220,7 +228,7 @@ class Service:
             log,
             max_workers=workers,
             host=SchedulerHost(boot=f"boot-{node}"),
-            clocks=Clocks(now=lambda: world.now, elapsed=world.elapsed),
+            clocks=Clocks(now=lambda: world.now, elapsed=world.elapsed, late_reason=late_reason),
             accounting=accounting,
             stands_by=stands_by,
         )

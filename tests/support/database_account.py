@@ -76,6 +76,7 @@ class DatabaseStore:
     def __init__(self, place: ClusterPlace) -> None:
         self.place = place
         self.nodes: dict[str, Node] = {}
+        self.knows_boot = True
         self._dead: list[Identity] = []
         self._recovery = AccountRecovery(place.database)
         self._numbers = iter(range(10**9))
@@ -86,7 +87,7 @@ class DatabaseStore:
         identity = Identity(node, "scheduler", "local", f"{node}-{next(self._numbers)}")
         lines: list[LogEntry] = []
         log = SchedulerLog(lines.append)
-        term = LeadingTerm(lambda: self.nodes[node].term)
+        term = LeadingTerm(lambda: self.nodes[node].term if node in self.nodes else None)
         accounting = ClusterAccounting(account, identity, term, LogAccounting(log, SchedulerHost()), lambda: NOON)
         self.nodes[node] = Node(identity, account, accounting, lines=lines)
         return log, accounting
@@ -102,7 +103,7 @@ class DatabaseStore:
         for identity in self._dead:
             self.place.perform(attempts.close_former(_successor(identity), "interrupted"))
         self._dead.clear()
-        return self._recovery.recovered(knows_boot=True)
+        return self._recovery.recovered(knows_boot=self.knows_boot)
 
     def crash(self, node: str) -> None:
         """Lose every request that was not performed."""
@@ -119,6 +120,7 @@ class DatabaseStore:
         if one is None:
             return
         if count is None:
+            one.accounting.step()  # what an earlier try has left waits without a sign
             while one.accounting.waiting.is_set():
                 one.accounting.step()
             self.watch(node)
@@ -141,7 +143,7 @@ class DatabaseStore:
         one = self.nodes[node]
         rows, lines = one.accounting.rows, one.lines
         with suppress(Fenced):
-            OtherRuns(one.account, lambda: one.term, rows, lambda _: None, lines.append).step()
+            OtherRuns(one.account, lambda: one.term, rows, lambda: True, lambda _: None, lines.append).step()
 
     def is_fenced(self, node: str) -> bool:
         """Return whether another service leads."""
@@ -167,9 +169,9 @@ class DatabaseStore:
             one.account.close()
 
 
-def lost_after(count: int) -> Callable[[], None]:
-    """Return a gate that lets so many statements pass, with their answers."""
-    passed = iter(range(2 * count))
+def lost_after(gates: int) -> Callable[[], None]:
+    """Return a gate that lets so much pass: first a statement, then its answer, and so on."""
+    passed = iter(range(gates))
 
     def gate() -> None:
         if next(passed, None) is None:
