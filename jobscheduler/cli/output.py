@@ -11,7 +11,15 @@ from urllib.parse import quote
 
 from jobscheduler.cli.client_helpers import api_path
 from jobscheduler.cli.options import add_options, client_settings, settings_of_service
-from jobscheduler.cli.output_display import Display, JsonDisplay, TextDisplay, attempt_line, readable, result_line
+from jobscheduler.cli.output_display import (
+    Display,
+    JsonDisplay,
+    TextDisplay,
+    attempt_line,
+    elsewhere_text,
+    readable,
+    result_line,
+)
 from jobscheduler.cli.output_files import OutputUnavailable, StoredRun, stored_run
 from jobscheduler.cli.output_follow import follow, show
 from jobscheduler.cli.problems import ArgumentProblem, print_problem
@@ -31,11 +39,13 @@ EXAMPLES = """examples:
 
 Without -f it shows the last run of the job, each attempt, and how much of its output is missing: the first and the last
 32 KiB are kept. -f shows the output of a run at work as it comes, until the run ends; Ctrl-C ends only that.
+If the service ends meanwhile, -f waits up to 15 seconds for the next one, which shows the rest and how the run ended.
 --failed passes over runs that were stopped by hand, replaced by the next one, or ended with the service.
-The output goes to standard output, all about it to standard error. Control characters are spelled out; colours stay
-on a terminal. --raw writes the bytes as they are, which a terminal may obey.
+The output goes to standard output, all about it to standard error, also how many bytes were left out. Control
+characters are spelled out; colours stay on a terminal. --raw writes the bytes as they are, which a terminal may obey.
 When no service answers, the output directory and the log are read, as far as this user may.
-Exit status: 0 fine, 1 no such run, 2 wrong usage, 3 service not reachable (with -f)."""
+Exit status: 0 fine, 1 no such run, 2 wrong usage, 3 service not reachable (with -f, also when it has
+ended in the middle and has not come back)."""
 
 
 _ONE_OF_TWO = "leave out one of the two"
@@ -137,6 +147,9 @@ class _Collected:
     def end(self) -> None:
         """End an attempt; nothing is to be collected."""
 
+    def elsewhere(self, node: str) -> None:
+        """Say where the run was; nothing is to be collected."""
+
     def finish(self, record: Mapping[str, Any] | None) -> None:
         """End the run; nothing is to be collected."""
 
@@ -160,7 +173,9 @@ def _of_files(arguments: argparse.Namespace, stored: StoredRun) -> int:
         else:
             display = TextDisplay(raw=arguments.raw, headings=False)
             _head(display, found, described)
-            display.add(attempt.kept.text.decode("utf-8", "surrogateescape"), 0)
+            for part, missing in ((attempt.kept.head, 0), (attempt.kept.tail, attempt.kept.missing)):
+                if part or missing:
+                    display.add(part.decode("utf-8", "surrogateescape"), missing)
             display.end()
     _print_end(arguments, found, collected, has_output=bool(stored.attempts))
     return 0
@@ -199,7 +214,9 @@ def _print_end(
             print(json.dumps(one))
         return
     sys.stdout.flush()
-    if not has_output:
+    if found.get("node"):
+        print_wrapped(elsewhere_text(found["node"]), sys.stderr)
+    elif not has_output:
         print_wrapped(f"{found['job_id']}, run {found['run_id']}: nothing is kept of an output", sys.stderr)
     record = found["record"]
     if record is not None:

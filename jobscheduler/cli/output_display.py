@@ -30,6 +30,9 @@ class Display(Protocol):
     def end(self) -> None:
         """End the output of an attempt."""
 
+    def elsewhere(self, node: str) -> None:
+        """Say that the run was on another node of the cluster, which has all of its output."""
+
     def finish(self, record: Mapping[str, Any] | None) -> None:
         """Show how the run ended."""
 
@@ -56,9 +59,9 @@ class TextDisplay:
         sys.stderr.flush()
 
     def add(self, text: str, missing: int) -> None:
-        """Write text, and what is missing before it."""
+        """Write text, and to standard error what is missing before it."""
         if missing:
-            self._write(f"\n[... {missing} bytes left out ...]\n".encode())
+            self._note_missing(missing)
         self._write(text.encode("utf-8", "surrogateescape"))
         sys.stdout.flush()
 
@@ -70,15 +73,29 @@ class TextDisplay:
                 self._write_text("\n")
         sys.stdout.flush()
 
+    def elsewhere(self, node: str) -> None:
+        """Write a note to standard error."""
+        self.note(elsewhere_text(node))
+
     def finish(self, record: Mapping[str, Any] | None) -> None:
         """Write how the run ended to standard error."""
         sys.stdout.flush()
         if record is not None:
             print(result_line(record), file=sys.stderr)
 
+    def _note_missing(self, count: int) -> None:
+        """End the line whose rest is missing, unless the bytes are to stay as they are, and say what is missing."""
+        if not self._last.endswith("\n"):
+            if not self._raw:
+                self._write(b"\n")
+            elif sys.stdout.isatty():
+                print(file=sys.stderr)
+        self.note(f"[... {plural(count, 'byte')} left out ...]")
+
     def _write(self, data: bytes) -> None:
         if self._raw:
             sys.stdout.buffer.write(data)
+            self._last = data[-1:].decode("latin-1") or self._last
         else:
             self._write_text(self._cleaner.add(data))
 
@@ -104,9 +121,17 @@ class JsonDisplay:
     def end(self) -> None:
         """End an attempt; nothing is to be written."""
 
+    def elsewhere(self, node: str) -> None:
+        """Note the node; the record has it."""
+
     def finish(self, record: Mapping[str, Any] | None) -> None:
         """Write the record."""
         print(json.dumps({**self._identity, "record": record}), flush=True)
+
+
+def elsewhere_text(node: str) -> str:
+    """Return where the output of a run on another node is."""
+    return f"note: it ran on node {node}, which has all of its output: `jobscheduler output` there shows it"
 
 
 def readable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Tell whether a verb talks about the user's own service or about that of the host."""
+"""Return whether a verb talks about the user's own service or about that of the host."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def found(arguments: argparse.Namespace, environ: Mapping[str, str]) -> OwnPaths
 
 
 def is_elsewhere(arguments: argparse.Namespace) -> bool:
-    """Tell whether the command line names other paths than the host's: then its settings are no concern of this one."""
+    """Return whether the command line names other paths than the host's, whose settings then do not matter."""
     return bool(getattr(arguments, "jobs_dir", None) and getattr(arguments, "log_file", None))
 
 

@@ -62,6 +62,24 @@ class VerbParser(argparse.ArgumentParser):
             self._refuse_unknown(unknown[0])
         return arguments
 
+    def parse_known_args(  # type: ignore[override]
+        self, *arguments: Any, **options: Any
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Return the arguments, and those that are unknown.
+
+        Raises:
+            UsageError: they are wrong; also an empty name, as from a variable of the shell that is not set.
+
+        """
+        found, unknown = super().parse_known_args(*arguments, **options)
+        for action in self._get_positional_actions():
+            given = getattr(found, action.dest, None)
+            if given == "" or (isinstance(given, list) and "" in given):
+                what = action.metavar if isinstance(action.metavar, str) else action.dest
+                help_ = "is a variable of the shell not set? `jobscheduler list` shows all jobs"
+                raise UsageError(Problem(f"{what} is empty", help=help_), self.usage_line)
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """Raise an error in place of a message of argparse.
 
@@ -216,9 +234,10 @@ def some_of(noun: str, known: Iterable[str]) -> Callable[[str], frozenset[str]]:
 def _known_word(word: str, noun: str, by_lower: Mapping[str, str]) -> str:
     if word in by_lower:
         return by_lower[word]
-    near, listed = nearest(word, by_lower), f"there {'are' if len(by_lower) > 1 else 'is'} {', '.join(by_lower)}"
-    what = f"there is no {noun} {quote(word)}" if word else f"a {noun} is missing"
-    help_ = f"did you mean `{near}`? {listed}" if near and len(by_lower) > 1 else listed
+    is_only, near = len(by_lower) == 1, nearest(word, by_lower)
+    listed = f"the only {noun} is `{next(iter(by_lower))}`" if is_only else f"there are {', '.join(by_lower)}"
+    what = f"there is no {noun} {quote(word)}" if word else f"the {noun} is empty"
+    help_ = f"did you mean `{near}`? {listed}" if near else listed
     raise ArgumentProblem(Problem(what, help=help_))
 
 

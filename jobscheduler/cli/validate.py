@@ -119,7 +119,7 @@ def _paths_of_service(arguments: argparse.Namespace, settings: Settings) -> list
 
 
 def is_user_of_service(arguments: argparse.Namespace, settings: Settings) -> bool:
-    """Tell whether the caller is the user as whom the service runs: root, or the owner of its socket."""
+    """Return whether the caller is the user as whom the service runs: root, or the owner of its socket."""
     if os.geteuid() == 0 or own_service.found(arguments, os.environ) is not None:
         return True
     try:

@@ -19,7 +19,7 @@ from jobscheduler.cluster.requests import Request
 from jobscheduler.cluster.values import Term
 from jobscheduler.database.errors import Unavailable
 
-INTERVAL_S = 0.5  # seconds from one look for requests to the next, so that an answer comes within a second
+INTERVAL_S = 0.7  # seconds from one look for requests to the next, so that an answer comes within a second
 
 _QUESTION_S = 2.0  # seconds that a look waits for the database
 

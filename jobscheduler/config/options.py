@@ -129,7 +129,7 @@ def _group(text: str) -> str:
 
 
 def has_password(url: str) -> bool:
-    """Tell whether a URL holds a password, as far as can be seen."""
+    """Return whether a URL holds a password, as far as can be seen."""
     try:
         parts = urlsplit(url)
         has_userinfo = not url.startswith("sqlite") and re.search("://[^@]*:[^@]*@", url) is not None  # a bare `/`, too

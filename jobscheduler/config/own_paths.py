@@ -42,7 +42,7 @@ def _base(environ: Mapping[str, str], variable: str, default: Path) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Tell whether a path exists. One that this user may not see does not: HOME may be that of another user."""
+    """Return whether a path exists. One that this user may not see does not: HOME may be that of another user."""
     try:
         path.stat()
     except OSError:

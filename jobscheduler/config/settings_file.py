@@ -20,7 +20,7 @@ from jobscheduler.util.text import did_you_mean, quote
 
 if TYPE_CHECKING:
     from jobscheduler.util import toml_text
-    from jobscheduler.util.json_text import Location
+    from jobscheduler.util.text_location import Location
 
 DEFAULTS = "defaults"  # the table with fields for all jobs
 
@@ -71,7 +71,7 @@ class SettingsFile:
 
     def problem(self, path: toml_text.Path, message: str, help_: str | None = None, **more: Any) -> Problem:
         """Return a problem at a key, or at the nearest table above it that the file has."""
-        from jobscheduler.util.json_text import located  # noqa: PLC0415 - most verbs read no settings file
+        from jobscheduler.util.text_location import located  # noqa: PLC0415 - most verbs read no settings file
 
         location = self.locate(path)
         while location is None and path:
@@ -111,7 +111,7 @@ def parse_settings(raw: bytes, path: Path) -> SettingsFile:
 
     """
     from jobscheduler.util import toml_text  # noqa: PLC0415 - most verbs read no settings file
-    from jobscheduler.util.json_text import located  # noqa: PLC0415 - most verbs read no settings file
+    from jobscheduler.util.text_location import located  # noqa: PLC0415 - most verbs read no settings file
 
     try:
         value, text = toml_text.decode(raw)

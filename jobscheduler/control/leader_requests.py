@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from jobscheduler.control.job_query import EVERY_JOB, JobQuery
 from jobscheduler.control.routes import Answer, BadRequest, ControlApi, answer_of
+from jobscheduler.control.shared_history import ReadPage, history_answer
 from jobscheduler.model import Problem
 from jobscheduler.model.cluster_view import Unanswered
 from jobscheduler.scheduler import StandsBy
@@ -82,9 +83,18 @@ class ClusterControl:
     """
 
     def __init__(
-        self, own: ControlApi, decides: Callable[[], bool], ask: AskLeader, elsewhere: RunsElsewhere | None = None
+        self,
+        own: ControlApi,
+        decides: Callable[[], bool],
+        ask: AskLeader,
+        elsewhere: RunsElsewhere | None = None,
+        read_history: ReadPage | None = None,
     ) -> None:
-        """`decides` returns whether this node leads; `ask` asks the leader, and waits for its answer."""
+        """`decides` returns whether this node leads; `ask` asks the leader, and waits for its answer.
+
+        `elsewhere` has the runs of other nodes, and `read_history` reads the records of all.
+        """
+        self._read_history = read_history
         self._own = own
         self._decides = decides
         self._ask = ask
@@ -121,6 +131,10 @@ class ClusterControl:
             if found is None:
                 raise
             return found
+
+    def records(self, query: str) -> Mapping[str, Any]:
+        """Return a page of the records of all nodes (see `history_answer`)."""
+        return history_answer(query, self._read_history)
 
     # -- what the leader does
 

@@ -1,7 +1,8 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
 `GET /v1/status`, `GET /v1/settings`, `GET /v1/zone-rules`, `GET /v1/cluster`, `GET /v1/jobs?job=…&tag=…&state=…`,
-`GET /v1/definitions`, `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
+`GET /v1/definitions`, `GET /v1/records?job=…&status=…&since=…&until=…&before=…`, `GET /v1/jobs/ID`,
+`POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
 `GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`, `GET /v1/output?of=JOB&failed=1`, `POST /v1/reload`,
 `POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
 `POST /v1/select`, `/v1/stop`, `/v1/pause` and `/v1/resume`, whose bodies are JSON objects. See docs/control.md.
@@ -57,6 +58,7 @@ class ControlApi(Protocol):
     def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def resume(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
+    def records(self, query: str) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 class OutputApi(Protocol):
@@ -160,6 +162,8 @@ def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi
             return HTTPStatus.OK, api.job("/".join(name))
         case "GET", ["v1", "runs", run_id]:
             return HTTPStatus.OK, api.run_result(run_id, _wait(request.query))
+        case "GET", ["v1", "records"]:
+            return HTTPStatus.OK, api.records(request.query)
         case "POST", ["v1", "jobs", *name, "run"]:
             return HTTPStatus.ACCEPTED, api.run("/".join(name), by, calling_runs(request.pid))
         case "POST", ["v1", "select"]:

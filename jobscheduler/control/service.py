@@ -14,6 +14,7 @@ from jobscheduler.control.job_query import EVERY_JOB, JobQuery
 from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.control.pause_requests import PauseRequests
 from jobscheduler.control.requested_runs import RequestedRuns
+from jobscheduler.control.shared_history import history_answer
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
 from jobscheduler.control.stop_requests import StopRequests, parse_targets
 from jobscheduler.model import Cron, Job, Problem, Record, StoredAttempt
@@ -131,6 +132,15 @@ class ControlService:
         upcoming = self._scheduler.upcoming(job_id, MAX_SHOWN_SLOTS)
         decided_ahead = self._scheduler.decided_ahead(job_id)[:MAX_SHOWN_SLOTS]
         return detail_json(job, self._snapshots.job_detail(job_id), upcoming, decided_ahead)
+
+    def records(self, query: str) -> Mapping[str, Any]:
+        """Return nothing: the log has the records of a service that is alone.
+
+        Raises:
+            NotFound: always.
+
+        """
+        return history_answer(query, None)
 
     # -- commands
 

@@ -79,7 +79,7 @@ def _recorded(question: Question, facts: Facts, at: datetime, record: Mapping[st
 
 
 def _ago(question: Question, record: Mapping[str, str]) -> str:
-    """Say how long ago a record was written."""
+    """Return how long ago a record was written."""
     at = instant(record, "time")
     return "" if at is None else f" ({format_relative(at, question.now)})"
 

@@ -148,7 +148,7 @@ def _troubles(facts: Facts, runtime: RuntimeState) -> Iterator[str]:
 
 
 def _why_overdue(overdue: Overdue, facts: Facts) -> str:
-    """Say from when the time without success counts, and how long it may be."""
+    """Return from when the time without success counts, and how long it may be."""
     limit = "" if overdue.within is None else f" {format_compact_duration(overdue.within)}"
     allowed = f"`success_within` allows{limit or ' less'} without a success"
     if overdue.last_success is not None:

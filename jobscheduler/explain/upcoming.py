@@ -81,7 +81,7 @@ def _headline(
 
 
 def _due_next(question: Question, facts: Facts, slot: datetime) -> str:
-    """Say when the next slot starts: later than its time with jitter."""
+    """Return when the next slot starts: later than its time with jitter."""
     start = next((start for known, start in facts.runtime.next if known == slot), slot) if facts.runtime else slot
     when = f"{format_with_zone(start, facts.zone)} ({format_relative(start, question.now)})"
     if start == slot:

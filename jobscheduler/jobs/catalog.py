@@ -199,7 +199,7 @@ class Catalog:
         return dict(self._bad)
 
     def _may_drop(self, job: Job, since: float, now: float) -> bool:
-        """Tell whether a released id has been without an item for long enough."""
+        """Return whether a released id has been without an item for long enough."""
         return now - since >= SETTLE_DELAY_S and not self.is_unknown(job.source_name)
 
     def _is_settled(self, name: str, now: float) -> bool:
@@ -222,7 +222,7 @@ class Catalog:
         self._refresh(job.id)
 
     def _is_claimed(self, job_id: str, name: str) -> bool:
-        """Tell whether another item has an id and is not missing."""
+        """Return whether another item has an id and is not missing."""
         owner = self._owner.get(job_id)
         return owner is not None and owner != name and not self._items[owner].is_missing
 

@@ -67,7 +67,7 @@ class DirectorySource:
             os.close(descriptor)
 
     def is_relevant(self, name: str) -> bool:
-        """Tell whether a name in the directory matters: a job file, or part of the way that a linked one takes."""
+        """Return whether a name in the directory matters: a job file, or part of the way that a linked one takes."""
         return is_job_file(name) or name in self._state.link_names
 
     def _open(self, walk: PathWalk, judge: TrustJudge) -> int:

@@ -80,7 +80,7 @@ class GuardedSource:
             view.close()
 
     def is_skipped(self, view: OpenDirectory, name: str) -> bool:
-        """Tell whether a file must not be opened: it hangs, or it is a link while too many hang.
+        """Return whether a file must not be opened: it hangs, or it is a link while too many hang.
 
         Thread: the worker.
         """

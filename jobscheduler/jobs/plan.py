@@ -38,7 +38,7 @@ def make_plan(desired: Mapping[str, Job], applied: Mapping[str, Job], now: datet
 
 
 def is_past(job: Job, now: datetime) -> bool:
-    """Tell whether the only slot of a job is too long ago for its `catch_up`."""
+    """Return whether the only slot of a job is too long ago for its `catch_up`."""
     if not isinstance(job.schedule, Once):
         return False
     return job.schedule.at + timedelta(seconds=job.jitter) + timedelta(seconds=job.catch_up) < now

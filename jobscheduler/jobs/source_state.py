@@ -55,7 +55,7 @@ class TrackedSource:
         return self.first_read is FirstReadState.NEW
 
     def covers(self, name: str) -> bool:
-        """Tell whether an item of this name belongs to the source."""
+        """Return whether an item of this name belongs to the source."""
         prefix = self.source.prefix
         return name.startswith(prefix) if prefix else "/" not in name
 

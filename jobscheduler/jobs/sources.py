@@ -44,7 +44,7 @@ class SourceView(Protocol):
     """A source, open for one sync."""
 
     def is_same_place(self) -> bool:
-        """Tell whether this is the place that was last listed, so that an item it does not have was removed."""
+        """Return whether this is the place that was last listed, so that an item it does not have was removed."""
 
     def list_items(self) -> Mapping[str, Fingerprint]:
         """Return the fingerprints of all items.

@@ -170,7 +170,7 @@ class DirectoryWatcher:
         return stat.st_dev, stat.st_ino, stat.st_mode, stat.st_uid, stat.st_gid, stat.st_ctime_ns
 
     def is_alive(self) -> bool:
-        """Tell whether the Observer's thread and the thread that reads inotify are running."""
+        """Return whether the Observer's thread and the thread that reads inotify are running."""
         observer = self._observer
         return observer is not None and observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
 

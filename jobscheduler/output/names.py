@@ -66,12 +66,12 @@ def parse_name(name: str) -> OutputName | None:
 
 
 def is_run_id(text: str) -> bool:
-    """Tell whether a text may be the id of a run."""
+    """Return whether a text may be the id of a run."""
     return _RUN.fullmatch(text) is not None
 
 
 def is_job_id(text: str) -> bool:
-    """Tell whether a text may be the id of a job."""
+    """Return whether a text may be the id of a job."""
     return _JOB.fullmatch(text) is not None
 
 

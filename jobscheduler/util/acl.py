@@ -25,7 +25,7 @@ def acl_writers(descriptor: int) -> list[tuple[str, int]]:
 
 
 def allows_group(descriptor: int, group: int, right: int) -> bool:
-    """Tell whether the list of an open file names a group and gives it a right.
+    """Return whether the list of an open file names a group and gives it a right.
 
     Raises:
         OSError: the list cannot be read.

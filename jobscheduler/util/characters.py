@@ -41,15 +41,16 @@ def suggest_replacement(character: str) -> str | None:
 
 
 def is_invisible(character: str) -> bool:
-    """Tell whether a character is a blank other than that of the keyboard, or one that is not seen at all."""
+    """Return whether a character is a blank other than that of the keyboard, or one that is not seen at all."""
     return not character.isascii() and unicodedata.category(character) in (*_BLANKS, "Cf")
 
 
 def has_half_pair(text: str) -> bool:
     """Return whether a text holds half a surrogate pair, which UTF-8 cannot represent."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def invisible_characters(text: str) -> Iterator[str]:
     """Yield each different character of a text that is taken for a blank or not seen at all."""
-    yield from dict.fromkeys(character for character in text if is_invisible(character))
+    if not text.isascii():
+        yield from dict.fromkeys(character for character in text if is_invisible(character))

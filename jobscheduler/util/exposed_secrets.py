@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jobscheduler.model import Problem
-from jobscheduler.util import json_text
+from jobscheduler.util import json_text, text_location
 from jobscheduler.util.environment_file import ENVIRONMENT_FILE, assignments
 from jobscheduler.util.json_walk import iter_texts
 from jobscheduler.util.path_walk import PathWalk, absolute_path, is_public
@@ -26,18 +26,19 @@ _MAX_BYTES = 1024 * 1024  # of an environment file
 
 _VALUE = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@|\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{8,}", re.I)
 
-# What any name or value of a secret has in it; files without need not be decoded. An escape may hide it.
-_TRACE = re.compile(rb"pass|pw|secret|token|key|credential|authorization|cookie|://|bearer|basic|\\u", re.I)
+# What any name or value of a secret has in it, in small letters; files without need not be decoded. An escape may hide
+# it. Without regard to case, the search would take six times as long.
+_TRACE = re.compile(rb"pass|pw|secret|token|key|credential|authorization|cookie|://|bearer|basic|\\u")
 
 
 def looks_secret(name: str, value: str) -> bool:
-    """Tell whether a text looks like a secret, by its name or its form."""
+    """Return whether a text looks like a secret, by its name or its form."""
     return bool(value and (SECRET_NAME.search(name) or _VALUE.search(value)))
 
 
 def exposed_in_definition(raw: bytes, file: str) -> tuple[Problem, ...]:
     """Return a problem for each secret in a job file."""
-    if not _TRACE.search(raw):
+    if not _TRACE.search(raw.lower()):
         return ()
     try:
         value, text = json_text.decode(raw)
@@ -52,7 +53,7 @@ def exposed_in_task_file(file: Path) -> tuple[Problem, ...]:
 
 
 def exposed_in(
-    value: Any, file: str, locate: Callable[[json_text.Path], json_text.Location | None]
+    value: Any, file: str, locate: Callable[[json_text.Path], text_location.Location | None]
 ) -> Iterator[Problem]:
     """Yield a problem for each secret in a decoded file. `locate` returns where a value stands.
 
@@ -115,7 +116,7 @@ def _secrets(value: Any) -> Iterator[json_text.Path]:
 
 
 def _is_receiver(value: Any, path: json_text.Path) -> bool:
-    """Tell whether a text is an address of a notification: who knows one can write to it."""
+    """Return whether a text is an address of a notification: who knows one can write to it."""
     above = path[:-2] if path and isinstance(path[-1], int) else path[:-1]
     if len(path) <= len(above) or path[len(above)] != "to":
         return False

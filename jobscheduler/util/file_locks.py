@@ -98,7 +98,7 @@ class LockFile:
                 raise LockHeld(os.getpid())
 
     def _is_named(self, descriptor: int) -> bool:
-        """Tell whether an open file still has the name. Its holder may just have removed it."""
+        """Return whether an open file still has the name. Its holder may just have removed it."""
         try:
             named = os.stat(self.name, dir_fd=self._folder, follow_symlinks=False)
         except FileNotFoundError:

@@ -150,7 +150,7 @@ class HangGuard:
             return {thing: since[0] for thing, since in self._hung.items()}
 
     def is_hung(self, thing: str) -> bool:
-        """Tell whether a call about this thing has not returned."""
+        """Return whether a call about this thing has not returned."""
         return thing in self._hung
 
     # --- for callers that make several steps on one worker

@@ -42,12 +42,12 @@ def boot_id(boot: Path = BOOT_ID) -> str:
 
 
 def is_estimated(boot: str) -> bool:
-    """Tell whether the name of a boot comes from the clock: setting the clock may then look like another boot."""
+    """Return whether the name of a boot comes from the clock: setting the clock may then look like another boot."""
     return boot.startswith(_SINCE_PREFIX)
 
 
 def is_same_boot(boot: str, other: str) -> bool:
-    """Tell whether two names mean the same boot. Empty names do not."""
+    """Return whether two names mean the same boot. Empty names do not."""
     if is_estimated(boot) and is_estimated(other):
         with suppress(ValueError):
             return abs(int(boot.removeprefix(_SINCE_PREFIX)) - int(other.removeprefix(_SINCE_PREFIX))) <= _TOLERANCE_S

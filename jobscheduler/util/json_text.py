@@ -6,38 +6,24 @@ raises RecursionError. A job file may have none of that. Positions are computed 
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NoReturn
 
-from jobscheduler.model import Problem
 from jobscheduler.util.json_errors import MAX_WORD_CHARS, TOKEN, SyntaxFault, syntax_fault
-from jobscheduler.util.redact import mask_secrets
 from jobscheduler.util.text import quote
+from jobscheduler.util.text_location import Location, location_at
 
 MAX_BYTES = 1024 * 1024  # of a job file
 MAX_DEPTH = 32  # levels of nested objects and lists
 MAX_VALUES = 20_000  # values and keys of a job file; checking more would keep other files waiting
 MAX_DUPLICATES = 20  # keys that are reported as appearing twice
-EXCERPT_CHARS = 100  # of an offending line in a problem
-MASKED_BEFORE = 16 * 1024  # characters before an excerpt in which a secret may begin that reaches into it
 
 Path = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """A location in a text: line and column (from 1, in characters), the line itself, and where its carets go."""
-
-    line: int
-    column: int
-    excerpt: str
-    caret: int
-    width: int
 
 
 class JsonError(ValueError):
@@ -103,7 +89,7 @@ def _text(raw: bytes) -> str:
     if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         raise JsonError("the file is UTF-16, not UTF-8", help="save it as UTF-8")
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig" if raw[:3] == codecs.BOM_UTF8 else "utf-8")  # the former is not in C
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8-sig", "replace")
         shown = before + "\N{REPLACEMENT CHARACTER}" + raw[error.end :].decode("utf-8", "replace")
@@ -271,37 +257,3 @@ def locate(text: str, path: Path, *, key: bool = False) -> Location | None:
         if value_path == path and (name is not None) == key:
             return location_at(text, start, end - start)
     return None
-
-
-def located(problem: Problem, location: Location | None) -> Problem:
-    """Return a problem with its location, if that is known."""
-    if location is None:
-        return problem
-    return replace(
-        problem,
-        line=location.line,
-        column=location.column,
-        excerpt=location.excerpt,
-        caret=location.caret,
-        width=location.width,
-    )
-
-
-def location_at(text: str, offset: int, width: int = 1) -> Location:
-    """Return the location of an offset in characters. Secrets in its line are masked before it is cut around that."""
-    offset = max(0, min(offset, len(text)))
-    start = text.rfind("\n", 0, offset) + 1
-    end = text.find("\n", offset)
-    line = text[start : end if end >= 0 else len(text)].rstrip("\r")
-    caret = offset - start
-    left = max(0, caret - EXCERPT_CHARS // 2) if len(line) > EXCERPT_CHARS else 0
-    before = max(0, left - MASKED_BEFORE)
-    shown = mask_secrets(line[before : left + EXCERPT_CHARS])[left - before :]
-    excerpt = "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in shown)
-    return Location(
-        line=text.count("\n", 0, offset) + 1,
-        column=caret + 1,
-        excerpt=("…" if left else "") + excerpt + ("…" if left + EXCERPT_CHARS < len(line) else ""),
-        caret=caret - left + bool(left),
-        width=max(1, min(width, left + EXCERPT_CHARS - caret, len(line) - caret)),
-    )

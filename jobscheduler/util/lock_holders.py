@@ -41,7 +41,7 @@ def lock_holders(file_stat: os.stat_result) -> list[int]:
 
 
 def is_trusted(pid: int) -> bool:
-    """Tell whether a process exists and each of its user ids is root's or this user's.
+    """Return whether a process exists and each of its user ids is root's or this user's.
 
     The process that took a lock may have ended, and another process may hold its open file. That is not a service.
     """

@@ -30,7 +30,7 @@ class FileSystem:
 
 
 def is_fuse(descriptor: int) -> bool:
-    """Tell whether an open file lies on a FUSE file system, whose server decides on the owner and mode of files.
+    """Return whether an open file lies on a FUSE file system, whose server decides on the owner and mode of files.
 
     Raises:
         OSError: the kernel does not answer.

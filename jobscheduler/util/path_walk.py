@@ -153,13 +153,13 @@ class PathWalk:
 
 
 def is_public(steps: Sequence[PathStep]) -> bool:
-    """Tell whether all users may read the file at the end of these steps."""
+    """Return whether all users may read the file at the end of these steps."""
     *directories, end = steps
     return bool(end.stat.st_mode & stat.S_IROTH) and is_open(directories)
 
 
 def is_open(directories: Iterable[PathStep]) -> bool:
-    """Tell whether all users may go through these directories."""
+    """Return whether all users may go through these directories."""
     return all(step.stat.st_mode & stat.S_IXOTH for step in directories)
 
 
@@ -170,7 +170,7 @@ def absolute_path(path: str | os.PathLike[str]) -> str:
 
 
 def is_missing(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path does not exist. False if this process may not look it up."""
+    """Return whether a path does not exist. False if this process may not look it up."""
     try:
         os.stat(path)  # noqa: PTH116 - as it was given
     except (FileNotFoundError, NotADirectoryError):

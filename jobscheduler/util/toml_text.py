@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-from jobscheduler.util.json_text import Location, location_at
+from jobscheduler.util.text_location import Location, location_at
 
 MAX_BYTES = 256 * 1024  # of a settings file
 

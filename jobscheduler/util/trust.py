@@ -35,7 +35,7 @@ class TrustRules:
     trusted_uids: int | None = None
 
     def is_trusted(self, uid: int | None) -> bool:
-        """Tell whether a user may own a file that is run."""
+        """Return whether a user may own a file that is run."""
         return uid in {0, self.uid} or (uid is not None and uid == self.trusted_uids)
 
     def writers(self, owner: int) -> int:
@@ -99,7 +99,7 @@ class TrustJudge:
         return TrustProblem(message, help_)
 
     def is_read_only(self, descriptor: int, file_stat: os.stat_result) -> bool:
-        """Tell whether no process can write the file system of an open file, through any mount."""
+        """Return whether no process can write the file system of an open file, through any mount."""
         is_read_only = self._read_only.get(file_stat.st_dev)
         if is_read_only is None:
             file_system = file_system_of(descriptor)

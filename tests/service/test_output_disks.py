@@ -31,7 +31,7 @@ def impatient(base: Path, *options: str) -> Service:
 
 
 def has_printed(mount: Mount, job_id: str, printed: str) -> bool:
-    """Tell whether the file of a job holds an output."""
+    """Return whether the file of a job holds an output."""
     return any(printed in file.read_text() for file in mount.real.glob(f"output/*/{job_id}.txt"))
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from jobscheduler.cluster import job_state
 from jobscheduler.cluster.account import Account
-from jobscheduler.cluster.account_reader import MAX_AGE_S, AccountReader
-from jobscheduler.cluster.questions import NotSent
+from jobscheduler.cluster.account_reader import MAX_AGE_S, WAIT_S, AccountReader
+from jobscheduler.cluster.questions import NotSent, Questions
 from jobscheduler.cluster.records import claim_of, outcome_of
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import RUNS
@@ -22,6 +25,7 @@ from jobscheduler.cluster.values import Attempt, Claim, Identity, Term
 from jobscheduler.control.runs_elsewhere import ClusterOutputs, RunsElsewhere
 from jobscheduler.control.shared_account import SharedRecords, SharedResults, SharedRuns, SharedStandings
 from jobscheduler.control.snapshot_builder import next_slot_from
+from jobscheduler.database.engine import Database
 from jobscheduler.model import Checkpoint, Cron, FullCheckpoint, Job, Pause, Problem, Record, Status, TaskSpec
 from jobscheduler.model.account_news import AccountNews, FoundRun, SharedRun
 from jobscheduler.model.pauses import FOREVER
@@ -31,6 +35,7 @@ from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.snapshot import ActiveRun, Conflict, NotFound
 from jobscheduler.status.standings import Standings
 from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.service import wait_until
 
 SLOT = datetime(2026, 11, 22, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -64,7 +69,7 @@ class World:
         self.asked = 0
         self.read: list[Record] = []
         self.at_sleep: Callable[[], object] = lambda: None
-        self.reader = AccountReader(self, "sqlite", self.read.append, lambda: self.now, self._sleep)  # type: ignore[arg-type]
+        self.reader = AccountReader(self, place.dialect, self.read.append, lambda: self.now, self._sleep)  # type: ignore[arg-type]
 
     def ask(self, request: Callable[[], Steps[Any]], wait: float) -> Any:
         """Answer a question, as the thread of the questions does."""
@@ -151,12 +156,12 @@ def test_pauses_and_standings_are_those_that_the_leader_wrote_last(world: World)
     pause = Pause("p1", Selector("*"), SLOT, None, "a move", "0")
     results = ResultState({"j": Standing(failures=3, failed_since=SLOT)})
     checkpoint = Checkpoint(SLOT, full=FullCheckpoint(hashes={"j": "0123-4567"}, pauses=(pause,)), results=results)
-    world.place.perform(job_state.write_checkpoint("sqlite", world.term, checkpoint, SLOT))
+    world.place.perform(job_state.write_checkpoint(world.place.dialect, world.term, checkpoint, SLOT))
     news = world.news()
     assert [(one.id, one.reason) for one in news.pauses] == [("p1", "a move")]
     assert news.results.standings["j"].failures == 3
     without = Checkpoint(SLOT, full=FullCheckpoint())
-    world.place.perform(job_state.write_checkpoint("sqlite", world.term, without, SLOT))
+    world.place.perform(job_state.write_checkpoint(world.place.dialect, world.term, without, SLOT))
     assert world.news().pauses == ()
 
 
@@ -176,6 +181,28 @@ def test_while_the_database_is_away_what_was_known_stands(world: World) -> None:
     assert world.news() is known
     assert known.known_at is not None
     assert isinstance(world.reader.find("r1"), Problem)
+
+
+def test_a_database_that_hangs_holds_a_reader_for_a_moment_alone(place: ClusterPlace) -> None:
+    """What was known is shown; what comes later is shown then."""
+    goes_on, hangs = threading.Event(), threading.Event()
+    with Questions(Database(place.url)) as questions, ThreadPoolExecutor() as pool:
+        reader = AccountReader(questions, place.dialect, lambda _: None)
+        wait_until(lambda: reader.news().known_at is not None)
+        known = reader.known
+
+        def hanging() -> Steps[None]:
+            hangs.set()
+            goes_on.wait(30)
+            yield select(1)
+
+        pool.submit(questions.ask, hanging, 30.0)
+        assert hangs.wait(30)
+        reader._asked_at = None
+        begun = time.monotonic()
+        assert reader.news() is known
+        assert time.monotonic() - begun < 10 * WAIT_S  # it is once, on a host that may be busy
+        goes_on.set()
 
 
 def test_a_run_of_another_node_is_waited_for(world: World) -> None:

@@ -50,6 +50,9 @@ class FakeControlApi:
     def zone_rules(self) -> Mapping[str, Any]:
         return {"new_rules": ["Europe/Berlin"]}
 
+    def records(self, query: str) -> Mapping[str, Any]:
+        return {"lines": [query], "next": None}
+
     def cluster(self) -> Mapping[str, Any]:
         return {"cluster": None}
 
@@ -151,6 +154,7 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
     assert request(path, "GET", "/v1/status") == {"pid": os.getpid()}
     assert request(path, "GET", "/v1/zone-rules") == {"new_rules": ["Europe/Berlin"]}
     assert request(path, "GET", "/v1/cluster") == {"cluster": None}
+    assert request(path, "GET", "/v1/records?job=x")["lines"] == ["job=x"]
     assert len(request(path, "GET", "/v1/jobs")["jobs"]) == 1000
     assert request(path, "GET", "/v1/runs/abc?wait=1e9") == {"run_id": "abc", "wait": 30.0}
     assert (
@@ -227,7 +231,7 @@ def test_a_refusal_says_why(path: Path, faults: list[str], method: str, target: 
     [
         *(
             (f"/v1/{word}", "GET")
-            for word in ("status", "jobs", "definitions", "settings", "zone-rules", "cluster", "output")
+            for word in ("status", "jobs", "definitions", "settings", "zone-rules", "cluster", "records", "output")
         ),
         *((f"/v1/{word}", "POST") for word in ("select", "stop", "pause", "resume", "reload")),
         ("/v1/jobs/x", "GET"),
@@ -618,7 +622,7 @@ def test_the_file_is_closed_to_all_but_its_owner_until_it_is_complete(
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (b"", "its answer is not http"),
+        (b"", "it ended before it had answered"),
         (b"hello\r\n\r\n", "its answer is not http"),
         (b'HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n{"a": 1}', "its answer was cut short"),
         (b"HTTP/1.0 200 OK\r\n\r\nno json", "expecting value"),

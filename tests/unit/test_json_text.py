@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.util.json_errors import syntax_fault
-from jobscheduler.util.json_text import MAX_BYTES, MAX_DEPTH, JsonError, decode, locate, location_at
+from jobscheduler.util.json_text import MAX_BYTES, MAX_DEPTH, JsonError, decode, locate
+from jobscheduler.util.text_location import location_at
 
 REFUSED = [
     (b"", "the file is empty", None),

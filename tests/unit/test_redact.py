@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from jobscheduler.util.json_text import location_at
 from jobscheduler.util.redact import mask_secrets, redacted
+from jobscheduler.util.text_location import location_at
 
 
 def test_a_secret_that_contains_another_is_redacted_completely() -> None:

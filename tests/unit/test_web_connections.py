@@ -42,7 +42,7 @@ def status(web: WebServer, path: str, within: float = 20.0) -> tuple[int, str | 
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Tell whether the other end has closed a connection; whatever else came is passed over."""
+    """Return whether the other end has closed a connection; whatever else came is passed over."""
     connection.setblocking(False)
     try:
         while connection.recv(65536):

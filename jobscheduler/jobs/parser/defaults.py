@@ -100,5 +100,5 @@ def _merge(default: Mapping[str, Any], given: Mapping[str, Any], may_be_null: tu
 
 
 def _is_other_task(default: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """Tell whether two objects are tasks of different types: the fields of one mean nothing for the other."""
+    """Return whether two objects are tasks of different types: the fields of one mean nothing for the other."""
     return "type" in default and "type" in given and default["type"] != given["type"]

@@ -11,7 +11,7 @@ from jobscheduler.jobs.parser.misplaced_fields import misplaced
 from jobscheduler.jobs.parser.schema import Finding
 from jobscheduler.model import Problem
 from jobscheduler.timetable import crontab
-from jobscheduler.util import json_text
+from jobscheduler.util import json_text, text_location
 
 MAX_PROBLEMS = 20  # reported for one file; each costs a walk through its text
 
@@ -37,7 +37,7 @@ class ProblemList:
         return bool(self.problems)
 
     def is_sound(self, *path: str) -> bool:
-        """Tell whether nothing is wrong so far with the value at a path, or below it."""
+        """Return whether nothing is wrong so far with the value at a path, or below it."""
         return not any(wrong[: len(path)] == path for wrong in self._paths)
 
     def sorted(self) -> tuple[Problem, ...]:
@@ -77,7 +77,7 @@ class ProblemList:
             path = path[:-1]
             location = json_text.locate(self.text, path)
         problem = Problem(message, file=self.source_name, notes=notes, help=help, host_dependent=host_dependent)
-        self.problems.append(json_text.located(problem, location))
+        self.problems.append(text_location.located(problem, location))
 
     def add_text_error(self, error: crontab.ScheduleError, path: json_text.Path) -> None:
         """Add a problem with a part of the text at `path`."""

@@ -69,7 +69,7 @@ def check_task(type_: Any, fields: Mapping[str, Any], at: JsonPath) -> Iterator[
 
 
 def fits_task(type_: Any, fields: Mapping[str, Any]) -> bool:
-    """Tell whether the fields of a task have no error by the schema of its type."""
+    """Return whether the fields of a task have no error by the schema of its type."""
     return next(check_task(type_, fields, ()), None) is None
 
 

@@ -13,7 +13,7 @@ from jobscheduler.jobs.parser.locations import narrow
 from jobscheduler.jobs.parser.schedule_lints import schedule_lints
 from jobscheduler.model import NO_TASK, Job, Problem
 from jobscheduler.timetable.timezones import zone_note
-from jobscheduler.util import json_text
+from jobscheduler.util import json_text, text_location
 from jobscheduler.util.characters import describe_character, invisible_characters, suggest_replacement
 from jobscheduler.util.control_groups import LIMIT_CONTROLLERS, controllers
 from jobscheduler.util.instants import utc_now
@@ -69,7 +69,7 @@ def _problem(warning: _Warning, source_name: str, text: str, origin: str | None)
     location = json_text.locate(text, warning.path)
     if location is not None and warning.part is not None:
         location = narrow(location, *warning.part)
-    return json_text.located(problem, location)
+    return text_location.located(problem, location)
 
 
 def _zone(value: dict[str, Any]) -> Iterator[_Warning]:

@@ -153,7 +153,7 @@ def _judge(path: str, lookup: _Lookup, is_directory: bool, is_read: bool) -> str
 
 
 def _is_permitted(path: str, entry: os.stat_result, wanted: int, lookup: _Lookup) -> bool:
-    """Tell whether the mode of an entry permits something to the user; also where a list may permit more."""
+    """Return whether the mode of an entry permits something to the user; also where a list may permit more."""
     if lookup.user.uid == 0:
         is_program = wanted == stat.S_IXOTH and not stat.S_ISDIR(entry.st_mode)
         return not is_program or bool(entry.st_mode & 0o111)
