@@ -44,12 +44,12 @@ def cluster(place: Place, tmp_path: Path) -> Iterator[Nodes]:
         yield made
 
 
-def lose_leader(cluster: Nodes, number: signal.Signals) -> tuple[str, float]:
-    """Signal the leader; return its name, and how many seconds it takes until another one leads and runs its jobs."""
+def lose_leader(cluster: Nodes, *, is_kill: bool) -> tuple[str, float]:
+    """Kill or freeze the leader; return its name, and how many seconds it takes until another one leads."""
     name, term = cluster.leader()
     cluster.run_in_term(term)
     began = time.monotonic()
-    cluster.signal(name, number)
+    cluster.signal(name, signal.SIGKILL) if is_kill else cluster.freeze(name)
     other, later = cluster.leader(other_than=term)
     taken = time.monotonic() - began
     assert other != name
@@ -68,11 +68,11 @@ def test_another_node_leads_in_time_when_a_leader_dies_or_freezes(cluster: Nodes
     for name in ("a", "b"):
         cluster.add(name, cluster.marked(), code=code)
     for _ in range(2):
-        killed, taken = lose_leader(cluster, signal.SIGKILL)
+        killed, taken = lose_leader(cluster, is_kill=True)
         assert taken <= LEASE_S + GRACE_S
         cluster.services[killed].close()
         cluster.services[killed].start()
-        frozen, taken = lose_leader(cluster, signal.SIGSTOP)
+        frozen, taken = lose_leader(cluster, is_kill=False)
         assert taken <= LEASE_S + GRACE_S
         cluster.signal(frozen, signal.SIGCONT)
         cluster.services[frozen].wait_for("cluster.stands_by", len(cluster.services[frozen].words("cluster.leads")))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -150,6 +152,27 @@ class Nodes:
         instants = datetime.fromisoformat
         rows = (Row(instants(slot), instants(last or slot), *rest) for slot, last, *rest in found)
         return sorted(rows, key=lambda row: row.first)
+
+    def freeze(self, name: str) -> None:
+        """Freeze a node where it stands; not amid a change of an SQLite file, which nobody else could change then."""
+        self.signal(name, signal.SIGSTOP)
+        while self._is_file_locked():
+            self.signal(name, signal.SIGCONT)
+            time.sleep(0.02)
+            self.signal(name, signal.SIGSTOP)
+
+    def _is_file_locked(self) -> bool:
+        if self.database.file is None:
+            return False
+        for _ in range(20):  # the other node may be at it
+            with closing(sqlite3.connect(self.database.file, timeout=0)) as connection:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:
+                    time.sleep(0.02)
+                else:
+                    return False
+        return True
 
     def run_in_term(self, term: int, count: int = 2) -> None:
         """Wait until so many runs of a term have succeeded."""
