@@ -18,6 +18,8 @@ from jobscheduler.cluster.account_work import AccountWork
 from jobscheduler.cluster.values import Fenced, Term
 from jobscheduler.model import Checkpoint, LogEntry
 
+MAX_ENTRIES = 2000  # entries of the log in one row
+
 Request = Callable[[Account], object]
 
 
@@ -44,21 +46,32 @@ class AccountRequests:
     def change(self, term: Term, entry: LogEntry) -> None:
         """Queue an entry of the log that changes how jobs stand."""
         with self._lock:
-            is_gathered = bool(self._changes) and self._changes[-1][0] == term
-            if is_gathered:
-                self._changes[-1][1].append(entry)
+            last = self._changes[-1] if self._changes else None
+            if last is not None and last[0] == term and len(last[1]) < MAX_ENTRIES:
+                last[1].append(entry)
                 return
             entries = [entry]
             self._changes.append((term, entries))
             self._requests.append(lambda account: self._write(account, term, entries))
         self.waiting.set()
 
-    def write_checkpoint(self, term: Term, checkpoint: Checkpoint, at: datetime, then: Callable[[], object]) -> None:
-        """Queue a checkpoint; `then` is called when it is written. What has changed before it is written before it."""
+    def write_checkpoint(
+        self,
+        term: Term,
+        checkpoint: Checkpoint,
+        at: datetime,
+        counts: Callable[[], bool],
+        then: Callable[[], object],
+    ) -> None:
+        """Queue a checkpoint; `then` is called when it is written. What has changed before it is written before it.
+
+        It is given up unless it `counts` when its time comes.
+        """
 
         def write(account: Account) -> None:
-            account.write_checkpoint(term, checkpoint, at)
-            then()
+            if counts():
+                account.write_checkpoint(term, checkpoint, at)
+                then()
 
         with self._lock:
             self._changes.clear()

@@ -97,10 +97,8 @@ class ClusterAccounting:
     def lead(self, term: Term) -> None:
         """Decide in this term from now on. Call it before the scheduler leads."""
         self.rows.forget_waiting()
-        self._settled, self._times_led = (
-            None,
-            self._times_led + 1,
-        )  # slots of claims that were given up are decided anew
+        self._settled = None  # slots of claims that were given up are decided anew
+        self._times_led += 1
         self._work.begin_anew()
         self._term.begin(term)
 
@@ -160,13 +158,20 @@ class ClusterAccounting:
         if term is not None:
             settled = min([checkpoint.settled, *(cursor for _, cursor in checkpoint.lagging)])
             self._requests.write_checkpoint(
-                term, checkpoint, self._now(), partial(self._note, self._times_led, term, settled)
+                term,
+                checkpoint,
+                self._now(),
+                partial(self._counts, self._times_led),
+                partial(self._note, term, settled),
             )
 
-    def _note(self, times_led: int, term: Term, settled: datetime) -> None:
-        """Note up to where slots are decided by a checkpoint in the database, if nothing was given up since."""
-        if times_led == self._times_led:
-            self._settled = term, settled
+    def _counts(self, times_led: int) -> bool:
+        """Return whether a checkpoint still says the truth: no claim before it was given up."""
+        return times_led == self._times_led and not self._work.lacks_claims
+
+    def _note(self, term: Term, settled: datetime) -> None:
+        """Note up to where slots are decided by the last checkpoint in the database."""
+        self._settled = term, settled
 
     def trusted(self, state: RecoveredState | None, now: datetime) -> Trusted:
         """Trust the account: it is that of all nodes."""

@@ -68,6 +68,12 @@ class Node:
     accounting: ClusterAccounting
     term: Term | None = None
     lines: list[LogEntry] = field(default_factory=list)
+    is_unsure: bool = False
+
+    @property
+    def held(self) -> Term | None:
+        """The term of its lease, unless it is not sure just now."""
+        return None if self.is_unsure else self.term
 
 
 class DatabaseStore:
@@ -87,7 +93,7 @@ class DatabaseStore:
         identity = Identity(node, "scheduler", "local", f"{node}-{next(self._numbers)}")
         lines: list[LogEntry] = []
         log = SchedulerLog(lines.append)
-        term = LeadingTerm(lambda: self.nodes[node].term if node in self.nodes else None)
+        term = LeadingTerm(lambda: self.nodes[node].held if node in self.nodes else None)
         accounting = ClusterAccounting(account, identity, term, LogAccounting(log, SchedulerHost()), lambda: NOON)
         self.nodes[node] = Node(identity, account, accounting, lines=lines)
         return log, accounting

@@ -41,10 +41,20 @@ class FaultyFate(SharedFate):
             case "died":
                 self.database.answer_through(service.node, lost_after(int(number)))
                 super().step("crash", which)
+            case "unsure":
+                self.database.nodes[service.node].is_unsure = number == "1"
+            case "notice" if self.database.nodes[service.node].accounting.lacks_claims:
+                service.scheduler.leadership.stand_by()
             case "amid":
                 self._amid(service, int(number), which)
             case _:
                 super().step(name, which)
+
+    def end(self) -> None:
+        """Have all be sure again."""
+        for one in self.database.nodes.values():
+            one.is_unsure = False
+        super().end()
 
     def _amid(self, service: Service, number: int, which: int) -> None:
         """Have another service do something amid the statements of this one."""
@@ -65,6 +75,7 @@ class FaultyFate(SharedFate):
 
 
 NAMES = [*SMALL_STEPS, "wait 20", "wait 60", "wait 150", "crash", "join", "lead", "notice", "news"]
+NAMES += [*["unsure 0"] * 3, "unsure 1"]
 NAMES += [f"{word} {number}" for word in ("lost", "died", "amid") for number in range(1, MAX_GATES)]
 
 

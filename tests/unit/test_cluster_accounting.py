@@ -442,3 +442,17 @@ def test_a_slot_that_only_a_wrong_clock_missed_runs_after_all(place: ClusterPlac
         expected = [(1, "SUCCESS", None), (2, "SUCCESS", None), (3, "SUCCESS", None), (4, "MISSED", "clock")]
         assert world.told() == [*expected, (10, "SUCCESS", None)]
         second.crash()
+
+
+def test_a_checkpoint_after_a_claim_that_was_given_up_is_not_written(here: Here) -> None:
+    """Its node was not sure of its lease for a moment. The next leader accounts for the slot."""
+    here.node.is_unsure = True
+    here.leader.due()
+    here.node.is_unsure = False
+    assert here.node.accounting.lacks_claims
+    here.leader.scheduler.write_checkpoint(full=True)
+    here.leader.answer()
+    here.leader.crash()
+    other = here.successor()
+    assert here.world.told() == [(1, "SUCCESS", None)]
+    other.crash()
