@@ -184,13 +184,14 @@ class Nodes:
 
     def end(self) -> None:
         """Take the marked job away, wait until every row is final, and stop all in order."""
-        for service in self.services.values():
+        living = [one for one in self.services.values() if one.process is not None and one.process.poll() is None]
+        for service in living:
             (service.jobs / "s.json").unlink()
+        for service in living:
             service.wait_for("job.removed", job_id="s")
         wait_until(lambda: all(row.state == "final" for row in self.rows()), 20, "every row is final", step=0.05)
-        for service in self.services.values():
-            if service.process is not None and service.process.poll() is None:
-                assert service.stop() == 0, service.stderr()
+        for service in living:
+            assert service.stop() == 0, service.stderr()
 
     def check(self) -> None:
         """Check that each slot of the marked job has one final row, and ran once where that says so, else never."""
