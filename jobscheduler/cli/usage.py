@@ -45,6 +45,26 @@ class VerbParser(argparse.ArgumentParser):
         head, _, rest = text.partition(self.prog)
         return f"{head}{self.prog} [OPTIONS]{rest}"
 
+    @property
+    def arguments(self) -> list[argparse.Action]:
+        """The options and arguments, in the order of the help; the verbs below this one are `verbs`."""
+        return [action for action in self._actions if action is not self._verbs_action]
+
+    @property
+    def verbs(self) -> dict[str, VerbParser]:
+        """The parsers of the verbs below this one."""
+        action = self._verbs_action
+        return {} if action is None else {str(name): parser for name, parser in action.choices.items()}
+
+    @property
+    def _verbs_action(self) -> Any:
+        return next((action for action in self._actions if isinstance(action.choices, dict)), None)
+
+    def excluded_by(self, action: argparse.Action) -> list[str]:
+        """Return the options that cannot stand beside one."""
+        groups = [group._group_actions for group in self._mutually_exclusive_groups if action in group._group_actions]
+        return [name for group in groups for other in group if other is not action for name in other.option_strings]
+
     def parse_words(self, words: list[str]) -> argparse.Namespace:
         """Return the arguments.
 
@@ -201,16 +221,42 @@ def _unknown_choice(argument: str, text: str) -> Problem:
     return Problem(f"there is no {argument.lower()} {quote(word)}", help=help_)
 
 
-def one_of(noun: str, known: Iterable[str]) -> Callable[[str], str]:
-    """Return a reader of a word that is one of a few, in any case; it raises ArgumentProblem."""
-    by_lower = {word.lower(): word for word in known}
-    return lambda text: _known_word(text.strip().lower(), noun, by_lower)
+class _Words:
+    """The words that an argument takes; shells complete them."""
+
+    def __init__(self, noun: str, known: Iterable[str]) -> None:
+        self._noun = noun
+        self._by_lower = {word.lower(): word for word in known}
+
+    @property
+    def words(self) -> list[str]:
+        """The words, as users type them."""
+        return list(self._by_lower)
+
+    def read(self, text: str) -> str:
+        """Return the word that a text means, in any case.
+
+        Raises:
+            ArgumentProblem: it means none.
+
+        """
+        return _known_word(text.strip().lower(), self._noun, self._by_lower)
 
 
-def some_of(noun: str, known: Iterable[str]) -> Callable[[str], frozenset[str]]:
-    """Return a reader of words with commas between them, each one of a few, in any case; it raises ArgumentProblem."""
-    by_lower = {word.lower(): word for word in known}
-    return lambda text: frozenset(_known_word(word.strip().lower(), noun, by_lower) for word in text.split(","))
+class one_of(_Words):  # noqa: N801 - used as the functions beside it
+    """Read a word that is one of a few, in any case. Raises: `ArgumentProblem` if it is another."""
+
+    def __call__(self, text: str) -> str:
+        """Return the word."""
+        return self.read(text)
+
+
+class some_of(_Words):  # noqa: N801 - used as the functions beside it
+    """Read words with commas between them, each one of a few, in any case. Raises: `ArgumentProblem` for another."""
+
+    def __call__(self, text: str) -> frozenset[str]:
+        """Return the words."""
+        return frozenset(map(self.read, text.split(",")))
 
 
 def _known_word(word: str, noun: str, by_lower: Mapping[str, str]) -> str:

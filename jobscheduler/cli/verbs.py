@@ -30,6 +30,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "config": "show every setting, its value and where it comes from",
         "reload": "have the service read settings, time zone, job files and alerts again",
         "db": "manage jobs in a database",
+        "completion": "print the script by which a shell completes verbs, options and the ids of jobs",
     },
 }
 VERBS: dict[str, str] = {verb: summary for group in GROUPS.values() for verb, summary in group.items()}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 _GET, _POST = ("GET",), ("POST",)
 _OF_ONE_WORD = {
-    **dict.fromkeys(("status", "jobs", "definitions", "settings", "zone-rules", "output"), _GET),
+    **dict.fromkeys(("status", "jobs", "definitions", "names", "settings", "zone-rules", "output"), _GET),
     **dict.fromkeys(("select", "stop", "pause", "resume", "reload"), _POST),
 }
 

@@ -53,6 +53,8 @@ def test_the_wheel_has_every_module_and_the_schema(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler").rglob("*.py")}
     extra = {"jobscheduler/py.typed", "jobscheduler/schemas/__init__.py", "jobscheduler/schemas/job.schema.json"}
     extra |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler/web/files").iterdir()}
+    extra |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler/cli/shells").iterdir()}
+    extra.add("jobscheduler/cli/arguments.json")
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert packed == modules | extra

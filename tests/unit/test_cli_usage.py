@@ -80,7 +80,7 @@ def test_help_of_a_verb_is_its_help(capsys: pytest.CaptureFixture[str]) -> None:
             ["next", "-n", "0"],
             [
                 "error: `-n` takes a whole number from 1 to 100000, not `0`",
-                "usage: jobscheduler next [OPTIONS] [JOB ...]",
+                "usage: jobscheduler next [OPTIONS] [JOB|PATH ...]",
             ],
         ),
         (

@@ -60,6 +60,9 @@ class FakeControlApi:
     def definitions(self) -> Mapping[str, Any]:
         return {"key": "k", "items": []}
 
+    def names(self, begin: str) -> Mapping[str, Any]:
+        return {"jobs": {f"{begin}1": ""}}
+
     def job(self, job_id: str) -> Mapping[str, Any]:
         if job_id == "broken":
             raise ZeroDivisionError("injected")
@@ -148,6 +151,7 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
     assert request(path, "GET", "/v1/status") == {"pid": os.getpid()}
     assert request(path, "GET", "/v1/zone-rules") == {"new_rules": ["Europe/Berlin"]}
     assert len(request(path, "GET", "/v1/jobs")["jobs"]) == 1000
+    assert request(path, "GET", "/v1/names?begin=a%26b") == {"jobs": {"a&b1": ""}}
     assert request(path, "GET", "/v1/runs/abc?wait=1e9") == {"run_id": "abc", "wait": 30.0}
     assert (
         request(path, "GET", "/v1/runs/abc?wait=-1")["wait"]
