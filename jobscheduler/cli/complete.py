@@ -26,9 +26,14 @@ LIMIT_S = 2.0  # seconds until a shell gets nothing: a settings file or a servic
 _CURSOR = "\x01"  # stands where the cursor is; no one types it
 
 
+def complete_in_time(words: Sequence[str]) -> str:
+    """Return what to print, or end the process when that takes too long. For a process that does nothing else."""
+    _thread.start_new_thread(_end_late, ())
+    return complete(words)
+
+
 def complete(words: Sequence[str]) -> str:
     """Return what to print. The caller is a shell of which `words` has the name, and then what the user has typed."""
-    _thread.start_new_thread(_end_late, ())
     shell, *typed = words or [""]
     if shell == "bash":
         line, word = [*typed, "", ""][:2]

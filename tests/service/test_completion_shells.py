@@ -161,7 +161,8 @@ def test_whatever_else_hangs_ends_with_nothing() -> None:
     """Such as a settings file on a dead server."""
     code = (
         "import time; from jobscheduler.cli import complete, completion_values as values;"
-        "complete.LIMIT_S = 0.05; values._ask = lambda *_: time.sleep(60); complete.complete(['zsh', 'explain', ''])"
+        "complete.LIMIT_S = 0.05; values._ask = lambda *_: time.sleep(60);"
+        "complete.complete_in_time(['zsh', 'explain', ''])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
