@@ -8,6 +8,7 @@
 #   PREFIX/current             a link to the present release
 #   PREFIX/schemas             a link to its schema, for editors
 #   /usr/local/bin/jobscheduler
+#   SHAREDIR/...               links to the manual pages and the completion of bash, zsh and fish in PREFIX/current/share
 #   UNITDIR/jobscheduler.service
 #   USERUNITDIR/jobscheduler.service    for users' own services
 #   /etc/scheduler/scheduler.toml    settings; kept once edited
@@ -19,7 +20,7 @@
 # restarted yet may still read files of it.
 #
 # Environment: PREFIX (/opt/jobscheduler), DESTDIR (put in front of every path that is written; nothing of the host
-# is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR; EXTRAS (`http`, `notify`, `web`, `database`, or several as `http,web`) and PACKAGES (further ones with task
+# is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR, SHAREDIR (/usr/local/share); EXTRAS (`http`, `notify`, `web`, `database`, or several as `http,web`) and PACKAGES (further ones with task
 # types, as pip takes them), both remembered by later installs unless they are set again, to nothing if need be. The unit stands in /usr/lib/systemd/system, because everything in
 # /etc/systemd/system belongs to the administrator: what `systemctl edit` writes there wins, and survives an upgrade.
 set -eu
@@ -29,6 +30,7 @@ cd "$(dirname "$0")/.."
 PREFIX=${PREFIX:-/opt/jobscheduler}
 UNITDIR=${UNITDIR:-/usr/lib/systemd/system}
 USERUNITDIR=${USERUNITDIR:-/usr/lib/systemd/user}
+SHAREDIR=${SHAREDIR:-/usr/local/share}
 DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-}
 UNIT=jobscheduler.service
@@ -50,11 +52,11 @@ say() { echo "$*"; }
 # --- before anything is written ---------------------------------------------------------------------------
 
 check_paths() {
-    for path in "$PREFIX" "$UNITDIR" "$USERUNITDIR"; do
+    for path in "$PREFIX" "$UNITDIR" "$USERUNITDIR" "$SHAREDIR"; do
         case $path in
-            *[!A-Za-z0-9/._-]* | *..* | //* | /) fail "\`$path\` will not do as PREFIX, UNITDIR or USERUNITDIR" ;;
+            *[!A-Za-z0-9/._-]* | *..* | //* | /) fail "\`$path\` will not do as PREFIX, UNITDIR, USERUNITDIR or SHAREDIR" ;;
             /*) ;;
-            *) fail "PREFIX, UNITDIR and USERUNITDIR have to be absolute paths, and \`$path\` is not" ;;
+            *) fail "PREFIX, UNITDIR, USERUNITDIR and SHAREDIR have to be absolute paths, and \`$path\` is not" ;;
         esac
     done
     PREFIX=${PREFIX%/}
@@ -156,10 +158,27 @@ make_release() {
     echo "$further" >"$release/packages"
     cp -R schemas docs README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default systemd/scheduler.toml systemd/hardened.conf systemd/needrestart.conf "$release"
     rm -rf "$release/schemas/__init__.py" "$release/schemas/__pycache__"
+    make_shared
     # It has to work before it replaces what works. All of it is loaded, and the command runs.
     (cd / && "$release/bin/python" -c 'import jobscheduler.service' && "$release/bin/jobscheduler" --version >/dev/null)
     [ -z "$DESTDIR" ] || settle_paths
 }
+
+# Below `share` each file has the place below SHAREDIR at which man and the shells look for it.
+make_shared() {
+    "$release/bin/python" -B -m manual "$release/share/man"
+    shared jobscheduler.bash bash-completion/completions/jobscheduler
+    shared jobscheduler.zsh zsh/site-functions/_jobscheduler
+    shared jobscheduler.fish fish/vendor_completions.d/jobscheduler.fish
+}
+
+shared() {
+    mkdir -p "$release/share/${2%/*}"
+    cp "jobscheduler/cli/shells/$1" "$release/share/$2"
+}
+
+# The files below `share` of a release, as far as it has them.
+shared_files() { if [ -d "$1/share" ]; then (cd "$1/share" && find . -type f | sed 's|^./||' | sort); fi; }
 
 # A virtual environment knows where it stands; below DESTDIR that is not where it is going to be.
 settle_paths() {
@@ -196,17 +215,37 @@ put_in_force() {
     has_settings=
     if [ -e "$DESTDIR$SETTINGS" ]; then has_settings=yes; fi
     kept=
+    foreign=
     prepare "$SETTINGS" scheduler.toml
     prepare "$VARIABLES" jobscheduler.default
     mv -T "$at/.current" "$at/current"
     mv -T "$at/.schemas" "$at/schemas"
     mv -T "$DESTDIR$LINK.new" "$DESTDIR$LINK"
+    link_shared
     mv "$DESTDIR$UNITDIR/.$UNIT.new" "$DESTDIR$UNITDIR/$UNIT"
     mv "$DESTDIR$USERUNITDIR/.$UNIT.new" "$DESTDIR$USERUNITDIR/$UNIT"
     for path in "$SETTINGS" "$VARIABLES"; do
         [ ! -e "$DESTDIR$path.new" ] || mv "$DESTDIR$path.new" "$DESTDIR$path"
     done
 }
+
+# A link of each file; one of the administrator's own is kept. What only the former release had is removed.
+link_shared() {
+    for file in $(shared_files "$at/current"); do
+        path=$DESTDIR$SHAREDIR/$file
+        if is_ours "$path" || { [ ! -e "$path" ] && [ ! -L "$path" ]; }; then
+            mkdir -p "${path%/*}"
+            ln -sfn "$PREFIX/current/share/$file" "$path"
+        else
+            foreign="$foreign $SHAREDIR/$file"
+        fi
+    done
+    for file in $(shared_files "$at/$former"); do
+        [ -e "$at/current/share/$file" ] || unlink_shared "$file"
+    done
+}
+
+unlink_shared() { if is_ours "$DESTDIR$SHAREDIR/$1"; then rm -f "$DESTDIR$SHAREDIR/$1"; fi; }
 
 # A new file beside one that is missing or as the former release brought it; one that was edited is kept.
 prepare() {
@@ -249,6 +288,7 @@ report() {
     else
         for path in $kept; do say "$path has been edited and is kept as it is"; done
     fi
+    for path in $foreign; do say "$path belongs to something else and is kept as it is"; done
     if ! systemd_runs; then
         [ -n "$DESTDIR" ] || say "systemd does not run here; the service is $PREFIX/current/bin/jobscheduler serve"
     elif systemctl --quiet is-active $UNIT; then
@@ -272,6 +312,7 @@ uninstall() {
     if cmp -s "$DESTDIR$SETTINGS" "$at/current/scheduler.toml"; then rm -f "$DESTDIR$SETTINGS"; fi
     if cmp -s "$DESTDIR$VARIABLES" "$at/current/jobscheduler.default"; then rm -f "$DESTDIR$VARIABLES"; fi
     if is_ours "$DESTDIR$LINK"; then rm -f "$DESTDIR$LINK"; fi
+    for file in $(shared_files "$at/current"); do unlink_shared "$file"; done
     rm -f "$DESTDIR$UNITDIR/$UNIT" "$DESTDIR$USERUNITDIR/$UNIT" "$at/current" "$at/schemas"
     rm -rf "$at/releases"
     [ ! -d "$at" ] || rmdir "$at" 2>/dev/null || say "kept $PREFIX, which holds other files"

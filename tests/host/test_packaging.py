@@ -204,6 +204,29 @@ def test_prefix_is_where_command_and_unit_lead(staged: Path) -> None:
     assert settings == (ROOT / "systemd/scheduler.toml").read_bytes()
 
 
+SHARED = {
+    "man/man1/jobscheduler.1",
+    "man/man5/jobscheduler-job.5",
+    "man/man5/scheduler.toml.5",
+    "bash-completion/completions/jobscheduler",
+    "zsh/site-functions/_jobscheduler",
+    "fish/vendor_completions.d/jobscheduler.fish",
+}
+
+
+def test_manual_pages_and_completion_are_where_man_and_the_shells_look(staged: Path) -> None:
+    """Links to the present release, so that an upgrade changes all of them at once."""
+    share = staged / "usr/local/share"
+    links = {path.relative_to(share).as_posix(): os.readlink(path) for path in share.rglob("*") if path.is_symlink()}
+    assert links == {name: f"/srv/scheduler/current/share/{name}" for name in SHARED}
+    current = staged / "srv/scheduler/current/share"
+    assert {path.relative_to(current).as_posix() for path in current.rglob("*") if path.is_file()} == SHARED
+    for page in ("man1/jobscheduler.1", "man5/jobscheduler-job.5", "man5/scheduler.toml.5"):
+        text = (current / "man" / page).read_text("utf-8")
+        assert "\n.TH " in text
+        assert len(text) > 5000
+
+
 def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) -> None:
     """Nothing on the host is touched."""
     arguments = [f"DESTDIR={staged}", "PREFIX=/srv/scheduler"]
@@ -213,10 +236,15 @@ def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) 
     assert not [path for path in staged.rglob("*") if not path.is_dir()]
 
 
-def test_variables_that_stood_there_are_carried_over_below_destdir_too(filled_checkout: Path, tmp_path: Path) -> None:
+def test_what_an_administrator_had_there_is_carried_over_or_kept_below_destdir_too(
+    filled_checkout: Path, tmp_path: Path
+) -> None:
     """Names are those of the host to be. What was edited is kept by a further install and by an uninstall."""
     (tmp_path / "etc/default").mkdir(parents=True)
     (tmp_path / "etc/default/jobscheduler").write_text("JOBSCHEDULER_LOG_BACKUPS=3\nJOBSCHEDULER_OOPS=1\n")
+    own = tmp_path / "usr/local/share/fish/vendor_completions.d/jobscheduler.fish"
+    own.parent.mkdir(parents=True)
+    own.write_text("# of an administrator\n")
     done = make("install", f"DESTDIR={tmp_path}", cwd=filled_checkout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 setting carried over to /etc/scheduler/scheduler.toml: log-backups\n" in done.stdout
@@ -226,12 +254,18 @@ def test_variables_that_stood_there_are_carried_over_below_destdir_too(filled_ch
     environment = (tmp_path / "etc/default/jobscheduler").read_text("utf-8")
     assert "\n#JOBSCHEDULER_LOG_BACKUPS=3\n" in environment
 
+    release = tmp_path / "opt/jobscheduler/current"
+    (release / "share/man/man1/former.1").touch()
+    (tmp_path / "usr/local/share/man/man1/former.1").symlink_to("/opt/jobscheduler/current/share/man/man1/former.1")
     again = make("install", f"DESTDIR={tmp_path}", cwd=filled_checkout)
+    assert not (tmp_path / "usr/local/share/man/man1/former.1").is_symlink(), "only the former release had it"
     gone = make("uninstall", f"DESTDIR={tmp_path}")
 
     for name in ("scheduler/scheduler.toml", "default/jobscheduler"):
         assert f"/etc/{name} has been edited and is kept as it is\n" in again.stdout
         assert f"kept /etc/{name}\n" in gone.stdout
+    assert f"/{own.relative_to(tmp_path)} belongs to something else and is kept as it is\n" in again.stdout
+    assert own.read_text() == "# of an administrator\n"
     assert (tmp_path / "etc/scheduler/scheduler.toml").read_text("utf-8") == settings
     assert (tmp_path / "etc/default/jobscheduler").read_text("utf-8") == environment
 
