@@ -18,7 +18,6 @@ MINUTES ?= 30
 PREFIX ?= /opt/jobscheduler
 UNITDIR ?= /usr/lib/systemd/system
 USERUNITDIR ?= /usr/lib/systemd/user
-SHAREDIR ?= /usr/local/share
 DESTDIR ?=
 # The Debian releases of `make test-hosts`, where their roots are kept, the mirror (by default that of apt), and whether
 # the roots are made again.
@@ -33,7 +32,7 @@ PIP := $(IN_VENV) -m pip --quiet --disable-pip-version-check
 # All processes of the tests need the same modules: each reads what the first one compiled, whatever the environment says.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(IN_VENV) -m pytest
 
-INSTALL := PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' UNITDIR='$(UNITDIR)' USERUNITDIR='$(USERUNITDIR)' SHAREDIR='$(SHAREDIR)' DESTDIR='$(DESTDIR)' systemd/install.sh
+INSTALL := PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' UNITDIR='$(UNITDIR)' USERUNITDIR='$(USERUNITDIR)' DESTDIR='$(DESTDIR)' systemd/install.sh
 # EXTRAS and PACKAGES reach it by themselves: make exports what is set on its command line or in the environment.
 
 # An environment whose interpreter is gone (the system's Python was upgraded, the checkout was copied) is made anew.

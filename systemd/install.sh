@@ -8,7 +8,8 @@
 #   PREFIX/current             a link to the present release
 #   PREFIX/schemas             a link to its schema, for editors
 #   /usr/local/bin/jobscheduler
-#   SHAREDIR/...               links to the manual pages and the completion of bash, zsh and fish in PREFIX/current/share
+#   /usr/local/share/man/..., bash-completion/..., zsh/... and /usr/share/fish/...
+#                              links to the manual pages and the completion of shells in PREFIX/current/usr
 #   UNITDIR/jobscheduler.service
 #   USERUNITDIR/jobscheduler.service    for users' own services
 #   /etc/scheduler/scheduler.toml    settings; kept once edited
@@ -20,7 +21,7 @@
 # restarted yet may still read files of it.
 #
 # Environment: PREFIX (/opt/jobscheduler), DESTDIR (put in front of every path that is written; nothing of the host
-# is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR, SHAREDIR (/usr/local/share); EXTRAS (`http`, `notify`, `web`, `database`, or several as `http,web`) and PACKAGES (further ones with task
+# is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR; EXTRAS (`http`, `notify`, `web`, `database`, or several as `http,web`) and PACKAGES (further ones with task
 # types, as pip takes them), both remembered by later installs unless they are set again, to nothing if need be. The unit stands in /usr/lib/systemd/system, because everything in
 # /etc/systemd/system belongs to the administrator: what `systemctl edit` writes there wins, and survives an upgrade.
 set -eu
@@ -30,7 +31,6 @@ cd "$(dirname "$0")/.."
 PREFIX=${PREFIX:-/opt/jobscheduler}
 UNITDIR=${UNITDIR:-/usr/lib/systemd/system}
 USERUNITDIR=${USERUNITDIR:-/usr/lib/systemd/user}
-SHAREDIR=${SHAREDIR:-/usr/local/share}
 DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-}
 UNIT=jobscheduler.service
@@ -52,11 +52,11 @@ say() { echo "$*"; }
 # --- before anything is written ---------------------------------------------------------------------------
 
 check_paths() {
-    for path in "$PREFIX" "$UNITDIR" "$USERUNITDIR" "$SHAREDIR"; do
+    for path in "$PREFIX" "$UNITDIR" "$USERUNITDIR"; do
         case $path in
-            *[!A-Za-z0-9/._-]* | *..* | //* | /) fail "\`$path\` will not do as PREFIX, UNITDIR, USERUNITDIR or SHAREDIR" ;;
+            *[!A-Za-z0-9/._-]* | *..* | //* | /) fail "\`$path\` will not do as PREFIX, UNITDIR or USERUNITDIR" ;;
             /*) ;;
-            *) fail "PREFIX, UNITDIR, USERUNITDIR and SHAREDIR have to be absolute paths, and \`$path\` is not" ;;
+            *) fail "PREFIX, UNITDIR and USERUNITDIR have to be absolute paths, and \`$path\` is not" ;;
         esac
     done
     PREFIX=${PREFIX%/}
@@ -164,21 +164,22 @@ make_release() {
     [ -z "$DESTDIR" ] || settle_paths
 }
 
-# Below `share` each file has the place below SHAREDIR at which man and the shells look for it.
+# Below `usr` each file has the place below /usr at which man and the shells look for it. Only fish does not look in
+# /usr/local/share, unless the session has XDG_DATA_DIRS.
 make_shared() {
-    "$release/bin/python" -B -m manual "$release/share/man"
-    shared jobscheduler.bash bash-completion/completions/jobscheduler
-    shared jobscheduler.zsh zsh/site-functions/_jobscheduler
-    shared jobscheduler.fish fish/vendor_completions.d/jobscheduler.fish
+    "$release/bin/python" -B -m manual "$release/usr/local/share/man"
+    shared bash local/share/bash-completion/completions/jobscheduler
+    shared zsh local/share/zsh/site-functions/_jobscheduler
+    shared fish share/fish/vendor_completions.d/jobscheduler.fish
 }
 
 shared() {
-    mkdir -p "$release/share/${2%/*}"
-    cp "jobscheduler/cli/shells/$1" "$release/share/$2"
+    mkdir -p "$release/usr/${2%/*}"
+    cp "jobscheduler/cli/shells/jobscheduler.$1" "$release/usr/$2"
 }
 
-# The files below `share` of a release, as far as it has them.
-shared_files() { if [ -d "$1/share" ]; then (cd "$1/share" && find . -type f | sed 's|^./||' | sort); fi; }
+# The files below `usr` of a release, as far as it has them.
+shared_files() { if [ -d "$1/usr" ]; then (cd "$1" && find usr -type f | sort); fi; }
 
 # A virtual environment knows where it stands; below DESTDIR that is not where it is going to be.
 settle_paths() {
@@ -215,7 +216,6 @@ put_in_force() {
     has_settings=
     if [ -e "$DESTDIR$SETTINGS" ]; then has_settings=yes; fi
     kept=
-    foreign=
     prepare "$SETTINGS" scheduler.toml
     prepare "$VARIABLES" jobscheduler.default
     mv -T "$at/.current" "$at/current"
@@ -229,23 +229,23 @@ put_in_force() {
     done
 }
 
-# A link of each file; one of the administrator's own is kept. What only the former release had is removed.
+# A link of each file; one of the administrator's own is kept, and a file system that cannot be written is told. What
+# only the former release had is removed.
 link_shared() {
     for file in $(shared_files "$at/current"); do
-        path=$DESTDIR$SHAREDIR/$file
-        if is_ours "$path" || { [ ! -e "$path" ] && [ ! -L "$path" ]; }; then
-            mkdir -p "${path%/*}"
-            ln -sfn "$PREFIX/current/share/$file" "$path"
-        else
-            foreign="$foreign $SHAREDIR/$file"
+        path=$DESTDIR/$file
+        if ! is_ours "$path" && { [ -e "$path" ] || [ -L "$path" ]; }; then
+            say "/$file belongs to something else and is kept as it is"
+        elif ! { mkdir -p "${path%/*}" && ln -sfn "$PREFIX/current/$file" "$path"; } 2>/dev/null; then
+            say "/$file cannot be written and is left out"
         fi
     done
     for file in $(shared_files "$at/$former"); do
-        [ -e "$at/current/share/$file" ] || unlink_shared "$file"
+        [ -e "$at/current/$file" ] || unlink_shared "$file"
     done
 }
 
-unlink_shared() { if is_ours "$DESTDIR$SHAREDIR/$1"; then rm -f "$DESTDIR$SHAREDIR/$1"; fi; }
+unlink_shared() { if is_ours "$DESTDIR/$1"; then rm -f "$DESTDIR/$1"; fi; }
 
 # A new file beside one that is missing or as the former release brought it; one that was edited is kept.
 prepare() {
@@ -288,7 +288,6 @@ report() {
     else
         for path in $kept; do say "$path has been edited and is kept as it is"; done
     fi
-    for path in $foreign; do say "$path belongs to something else and is kept as it is"; done
     if ! systemd_runs; then
         [ -n "$DESTDIR" ] || say "systemd does not run here; the service is $PREFIX/current/bin/jobscheduler serve"
     elif systemctl --quiet is-active $UNIT; then

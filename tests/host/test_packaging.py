@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -22,6 +23,7 @@ from jobscheduler.alerts.dispatcher import MIN_DRAIN_S
 from jobscheduler.config import OPTIONS, default_text
 from jobscheduler.tasks.command.processes import KILL_TIMEOUT_S, TERM_GRACE_S
 from tests.support.booted import copy_of_the_checkout, filled_checkout, make
+from tests.support.job_files import unavailable
 from tests.support.service import ROOT
 
 __all__ = ["filled_checkout"]
@@ -205,26 +207,52 @@ def test_prefix_is_where_command_and_unit_lead(staged: Path) -> None:
 
 
 SHARED = {
-    "man/man1/jobscheduler.1",
-    "man/man5/jobscheduler-job.5",
-    "man/man5/scheduler.toml.5",
-    "bash-completion/completions/jobscheduler",
-    "zsh/site-functions/_jobscheduler",
-    "fish/vendor_completions.d/jobscheduler.fish",
+    "usr/local/share/man/man1/jobscheduler.1",
+    "usr/local/share/man/man5/jobscheduler-job.5",
+    "usr/local/share/man/man5/scheduler.toml.5",
+    "usr/local/share/bash-completion/completions/jobscheduler",
+    "usr/local/share/zsh/site-functions/_jobscheduler",
+    "usr/share/fish/vendor_completions.d/jobscheduler.fish",
 }
 
 
-def test_manual_pages_and_completion_are_where_man_and_the_shells_look(staged: Path) -> None:
-    """Links to the present release, so that an upgrade changes all of them at once."""
-    share = staged / "usr/local/share"
-    links = {path.relative_to(share).as_posix(): os.readlink(path) for path in share.rglob("*") if path.is_symlink()}
-    assert links == {name: f"/srv/scheduler/current/share/{name}" for name in SHARED}
-    current = staged / "srv/scheduler/current/share"
-    assert {path.relative_to(current).as_posix() for path in current.rglob("*") if path.is_file()} == SHARED
-    for page in ("man1/jobscheduler.1", "man5/jobscheduler-job.5", "man5/scheduler.toml.5"):
-        text = (current / "man" / page).read_text("utf-8")
-        assert "\n.TH " in text
-        assert len(text) > 5000
+def test_manual_pages_and_completion_are_links_to_the_present_release(staged: Path) -> None:
+    """So an upgrade changes all of them at once."""
+    usr = [path for path in (staged / "usr").rglob("*") if path.is_symlink() and path.parent.name != "bin"]
+    links = {path.relative_to(staged).as_posix(): os.readlink(path) for path in usr}
+    assert links == {name: f"/srv/scheduler/current/{name}" for name in SHARED}
+    current = staged / "srv/scheduler/current"
+    assert {path.relative_to(current).as_posix() for path in (current / "usr").rglob("*") if path.is_file()} == SHARED
+    for name in SHARED:
+        assert len((current / name).read_text("utf-8")) > 1000
+
+
+MOUNTED = ("srv", "usr/local/share", "usr/local/bin", "usr/share/fish/vendor_completions.d")
+FOUND = {
+    "man -w jobscheduler": "/srv/scheduler/RELEASE/usr/local/share/man/man1/jobscheduler.1",
+    "man -w 5 jobscheduler-job": "/srv/scheduler/RELEASE/usr/local/share/man/man5/jobscheduler-job.5",
+    "fish -c 'complete -C \"jobscheduler li\"'": "list\tshow the jobs, those that need you first",
+    "zsh -f -c 'autoload -Uz compinit; compinit -D; print $_comps[jobscheduler]'": "_jobscheduler",
+    "bash -c '. /usr/share/bash-completion/bash_completion; $(compgen -A function | "
+    "grep -xe _completion_loader -e _comp_complete_load | head -1) jobscheduler; complete -p jobscheduler'": (
+        "complete -F _jobscheduler jobscheduler"
+    ),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+@pytest.mark.parametrize(("command", "answer"), FOUND.items())
+def test_man_and_the_shells_find_it_by_themselves(staged: Path, tmp_path: Path, command: str, answer: str) -> None:
+    """In a view of the host where the staged root is the real one."""
+    program, _, _ = command.partition(" ")
+    if shutil.which(program) is None or not Path("/usr/share/bash-completion/bash_completion").exists():
+        unavailable(f"{program} or bash-completion is not installed")
+    mounts = [f"mount --bind {staged}/{path} /{path}" for path in MOUNTED]
+    environment = f"HOME={tmp_path} LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin"
+    script = " && ".join([*mounts, f"exec env -i {environment} {command}"])
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
+    release = os.readlink(staged / "srv/scheduler/current")
+    assert (done.stdout.strip(), done.returncode) == (answer.replace("RELEASE", release), 0), done.stderr
 
 
 def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) -> None:
@@ -242,7 +270,7 @@ def test_what_an_administrator_had_there_is_carried_over_or_kept_below_destdir_t
     """Names are those of the host to be. What was edited is kept by a further install and by an uninstall."""
     (tmp_path / "etc/default").mkdir(parents=True)
     (tmp_path / "etc/default/jobscheduler").write_text("JOBSCHEDULER_LOG_BACKUPS=3\nJOBSCHEDULER_OOPS=1\n")
-    own = tmp_path / "usr/local/share/fish/vendor_completions.d/jobscheduler.fish"
+    own = tmp_path / "usr/share/fish/vendor_completions.d/jobscheduler.fish"
     own.parent.mkdir(parents=True)
     own.write_text("# of an administrator\n")
     done = make("install", f"DESTDIR={tmp_path}", cwd=filled_checkout)
@@ -255,10 +283,11 @@ def test_what_an_administrator_had_there_is_carried_over_or_kept_below_destdir_t
     assert "\n#JOBSCHEDULER_LOG_BACKUPS=3\n" in environment
 
     release = tmp_path / "opt/jobscheduler/current"
-    (release / "share/man/man1/former.1").touch()
-    (tmp_path / "usr/local/share/man/man1/former.1").symlink_to("/opt/jobscheduler/current/share/man/man1/former.1")
+    former = "usr/local/share/man/man1/former.1"
+    (release / former).touch()
+    (tmp_path / former).symlink_to(f"/opt/jobscheduler/current/{former}")
     again = make("install", f"DESTDIR={tmp_path}", cwd=filled_checkout)
-    assert not (tmp_path / "usr/local/share/man/man1/former.1").is_symlink(), "only the former release had it"
+    assert not (tmp_path / former).is_symlink(), "only the former release had it"
     gone = make("uninstall", f"DESTDIR={tmp_path}")
 
     for name in ("scheduler/scheduler.toml", "default/jobscheduler"):
