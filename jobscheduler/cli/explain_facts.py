@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 from jobscheduler import tasks
 from jobscheduler.cli.job_files import parse_path
 from jobscheduler.cli.log_files import LogUnavailable, host_zone, require_log
-from jobscheduler.cli.pause_text import user_name
 from jobscheduler.config import Settings
 from jobscheduler.config.job_context import job_context
 from jobscheduler.explain import (
@@ -39,6 +38,7 @@ from jobscheduler.runlog.parse import parse_line
 from jobscheduler.runlog.query import iter_lines_newest_first
 from jobscheduler.status.snapshot import JobState
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone
+from jobscheduler.util.user_names import name_of_user
 
 _OF_THE_SCHEDULE = ("job_id", "schedule", "timezone", "enabled", "tags", *SLOT_FIELDS)
 _HARMLESS = {"type": "execute_command", "command": "true"}
@@ -116,7 +116,7 @@ def _instant_or_none(text: str | None) -> datetime | None:
 
 def _pause(pause: Mapping[str, Any]) -> Pause:
     until = None if pause["until"] is None else _instant(pause["until"])
-    by = user_name(pause["by"]) if pause["by"] else ""
+    by = name_of_user(pause["by"]) if pause["by"] else ""
     return Pause(pause["pause"], Selector(pause["jobs"]), _instant(pause["since"]), until, pause["reason"], by)
 
 
@@ -260,7 +260,7 @@ def _pause_of(record: Line | None, slot: datetime, job_id: str, job: Job | None,
         selects = Selector(line.get("jobs") or line.get("job_id", ""))
         end = parse_instant(line, "until")
         if selects.matches(job_id, () if job is None else job.tags) and (end is None or slot < end):
-            return {**line, "by": user_name(line["by"])} if line.get("by") else line
+            return {**line, "by": name_of_user(line["by"])} if line.get("by") else line
     return None
 
 

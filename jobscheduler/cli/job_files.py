@@ -103,9 +103,14 @@ Owners = dict[tuple[str, str], str]  # directory and id -> the file that has it
 
 def check_stdin(rules: ParseContext) -> CheckedFile:
     """Check a definition that comes on standard input."""
+    read = read_stdin(rules)
+    return CheckedFile(read.result, oddities=_oddities(read.raw, STDIN_NAME, read.result, rules))
+
+
+def read_stdin(rules: ParseContext) -> ReadFile:
+    """Read a definition from standard input."""
     raw = sys.stdin.buffer.read(json_text.MAX_BYTES + 1)
-    verdict = parse(raw, STDIN_NAME, rules)
-    return CheckedFile(verdict, oddities=_oddities(raw, STDIN_NAME, verdict, rules))
+    return ReadFile(STDIN_NAME, Path(STDIN_NAME), raw, parse(raw, STDIN_NAME, rules))
 
 
 def check_file(
@@ -206,4 +211,11 @@ def _checked_file(item: ReadResult, verdict: ParseResult, path: Path, rules: Par
 
 
 def _oddities(raw: bytes, name: str, verdict: ParseResult, rules: ParseContext) -> Callable[[], tuple[Problem, ...]]:
-    return partial(definition_warnings, raw, name, verdict, rules) if isinstance(verdict, Job) else tuple
+    """Return what finds the warnings about a definition, also about one that is wrong for this host alone."""
+    if isinstance(verdict, Job):
+        return partial(definition_warnings, raw, name, verdict, rules)
+    if not raw or not all(problem.host_dependent for problem in verdict):
+        return tuple
+    elsewhere = replace(rules, is_portable=True)
+    job = parse(raw, name, elsewhere)
+    return partial(definition_warnings, raw, name, job, elsewhere) if isinstance(job, Job) else tuple

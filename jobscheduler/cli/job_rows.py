@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.cli.pause_text import user_name
 from jobscheduler.cli.table import Column
 from jobscheduler.status.reasons import failure_text, process_text, reason_text
 from jobscheduler.status.shown_status import SEVERITY, ShownStatus
 from jobscheduler.util.durations import format_age, format_compact_duration
 from jobscheduler.util.instants import format_relative
 from jobscheduler.util.text import plural
+from jobscheduler.util.user_names import name_of_user
 
 JobJson = Mapping[str, Any]  # a job of the service's answer
 
@@ -185,7 +185,7 @@ def _overdue_text(job: JobJson, now: datetime) -> str | None:
 
 def _pause_text(pause: JobJson) -> str:
     """Return by whom and why a job is paused."""
-    by = f"by {user_name(pause['by'])}" if pause.get("by") else ""
+    by = f"by {name_of_user(pause['by'])}" if pause.get("by") else ""
     return ": ".join(filter(None, (by, pause.get("reason"))))
 
 

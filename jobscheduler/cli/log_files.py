@@ -40,10 +40,10 @@ def require_log(settings: Settings) -> None:
         message = "there is no log file: the service writes its log to standard output alone"
         help_ = "look where that goes, such as `docker logs`; with `--log-file FILE` the service keeps a file"
         raise LogUnavailable(Problem(message, help=help_))
-    if path.exists() and not path.is_file():
-        help_ = "name the log of a service with `--log-file`"
-        raise LogUnavailable(Problem(f"the log `{path}` is not a regular file", help=help_))
     try:
+        if path.exists() and not path.is_file():
+            help_ = "name the log of a service with `--log-file`"
+            raise LogUnavailable(Problem(f"the log `{path}` is not a regular file", help=help_))
         if query.exists(path, settings.log_backups):
             return
         help_ = "name it with `--log-file`; a service that has never run has none"

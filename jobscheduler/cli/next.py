@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from jobscheduler.cli.job_files import ParseResult, parse_path, path_argument
+from jobscheduler.cli.job_files import ParseResult, parse_path
 from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import ArgumentProblem, print_problem
 from jobscheduler.cli.service_jobs import is_path, jobs_of_files, jobs_of_service
@@ -68,7 +68,7 @@ class _SlotListing:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the paths, the bounds and the options."""
     which = "jobs, or files or directories of jobs (default: the jobs directory)"
-    parser.add_argument("jobs", nargs="*", type=_word, metavar="JOB|PATH", default=[], help=which)
+    parser.add_argument("jobs", nargs="*", metavar="JOB|PATH", default=[], help=which)
     parser.add_argument("--cron", metavar="EXPR", help="a crontab expression or macro instead of jobs")
     count = whole_number("-n", 1, MAX_SLOTS)
     parser.add_argument("-n", type=count, default=5, metavar="N", help="how many slots each (default: 5)")
@@ -76,16 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="TIME", help="no slots later than this time")
     parser.add_argument("--json", action="store_true", help="print one JSON object per job")
     add_options(parser, {"jobs_dir", "timezone", "socket"})
-
-
-def _word(text: str) -> str:
-    """Read a job or a path. An empty one, as from an unset shell variable, is an error.
-
-    Raises:
-        ArgumentProblem: it is empty.
-
-    """
-    return text or str(path_argument(text))
 
 
 def _needed(arguments: argparse.Namespace) -> set[str]:

@@ -31,11 +31,13 @@ EXAMPLES = """examples:
 
 Without -f it shows the last run of the job, each attempt, and how much of its output is missing: the first and the last
 32 KiB are kept. -f shows the output of a run at work as it comes, until the run ends; Ctrl-C ends only that.
+If the service ends meanwhile, -f waits up to 15 seconds for the next one, which shows the rest and how the run ended.
 --failed passes over runs that were stopped by hand, replaced by the next one, or ended with the service.
-The output goes to standard output, all about it to standard error. Control characters are spelled out; colours stay
-on a terminal. --raw writes the bytes as they are, which a terminal may obey.
+The output goes to standard output, all about it to standard error, also how many bytes were left out. Control
+characters are spelled out; colours stay on a terminal. --raw writes the bytes as they are, which a terminal may obey.
 When no service answers, the output directory and the log are read, as far as this user may.
-Exit status: 0 fine, 1 no such run, 2 wrong usage, 3 service not reachable (with -f)."""
+Exit status: 0 fine, 1 no such run, 2 wrong usage, 3 service not reachable (with -f, also when it has
+ended in the middle and has not come back)."""
 
 
 _ONE_OF_TWO = "leave out one of the two"
@@ -160,7 +162,9 @@ def _of_files(arguments: argparse.Namespace, stored: StoredRun) -> int:
         else:
             display = TextDisplay(raw=arguments.raw, headings=False)
             _head(display, found, described)
-            display.add(attempt.kept.text.decode("utf-8", "surrogateescape"), 0)
+            for part, missing in ((attempt.kept.head, 0), (attempt.kept.tail, attempt.kept.missing)):
+                if part or missing:
+                    display.add(part.decode("utf-8", "surrogateescape"), missing)
             display.end()
     _print_end(arguments, found, collected, has_output=bool(stored.attempts))
     return 0

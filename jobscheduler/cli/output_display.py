@@ -56,9 +56,9 @@ class TextDisplay:
         sys.stderr.flush()
 
     def add(self, text: str, missing: int) -> None:
-        """Write text, and what is missing before it."""
+        """Write text, and to standard error what is missing before it."""
         if missing:
-            self._write(f"\n[... {missing} bytes left out ...]\n".encode())
+            self._note_missing(missing)
         self._write(text.encode("utf-8", "surrogateescape"))
         sys.stdout.flush()
 
@@ -76,9 +76,19 @@ class TextDisplay:
         if record is not None:
             print(result_line(record), file=sys.stderr)
 
+    def _note_missing(self, count: int) -> None:
+        """End the line whose rest is missing, unless the bytes are to stay as they are, and say what is missing."""
+        if not self._last.endswith("\n"):
+            if not self._raw:
+                self._write(b"\n")
+            elif sys.stdout.isatty():
+                print(file=sys.stderr)
+        self.note(f"[... {plural(count, 'byte')} left out ...]")
+
     def _write(self, data: bytes) -> None:
         if self._raw:
             sys.stdout.buffer.write(data)
+            self._last = data[-1:].decode("latin-1") or self._last
         else:
             self._write_text(self._cleaner.add(data))
 

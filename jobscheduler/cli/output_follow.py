@@ -9,6 +9,7 @@ from typing import Any
 
 from jobscheduler.cli.client_helpers import api_path
 from jobscheduler.cli.output_display import Display
+from jobscheduler.cli.service_restart import request_about_run
 from jobscheduler.control.client import request
 
 WAIT_S = 25  # that one request waits for output
@@ -19,7 +20,7 @@ def follow(socket: Path, run_id: str, display: Display, *, attempt: int = 1) -> 
     """Show the output of a run from an attempt on, until the run has ended; return its record, None if it has none.
 
     Raises:
-        ServiceUnreachable: the service has ended, or does not answer.
+        RunOutOfSight: the service has ended, and no other one knows the run.
         ApiError: the service does not know the run.
 
     """
@@ -27,7 +28,7 @@ def follow(socket: Path, run_id: str, display: Display, *, attempt: int = 1) -> 
     while True:
         asked_at = time.monotonic()
         query = f"attempt={attempt}&offset={offset}&wait={WAIT_S}"
-        part = request(socket, "GET", f"{api_path('runs', run_id, 'output')}?{query}")
+        part = request_about_run(socket, run_id, f"{api_path('runs', run_id, 'output')}?{query}")
         if part["text"]:
             if begun != attempt:
                 display.begin(part["job_id"], run_id, attempt)

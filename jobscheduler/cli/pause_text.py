@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
 import sys
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
@@ -11,6 +10,7 @@ from typing import Any
 from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.model.selection import ALL
 from jobscheduler.util.instants import format_moment
+from jobscheduler.util.user_names import name_of_user
 
 
 def describe_pause(pause: Mapping[str, Any], now: datetime, zone: tzinfo | None = None) -> str:
@@ -22,7 +22,7 @@ def describe_end(pause: Mapping[str, Any], now: datetime, zone: tzinfo | None = 
     """Return until when a pause lasts, whose it is and why: until 06:00 by anna: database migration."""
     until = pause["until"]
     end = f"until {format_moment(datetime.fromisoformat(until), now, zone)}" if until else "until it is resumed"
-    by = f" by {user_name(pause['by'])}" if pause["by"] else ""
+    by = f" by {name_of_user(pause['by'])}" if pause["by"] else ""
     return f"{end}{by}{': ' + pause['reason'] if pause['reason'] else ''}"
 
 
@@ -35,14 +35,6 @@ def print_note(answer: Mapping[str, Any]) -> None:
 def selector_text(text: str) -> str:
     """Return what selects jobs as a phrase: `billing-*` in backticks, or all jobs."""
     return "all jobs" if text == ALL else f"`{text}`"
-
-
-def user_name(by: str) -> str:
-    """Return the name of a user whose id the service knows; the id if it has no name here."""
-    try:
-        return pwd.getpwuid(int(by)).pw_name
-    except (KeyError, ValueError, OverflowError):
-        return by
 
 
 def describe_without(pause: Mapping[str, Any]) -> str:

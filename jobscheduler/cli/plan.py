@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobscheduler.cli.history_stats import percentile
-from jobscheduler.cli.job_files import ReadFile, path_argument, read_path
+from jobscheduler.cli.job_files import STDIN, ReadFile, path_argument, read_path, read_stdin
 from jobscheduler.cli.log_files import host_zone
 from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.plan_changes import (
@@ -52,10 +52,12 @@ EXAMPLES = """examples:
   jobscheduler plan ./jobs.d
   jobscheduler plan --keep report.json cleanup.json
   jobscheduler plan --json ./jobs.d
+  jq '.timeout = "1h"' report.json | jobscheduler plan -
 
 A directory stands for the jobs directory: what it does not have would be removed, unless `--keep` says otherwise. Files
-stand for themselves. The service says what is in force; without one that is the jobs directory. Nothing is changed.
-Notes tell where many jobs would start at once, where runs usually take longer than a new time limit, and what is odd.
+stand for themselves, and `-` for an edit of the file that has its job now, or for a new `ID.json`. The service says
+what is in force; without one that is the jobs directory. Nothing is changed. Notes tell where many jobs would start at
+once, where runs usually take longer than a new time limit, and what is odd.
 Exit status: 0 fine, 1 something would be refused, 2 wrong usage."""
 
 _MAX_COLLISIONS = 3  # that are shown
@@ -75,7 +77,7 @@ class _InForce:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the paths, the format and the options."""
-    which = "a directory that stands for the jobs directory, or files that are to be put there"
+    which = "a directory that stands for the jobs directory, files that are to be put there, or `-` for such a file"
     parser.add_argument("paths", nargs="+", type=path_argument, metavar="PATH", help=which)
     parser.add_argument("--keep", action="store_true", help="jobs whose files a directory does not have stay")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each change and each note")
@@ -87,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of_service(arguments, {"timezone", "jobs_dir"})
     rules, now = job_context(settings), utc_now()
     in_force = _in_force(settings, rules, now)
-    files = {read.name: read for read in _files(arguments, settings, rules)}
+    files = {read.name: read for read in _files(arguments, settings, rules, in_force)}
     results: dict[str, Job | tuple[Problem, ...] | None] = {
         name: masked(read.result, in_force.key) if isinstance(read.result, Job) else read.result
         for name, read in files.items()
@@ -135,7 +137,9 @@ def _next_slots(answer: Mapping[str, Any]) -> Iterator[tuple[str, datetime | Non
             yield item["definition"]["job_id"], None if item["next"] is None else datetime.fromisoformat(item["next"])
 
 
-def _files(arguments: argparse.Namespace, settings: Settings, rules: ParseContext) -> Iterator[ReadFile]:
+def _files(
+    arguments: argparse.Namespace, settings: Settings, rules: ParseContext, in_force: _InForce
+) -> Iterator[ReadFile]:
     """Read the files that would be put in force.
 
     Raises:
@@ -147,12 +151,25 @@ def _files(arguments: argparse.Namespace, settings: Settings, rules: ParseContex
         raise ArgumentProblem(Problem("a directory is planned alone", help="name one directory, or files"))
     is_of_service = is_user_of_service(arguments, settings)
     for path in paths:
+        if path == STDIN:
+            yield _of_stdin(rules, in_force)
+            continue
         is_in_force = os.path.realpath(path) == os.path.realpath(settings.jobs_dir)
         for read in read_path(path, rules, is_trusted=not is_in_force):
             if not is_job_file(read.name):
                 help_ = "name it `*.json`, without a dot in front"
                 raise ArgumentProblem(Problem(f"the service ignores a file of the name `{read.name}`", help=help_))
             yield read if is_of_service else _elsewhere(read, rules)
+
+
+def _of_stdin(rules: ParseContext, in_force: _InForce) -> ReadFile:
+    """Return the definition on standard input: as an edit of the file that has its id now, else as `ID.json`."""
+    read = read_stdin(rules)
+    if not isinstance(read.result, Job):
+        return read
+    job_id = read.result.id
+    owners = (item.name for item in in_force.items if item.job is not None and item.is_active and item.job.id == job_id)
+    return replace(read, name=next(owners, f"{job_id}.json")).parsed(rules)
 
 
 def _elsewhere(read: ReadFile, rules: ParseContext) -> ReadFile:

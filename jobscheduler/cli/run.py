@@ -15,6 +15,7 @@ from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.output_display import TextDisplay
 from jobscheduler.cli.output_follow import follow
 from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.service_restart import wait_for_end
 from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.control.client import ApiError, request
 from jobscheduler.util.terminal_text import printable
@@ -27,11 +28,10 @@ EXAMPLES = """examples:
 The run has a record with `trigger=manual` and is not a slot: the next slot does not change. Jobs that are disabled,
 paused or done can be run; `overlap` applies as to a slot. A command of a job may run another job: that needs no further
 worker, and its record says `trigger=run:RUN_ID`. --wait shows what the job prints as it comes; Ctrl-C stops the
-waiting, not the job. Control characters are spelled out, but for colours on a terminal; --raw writes what was printed.
+waiting, not the job. If the service ends meanwhile, --wait goes on with the next one, within 15 seconds. Control
+characters are spelled out, but for colours on a terminal; --raw writes what was printed.
 Exit status: 0 started (with --wait: success), 1 skipped, failed or no such job, 2 wrong usage, 3 service not
-reachable."""
-
-_WAIT = 25  # seconds that one request waits
+reachable (with --wait, also when it has ended in the middle and has not come back)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,9 +103,7 @@ def _wait_for(socket: Path, run_id: str, display: TextDisplay) -> Mapping[str, A
 
 def _wait_silently(socket: Path, run_id: str) -> Mapping[str, Any] | None:
     """Wait for the end of a run and print it as one JSON object."""
-    while True:
-        answer = request(socket, "GET", f"{api_path('runs', run_id)}?wait={_WAIT}")
-        if answer["record"] is not None or answer["cancelled"]:
-            print(json.dumps(answer))
-            record: Mapping[str, Any] | None = answer["record"]
-            return record
+    answer = wait_for_end(socket, run_id)
+    print(json.dumps(answer))
+    record: Mapping[str, Any] | None = answer["record"]
+    return record

@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jobscheduler.cli.client_helpers import add_client_options, api_path, format_duration_or_dash
+from jobscheduler.cli.client_helpers import add_client_options, format_duration_or_dash
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem
+from jobscheduler.cli.service_restart import wait_for_end
 from jobscheduler.cli.table import colourize, use_colour
 from jobscheduler.control.client import request
 from jobscheduler.model import Problem
@@ -31,8 +32,6 @@ FAILURE reason=stopped, or SKIPPED reason=stopped if it had not begun, and by= w
 next slot of the job does not change: `pause` keeps it from running.
 Exit status: 0 all of them are being stopped (with --wait: have ended), 1 something named has no run at work, or a
 process could not be ended, 2 wrong usage, 3 service not reachable."""
-
-_WAIT = 25  # seconds that one request waits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,10 +76,8 @@ def _action(one: Mapping[str, Any], now: datetime) -> str:
 
 
 def _wait_for(socket: Path, run_id: str) -> Mapping[str, Any]:
-    while True:
-        answer = request(socket, "GET", f"{api_path('runs', run_id)}?wait={_WAIT}")
-        if answer["record"] is not None or answer["cancelled"]:
-            return {key: answer[key] for key in ("run_id", "record", "left")}
+    answer = wait_for_end(socket, run_id)
+    return {key: answer[key] for key in ("run_id", "record", "left")}
 
 
 def _show_ends(ended: Iterable[Mapping[str, Any]]) -> None:

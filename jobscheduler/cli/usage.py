@@ -13,7 +13,6 @@ from jobscheduler.model import Problem
 from jobscheduler.util.text import nearest, quote
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_OF_ARGUMENT = re.compile(r"argument ([^:]+): (.*)", re.DOTALL)
 _NEGATIVE_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 _LONG = 2  # hyphens before a long option
 
@@ -82,6 +81,24 @@ class VerbParser(argparse.ArgumentParser):
             self._refuse_unknown(unknown[0])
         return arguments
 
+    def parse_known_args(  # type: ignore[override]
+        self, *arguments: Any, **options: Any
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Return the arguments, and those that are unknown.
+
+        Raises:
+            UsageError: they are wrong; also an empty name, as from a variable of the shell that is not set.
+
+        """
+        found, unknown = super().parse_known_args(*arguments, **options)
+        for action in self._get_positional_actions():
+            given = getattr(found, action.dest, None)
+            if given == "" or (isinstance(given, list) and "" in given):
+                what = action.metavar if isinstance(action.metavar, str) else action.dest
+                help_ = "is a variable of the shell not set? `jobscheduler list` shows all jobs"
+                raise UsageError(Problem(f"{what} is empty", help=help_), self.usage_line)
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """Raise an error in place of a message of argparse.
 
@@ -89,7 +106,9 @@ class VerbParser(argparse.ArgumentParser):
             UsageError: always.
 
         """
-        raise UsageError(_problem_of(message, self.prog), self.usage_line)
+        from jobscheduler.cli.argparse_messages import problem_of_argparse  # noqa: PLC0415 - for wrong usage alone
+
+        raise UsageError(problem_of_argparse(message, self.prog), self.usage_line)
 
     def _options_first(self, words: list[str]) -> list[str]:
         """Return the words with the options in front: argparse takes no arguments on both sides of an option.
@@ -191,36 +210,6 @@ def nearest_option(name: str, known: Iterable[str]) -> str | None:
     return nearest(name, options) if name.startswith("--") else None
 
 
-def _problem_of(message: str, prog: str) -> Problem:
-    """Put a message of argparse into our words."""
-    match = _OF_ARGUMENT.fullmatch(message)
-    if match is None:
-        missing = message.removeprefix("the following arguments are required: ")
-        if missing != message:
-            names = " and ".join(missing.split(", "))
-            return Problem(f"`{prog}` needs {names}", help=f"`{prog} --help` has examples")
-        return Problem(message)
-    argument, text = match[1], match[2]
-    if text.startswith("expected"):
-        return Problem(f"`{argument}` needs a value", help=f"`{prog} --help` says which")
-    if text.startswith("ignored explicit argument"):
-        return Problem(f"`{argument}` takes no value")
-    if text.startswith("not allowed with argument"):
-        other = text.removeprefix("not allowed with argument ")
-        return Problem(f"`{argument}` and `{other}` exclude each other", help="leave out one of the two")
-    if text.startswith("invalid choice"):
-        return _unknown_choice(argument, text)
-    return Problem(f"`{argument}`: {text}")
-
-
-def _unknown_choice(argument: str, text: str) -> Problem:
-    word, known = re.findall(r"choice: '(.*?)' \(choose from (.*)\)", text)[0]
-    choices = [choice.strip("'") for choice in known.split(", ")]
-    near = nearest(word, choices)
-    help_ = f"did you mean `{near}`?" if near else f"there are {', '.join(choices)}"
-    return Problem(f"there is no {argument.lower()} {quote(word)}", help=help_)
-
-
 class _Words:
     """The words that an argument takes; shells complete them."""
 
@@ -262,9 +251,10 @@ class some_of(_Words):  # noqa: N801 - used as the functions beside it
 def _known_word(word: str, noun: str, by_lower: Mapping[str, str]) -> str:
     if word in by_lower:
         return by_lower[word]
-    near, listed = nearest(word, by_lower), f"there {'are' if len(by_lower) > 1 else 'is'} {', '.join(by_lower)}"
-    what = f"there is no {noun} {quote(word)}" if word else f"a {noun} is missing"
-    help_ = f"did you mean `{near}`? {listed}" if near and len(by_lower) > 1 else listed
+    is_only, near = len(by_lower) == 1, nearest(word, by_lower)
+    listed = f"the only {noun} is `{next(iter(by_lower))}`" if is_only else f"there are {', '.join(by_lower)}"
+    what = f"there is no {noun} {quote(word)}" if word else f"the {noun} is empty"
+    help_ = f"did you mean `{near}`? {listed}" if near else listed
     raise ArgumentProblem(Problem(what, help=help_))
 
 

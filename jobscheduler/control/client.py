@@ -81,9 +81,9 @@ def _exchange(path: Path, message: bytes, hurry: float | None) -> tuple[int, byt
         connection.settimeout(hurry or ANSWER_TIMEOUT_S)
         connection.sendall(message)
         with connection.makefile("rb") as answer:
-            match = _STATUS_LINE.match(answer.readline(_MAX_LINE_BYTES))
+            match = _STATUS_LINE.match(first := answer.readline(_MAX_LINE_BYTES))
             if match is None:
-                raise ValueError("its answer is not HTTP")
+                raise ValueError("its answer is not HTTP" if first else "it ended before it had answered")
             length = _body_length(answer)
             body = answer.read(length)
     if length is not None and len(body) < length:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from jobscheduler.control.redact import redacted_definition
 from jobscheduler.control.service_status import ServiceStatusBuilder
 from jobscheduler.jobs.catalog import ItemState as FileState
 from jobscheduler.jobs.catalog import ItemStatus
 from jobscheduler.model import Cron, Job, Once, Problem, Record, Status
+from jobscheduler.model.standing import Standing
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.status.run_stats import RunStats
+from jobscheduler.status.run_stats import RecentRuns, RunStats
 from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus, Snapshot, job_state
 from jobscheduler.status.standings import Standings
 from jobscheduler.timetable import crontab
@@ -30,8 +31,26 @@ class JobHolder(Protocol):
     def items(self) -> list[tuple[str, Job | None, ItemStatus]]: ...  # noqa: D102
 
 
+class _Facts(NamedTuple):
+    """What the status of a job is made of. None of it changes: what is different is another object.
+
+    `last_success` is that of the standings; the one of the statistics changes with `recent`.
+    """
+
+    job: Job
+    runtime: JobRuntime | None
+    stale_item: ItemStatus | None
+    recent: RecentRuns | None
+    standing: Standing
+    last_success: datetime | None
+    in_force_since: datetime | None
+
+
+_MadeStatus = tuple[_Facts, JobStatus]
+
+
 class SnapshotBuilder:
-    """Build snapshots.
+    """Build snapshots. Of ten thousand jobs few change in a second, so the former status of the others stays.
 
     Thread: any.
     """
@@ -55,6 +74,7 @@ class SnapshotBuilder:
         self._results = results
         self._standings = standings or Standings(uptime)
         self._load_last_records = load_last_records
+        self._made: dict[str, _MadeStatus] = {}
 
     def build(self, only: Collection[str] | None = None) -> Snapshot:
         """Return the state of everything now; with `only`, of these jobs alone, beside the refused files."""
@@ -68,6 +88,8 @@ class SnapshotBuilder:
             *(self._status_of(jobs[job_id], runtimes.get(job_id), stale) for job_id in sorted(jobs)),
             *(self._deleted(runtimes[job_id]) for job_id in sorted(runtimes.keys() - jobs.keys())),
         ]
+        if only is None and len(self._made) > len(jobs):
+            self._made = {job_id: made for job_id, made in self._made.items() if job_id in jobs}
         refused = [_refused(name, item) for name, item in sorted(item_states.items()) if name not in stale]
         return Snapshot(utc_now(), self._service.build(), (*known, *refused))
 
@@ -83,8 +105,29 @@ class SnapshotBuilder:
         return Detail(redacted_definition(job), sentence, job.schedule.timezone, upcoming)
 
     def _status_of(self, job: Job, runtime: JobRuntime | None, stale: Mapping[str, ItemStatus]) -> JobStatus:
-        stale_item = stale.get(job.source_name)
-        recent = self._results.recent_runs(job.id)
+        """Return the status of a job: the former one if it would be made of the very same parts."""
+        job_id, standings, former = job.id, self._standings, self._made.get(job.id)
+        stale_item = stale.get(job.source_name) if stale else None
+        recent, standing = self._results.recent_runs(job_id), standings.of(job_id)
+        success, in_force = standings.last_success(job_id), standings.in_force_since(job_id)
+        if former is not None and runtime is not None:
+            of_job, of_runtime, of_item, of_recent, of_standing, of_success, of_force = former[0]
+            if (
+                runtime is of_runtime
+                and job is of_job
+                and stale_item is of_item
+                and recent is of_recent
+                and standing is of_standing
+                and success is of_success
+                and in_force is of_force
+            ):
+                return former[1]
+        facts = _Facts(job, runtime, stale_item, recent, standing, success, in_force)
+        self._made[job_id] = facts, (made := self._make_status(facts))
+        return made
+
+    def _make_status(self, facts: _Facts) -> JobStatus:
+        job, runtime, stale_item, recent, standing, last_success, in_force_since = facts
         last = recent.last if recent else None
         active_runs = runtime.active_runs if runtime else ()
         pauses = runtime.pauses if runtime else self._scheduler.pauses.of(job)
@@ -99,7 +142,6 @@ class SnapshotBuilder:
             manual=isinstance(job.schedule, Cron) and job.schedule.is_manual,
         )
         problems = stale_item.problems if stale_item else ()
-        standing = self._standings.of(job.id)
         failures, failing_since = standing.streak(with_missed=job.alert.missed)
         return JobStatus(
             job.id,
@@ -118,12 +160,9 @@ class SnapshotBuilder:
             overdue_since=standing.overdue_since,
             failures=failures,
             failing_since=failing_since,
-            last_success=self._last_success(job.id),
-            in_force_since=self._standings.in_force_since(job.id),
+            last_success=last_success or self._results.last_success(job.id),
+            in_force_since=in_force_since,
         )
-
-    def _last_success(self, job_id: str) -> datetime | None:
-        return self._standings.last_success(job_id) or self._results.last_success(job_id)
 
     def _deleted(self, runtime: JobRuntime) -> JobStatus:
         """Return the status of a job whose file is gone, while a run of it goes on."""

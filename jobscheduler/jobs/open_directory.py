@@ -64,6 +64,7 @@ class OpenDirectory:
 
     def __init__(self, state: DirectoryState, descriptor: int, walk: PathWalk, judge: TrustJudge) -> None:
         self._state = state
+        self._path = str(state.path)
         self._descriptor = descriptor
         self._walk = walk
         self._judge = judge
@@ -156,7 +157,7 @@ class OpenDirectory:
             file_stat = os.fstat(pinned)
             if stat.S_ISLNK(file_stat.st_mode):
                 return self._read_linked(name)
-            return self._read_pinned(name, pinned, file_stat, str(self._state.path / name))
+            return self._read_pinned(name, pinned, file_stat, os.path.join(self._path, name))  # noqa: PTH118 - runs often
         except OSError as error:
             return self._unreadable(name, error)
         finally:
@@ -201,7 +202,7 @@ class OpenDirectory:
             problem,
             max(file_stat.st_ctime, linked_at),
             reread=time.time() - file_stat.st_ctime < MTIME_GRANULARITY_S,
-            public_path=os.path.join(self._state.path, name) if is_public else None,  # noqa: PTH118 - runs often
+            public_path=os.path.join(self._path, name) if is_public else None,  # noqa: PTH118 - runs often
         )
 
     def _unreadable(self, name: str, error: OSError) -> ReadResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from jobscheduler.jobs.catalog import SETTLE_DELAY_S, Catalog
@@ -154,11 +153,11 @@ class SourceObserver:
         if item.raw is None:
             return None
         try:
-            result = parse(item.raw, item.name, self._context)
+            result = parse(item.raw, item.name, self._context, datetime.fromtimestamp(item.modified_at, UTC))
         except Exception as error:
             message = f"the definition cannot be checked: {format_error(error)}"
             help_ = "this is a fault of the scheduler or of the task type, not of the file; please report it"
             return (Problem(message, file=item.name, help=help_, host_dependent=True),)
         if isinstance(result, Job):
-            return replace(result, modified_at=datetime.fromtimestamp(item.modified_at, UTC))
+            return result
         return tuple(reword_problem(source.source.noun, problem) for problem in result)

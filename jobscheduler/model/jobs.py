@@ -50,6 +50,7 @@ class Once:
     text: str = field(default="", compare=False)
 
 
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode
 _decode = json.JSONDecoder().raw_decode  # the core of `json.loads`, for a text that is exactly one JSON value
 
 
@@ -66,7 +67,7 @@ class TaskSpec:
     @classmethod
     def from_params(cls, type_: str, params: Mapping[str, Any]) -> TaskSpec:
         """Build a spec from the task's parameters (without `type`)."""
-        return cls(type_, json.dumps(params, sort_keys=True, ensure_ascii=True, separators=(",", ":")))
+        return cls(type_, _encode(params))
 
     @property
     def params(self) -> dict[str, Any]:

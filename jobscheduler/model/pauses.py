@@ -68,4 +68,6 @@ class PauseIndex:
 
     def paused_until(self, job_id: str, tags: Collection[str]) -> datetime | None:
         """Return the instant before which the slots of a job are skipped, None if it has no pause."""
+        if not self:
+            return None
         return max((pause.end for pause in self.of(job_id, tags)), default=None)

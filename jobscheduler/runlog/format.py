@@ -53,9 +53,14 @@ def _pairs(entry: LogEntry) -> dict[str, LogValue]:
 
 
 def _text_of(value: LogValue) -> str:
-    for kind, write in _TEXTS.items():
-        if isinstance(value, kind):
-            return write(value)
+    write = _TEXTS.get(type(value))  # nearly all values are of just these types
+    if write is None:
+        write = next((write for kind, write in _TEXTS.items() if isinstance(value, kind)), _as_text)
+    return write(value)
+
+
+def _as_text(value: object) -> str:
+    """Write a value of another type, as its own text."""
     return _quoted(str(value))
 
 

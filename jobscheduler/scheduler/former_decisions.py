@@ -65,9 +65,10 @@ class FormerDecisions:
         decided += former.state.recorded.get(job_id, ())
         decided += self._pending.closed(job_id)
         reopened = (*full.reopened.get(job_id, ()), *self._pending.later_than(now, job_id, corrects=True))
-        known = ClockSetbackState(full.decided_ahead.get(job_id, ()), reopened, former.missed(job_id))
-        if known == NO_SETBACK and all(last <= now for _, last in decided):
+        decided_ahead, missed = full.decided_ahead.get(job_id, ()), former.missed(job_id)
+        if not (decided_ahead or reopened or missed) and max(last for _, last in decided) <= now:
             return min(since, now), NO_SETBACK
+        known = ClockSetbackState(decided_ahead, reopened, missed)
         ahead = clock_set_back(known, decided, min(cursor, now), former.uptime)
         undecided = self._pending.later_than(now, job_id)
         return min(since, now), replace(ahead, decided=subtract(ahead.decided, undecided))

@@ -128,8 +128,11 @@ class JobRecovery:
         else:
             decision = outage.recover(job, entry.timetable, now, last, phase, paused_until)
         # not `now`: every slot that has begun is decided, but the jitter of one may be running
-        decision = replace(decision, cursor=max(decision.cursor, self._registry.memory.last_decided(job.id)))
-        entry.since = min([entry.since, *(slot - TICK for slot, _ in decision.actions)])
+        last_decided = self._registry.memory.last_decided(job.id)
+        if last_decided > decision.cursor:
+            decision = replace(decision, cursor=last_decided)
+        if decision.actions:
+            entry.since = min([entry.since, *(slot - TICK for slot, _ in decision.actions)])
         self._registry.apply(entry, decision)
         effects = self._actions.apply(entry, decision, now)
         if phase is not RecoveryPhase.STARTUP:

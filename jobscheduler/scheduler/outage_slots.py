@@ -61,6 +61,9 @@ class OutageSlots:
         self.pending = PendingSlots(former, write)
         self.former_decisions = FormerDecisions(former, self.pending)
         self._write = write
+        self._late_reason = former.late_reason()
+        self._unknown_until = former.unknown_until()
+        self._standstills = () if former.state.drain is None else (former.state.drain,)
         self._recovered_ids: set[str] = set()
 
     def needs_recovery(self, job: Job, now: datetime, phase: RecoveryPhase) -> bool:
@@ -132,24 +135,34 @@ class OutageSlots:
         """
         former, full = self.former, self.former.full
         after, ignored = self._open_after(job, timetable, until, last)
-        due = [slot for slot in self.pending.take(job.id) if slot <= until]
-        final = [slot for slot in due if self._is_missed_for_good(job, slot, timetable, until)]
-        pending = tuple(slot for slot in due if slot not in final)
+        pending, final = self._pending_slots(job, timetable, until)
         closed = (*self.pending.closed(job.id), *((slot, slot) for slot in final))
         # a slot that waited when the clock was set back is decided and has no record yet
-        ahead = subtract(full.decided_ahead.get(job.id, ()), [(slot, slot) for slot in pending])
+        ahead = full.decided_ahead.get(job.id, ())
+        if ahead:
+            ahead = subtract(ahead, [(slot, slot) for slot in pending])
         recorded = (*former.state.recorded.get(job.id, ()), *ahead, *closed, *ignored)
         return Outage(
             after,
             until,
-            former.late_reason(),
+            self._late_reason,
             recorded,
             pending,
-            former.unknown_until(),
-            standstills=() if former.state.drain is None else (former.state.drain,),
+            self._unknown_until,
+            standstills=self._standstills,
             reopened=full.reopened.get(job.id, ()),
             corrects=frozenset(slot for slot in pending if former.is_corrected(job.id, slot)),
         )
+
+    def _pending_slots(
+        self, job: Job, timetable: Timetable, until: datetime
+    ) -> tuple[tuple[datetime, ...], tuple[datetime, ...]]:
+        """Take the pending slots of a job up to an instant: those to decide, and those that stay missed."""
+        if job.id not in self.pending:  # the usual case
+            return (), ()
+        due = [slot for slot in self.pending.take(job.id) if slot <= until]
+        final = tuple(slot for slot in due if self._is_missed_for_good(job, slot, timetable, until))
+        return tuple(slot for slot in due if slot not in final), final
 
     def _is_missed_for_good(self, job: Job, slot: datetime, timetable: Timetable, now: datetime) -> bool:
         """Return whether a pending slot that would correct its `MISSED` is too old by now: then that record stands."""

@@ -45,6 +45,8 @@ class PendingSlots:
 
         With `corrects`, return only those that a wrong clock missed before; their lines say so when they run.
         """
+        if job_id not in self._pending:
+            return []
         later = [slot for slot in self._pending.get(job_id, ()) if slot > now]
         return [(slot, slot) for slot in later if not corrects or self._former.is_corrected(job_id, slot)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -12,6 +13,7 @@ from jobscheduler.model import Once, PauseIndex
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.pausing import Pausing
+from jobscheduler.scheduler.runtime_memory import RuntimeMemory
 from jobscheduler.scheduler.scheduler_runs import SchedulerRuns
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
@@ -39,6 +41,7 @@ class SchedulerQueries:
         self._waker = waker
         self._pool = pool
         self._clock = clock
+        self._runtimes = RuntimeMemory()
         self.pauses = Pausing(lock, engine, clock)
         self.runs = SchedulerRuns(lock, engine.registry, pool)
 
@@ -94,11 +97,20 @@ class SchedulerQueries:
     def runtimes(self, job_ids: Iterable[str] | None = None) -> list[JobRuntime]:
         """Return the runtime state of these jobs, or of all that are active or have an active run."""
         with self._lock:
-            entries = self._engine.registry.snapshot(job_ids)
-            runs_of = [self._active_runs(entry) for entry in entries]
-            pauses = self._engine.registry.pauses.index
+            registry = self._engine.registry
+            pauses, former = registry.pauses.index, self._runtimes
+            entries = registry.entries(job_ids)
+            known = [former.runtime_of(entry, pauses) or self._copied(entry) for entry in entries]
+            if job_ids is None and len(former) > len(entries):
+                former.forget_all_but(registry.jobs)
         now = self._clock()
-        return [_runtime(entry, runs, pauses, now) for entry, runs in zip(entries, runs_of, strict=True)]
+        return [
+            one if isinstance(one, JobRuntime) else former.keep(one[0], _runtime(*one, pauses, now), pauses)
+            for one in known
+        ]
+
+    def _copied(self, entry: JobEntry) -> tuple[JobEntry, tuple[ActiveRun, ...]]:
+        return copy(entry), self._active_runs(entry)
 
     def _active_runs(self, entry: JobEntry) -> tuple[ActiveRun, ...]:
         runs = tuple(map(self._pool.describe, (*entry.active_runs, *entry.unkillable_runs)))

@@ -6,7 +6,6 @@ Lock: the caller's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from datetime import datetime
 
 from jobscheduler.model import EPOCH, Job, Once, Record
@@ -99,10 +98,10 @@ class JobRegistry:
         pauses = self.pauses.index
         return entry.situation(pauses.paused_until(entry.job.id, entry.job.tags) if pauses else None)
 
-    def snapshot(self, job_ids: Iterable[str] | None) -> list[JobEntry]:
-        """Return copies of the entries of these jobs, without unknown ones, or of all jobs."""
-        known = self.jobs.keys() if job_ids is None else [job_id for job_id in job_ids if job_id in self.jobs]
-        return [replace(self.jobs[job_id]) for job_id in known]
+    def entries(self, job_ids: Iterable[str] | None) -> list[JobEntry]:
+        """Return the entries of these jobs, without unknown ones, or of all jobs."""
+        jobs = self.jobs
+        return list(jobs.values()) if job_ids is None else [jobs[job_id] for job_id in job_ids if job_id in jobs]
 
     # -- decided slots
 

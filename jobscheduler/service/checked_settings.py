@@ -24,7 +24,6 @@ from jobscheduler.service.zone_watch import parse_context
 from jobscheduler.util.hang_guard import CallHung, HangGuard
 from jobscheduler.util.path_walk import is_missing
 from jobscheduler.util.standard_output import is_standard_output
-from jobscheduler.web import WebConfigError, load_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +163,8 @@ def read_web_token(settings: Settings, guard: HangGuard) -> str | None:
     """
     if settings.http is None:
         return None
+    from jobscheduler.web import WebConfigError, load_token  # noqa: PLC0415 - few services have a page
+
     read = partial(load_token, settings.http, settings.http_token_file)
     try:
         return guard.call(f"the token file `{settings.http_token_file}`", read)

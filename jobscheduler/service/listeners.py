@@ -33,7 +33,6 @@ from jobscheduler.service.socket_group_keeper import SocketGroupKeeper
 from jobscheduler.service.supervision import Supervision
 from jobscheduler.util.hang_guard import CallHung
 from jobscheduler.util.standard_output import is_standard_output
-from jobscheduler.web import WebServer
 
 
 def open_listeners(
@@ -145,6 +144,8 @@ def _open_page(parts: Parts, view: LiveServiceView, stack: ExitStack) -> None:
     address = parts.checked.settings.http
     if address is None or not parts.checked.has_page:
         return
+    from jobscheduler.web import WebServer  # noqa: PLC0415 - few services have a page
+
     web = stack.enter_context(WebServer(address, view, token=parts.checked.web_token))
     if web.error is not None:
         parts.checked.optional.note(PAGE, [Problem(web.error, help="is the port taken? `--http` names another")])

@@ -146,10 +146,12 @@ class RunStats:
             return counters.last if counters else None
 
     def recent_runs(self, job_id: str) -> RecentRuns | None:
-        """Return what is known of a job's last runs; None without any record."""
+        """Return what is known of a job's last runs; None without any record. It is the same object until the next."""
+        counters = self._jobs.get(job_id)
+        if counters is None or (known := counters.recent) is not None:
+            return None if counters is None else known
         with self._lock:
-            counters = self._jobs.get(job_id)
-            return counters.recent_runs() if counters else None
+            return counters.recent_runs()
 
     def last_runs(self, job_id: str) -> list[tuple[Status, float]]:
         """Return the results and durations in seconds of a job's last runs since the start, the oldest first."""
@@ -215,6 +217,7 @@ class _JobCounters:
         "last",
         "last_line",
         "missed",
+        "recent",
         "runs",
         "skipped",
         "success",
@@ -224,6 +227,7 @@ class _JobCounters:
     def __init__(self, record: Record) -> None:
         self.last = record
         self.last_line: str | None = None
+        self.recent: RecentRuns | None = None  # what was last answered; None after a further record
         self.runs: array[float] | None = None  # their durations; of a failed one its negative, less one
         self.success: datetime | None = None
         self.is_failing: bool | None = None
@@ -232,7 +236,7 @@ class _JobCounters:
 
     def note(self, record: Record, slots: int) -> None:
         """Take a record as the last one, and count its slots."""
-        self.last, self.last_line = _small(record), last_line_of(record.output)
+        self.last, self.last_line, self.recent = _small(record), last_line_of(record.output), None
         if slots and is_correction(record):
             self.missed = max(0, self.missed - 1)
         if record.duration is not None:
@@ -268,10 +272,12 @@ class _JobCounters:
         ]
 
     def recent_runs(self) -> RecentRuns:
-        """Return the last record, its last line and the usual duration."""
-        succeeded = [seconds for seconds in self.runs or () if seconds >= 0]
-        usual = round(median(succeeded), 3) if succeeded else None
-        return RecentRuns(self.last, self.last_line, usual)
+        """Return the last record, its last line and the usual duration: the same object until the next record."""
+        if self.recent is None:
+            succeeded = [seconds for seconds in self.runs or () if seconds >= 0]
+            usual = round(median(succeeded), 3) if succeeded else None
+            self.recent = RecentRuns(self.last, self.last_line, usual)
+        return self.recent
 
     def value(self) -> JobStats:
         """Return a frozen copy."""

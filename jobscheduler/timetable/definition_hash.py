@@ -21,6 +21,18 @@ _ZERO = frozenset(
 
 def definition_hash(job: Job) -> str:
     """Return twelve hexadecimal digits for a definition, including the defaults that the service filled in."""
+    latest, known = _latest[0]
+    if latest is not job:
+        known = _hash(job)
+        _latest[0] = job, known
+    return known
+
+
+# The definition that was hashed last. A start asks more than once for the hash of each job, one job after the other.
+_latest: list[tuple[Job | None, str]] = [(None, "")]
+
+
+def _hash(job: Job) -> str:
     schedule = _schedule_part(job)
     task = "\0".join(map(_task, (job.task, job.on_failure, job.on_recovery)))
     retry = "" if job.retry is None else repr((*map(float, _retry(job)),))

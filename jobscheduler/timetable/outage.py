@@ -50,10 +50,14 @@ def decide_after_outage(slots: Slots, outage: Outage, situation: JobSituation) -
     3. The latest remaining slot runs if it is young enough. The others are grouped so that no group spans a recorded
        slot.
 
+    Most jobs have no slot in an outage, and none that is pending. One look at their timetable is enough.
+
     Example: a job of every minute, an outage from 12:00 to 12:05, and a record for 12:02. The pieces are 12:01, and
     12:03 to 12:05. 12:05 runs. 12:01 is missed, and 12:03 to 12:04 is missed in one record.
     """
-    recorded = unite(outage.recorded)
+    recorded = unite(outage.recorded) if outage.recorded else ()
+    if not outage.pending and not _has_slot(slots, outage):
+        return Decision(_decided_until(outage, recorded))
     pending = tuple(sorted(slot for slot in outage.pending if span_at(slot, recorded) is None))
     pieces = _pieces(outage, recorded, pending)
     paused, free = _split(pieces, situation.paused_until)
@@ -70,6 +74,12 @@ def decide_after_outage(slots: Slots, outage: Outage, situation: JobSituation) -
     return Decision(cursor, actions, tuple(_merge_adjacent(slots, missed)), corrects)
 
 
+def _has_slot(slots: Slots, outage: Outage) -> bool:
+    """Return whether a slot lies in the time of an outage, recorded or not."""
+    first = slots.next(outage.after)
+    return first is not None and first <= outage.until
+
+
 def _pieces(outage: Outage, recorded: Sequence[TimeSpan], pending: Sequence[datetime]) -> list[TimeSpan]:
     """Return the time of the outage without recorded ranges; each pending slot is a piece of its own."""
     points = tuple((slot, slot) for slot in pending)
@@ -78,6 +88,8 @@ def _pieces(outage: Outage, recorded: Sequence[TimeSpan], pending: Sequence[date
 
 def _decided_until(outage: Outage, recorded: Sequence[TimeSpan]) -> datetime:
     """Return the latest instant whose slot was decided before this decision."""
+    if not outage.pending and not recorded:
+        return outage.after
     return max([outage.after, *outage.pending, *(last for _, last in clip(recorded, _ALL_TIME, outage.until))])
 
 

@@ -53,17 +53,22 @@ def get_zone(name: str) -> ZoneInfo:
     """
     if not name:
         raise UnknownTimezone("the time zone is empty", "write a name such as `Europe/Berlin`")
-    if (
-        len(name) > _MAX_NAME_CHARS
-        or not _NAME.fullmatch(name)
-        or is_prefixed(name)
-        or name in ("localtime", "posixrules")
-    ):
+    if not _may_be_zone(name):
         raise _unknown(name)
     try:
         return ZONE_RULES.zone(name)
     except UnreadableZone:
         raise _unknown(name) from None
+
+
+@lru_cache(maxsize=128)  # thousands of jobs ask for few zones
+def _may_be_zone(name: str) -> bool:
+    return (
+        len(name) <= _MAX_NAME_CHARS
+        and _NAME.fullmatch(name) is not None
+        and not is_prefixed(name)
+        and name not in ("localtime", "posixrules")
+    )
 
 
 def service_zone(name: str | None, environ: Mapping[str, str], root: Path = Path("/")) -> ZoneInfo:

@@ -47,9 +47,10 @@ def is_invisible(character: str) -> bool:
 
 def has_half_pair(text: str) -> bool:
     """Return whether a text holds half a surrogate pair, which UTF-8 cannot represent."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def invisible_characters(text: str) -> Iterator[str]:
     """Yield each different character of a text that is taken for a blank or not seen at all."""
-    yield from dict.fromkeys(character for character in text if is_invisible(character))
+    if not text.isascii():
+        yield from dict.fromkeys(character for character in text if is_invisible(character))

@@ -26,8 +26,9 @@ _MAX_BYTES = 1024 * 1024  # of an environment file
 
 _VALUE = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@|\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{8,}", re.I)
 
-# What any name or value of a secret has in it; files without need not be decoded. An escape may hide it.
-_TRACE = re.compile(rb"pass|pw|secret|token|key|credential|authorization|cookie|://|bearer|basic|\\u", re.I)
+# What any name or value of a secret has in it, in small letters; files without need not be decoded. An escape may hide
+# it. Without regard to case, the search would take six times as long.
+_TRACE = re.compile(rb"pass|pw|secret|token|key|credential|authorization|cookie|://|bearer|basic|\\u")
 
 
 def looks_secret(name: str, value: str) -> bool:
@@ -37,7 +38,7 @@ def looks_secret(name: str, value: str) -> bool:
 
 def exposed_in_definition(raw: bytes, file: str) -> tuple[Problem, ...]:
     """Return a problem for each secret in a job file."""
-    if not _TRACE.search(raw):
+    if not _TRACE.search(raw.lower()):
         return ()
     try:
         value, text = json_text.decode(raw)

@@ -6,6 +6,7 @@ raises RecursionError. A job file may have none of that. Positions are computed 
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -88,7 +89,7 @@ def _text(raw: bytes) -> str:
     if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         raise JsonError("the file is UTF-16, not UTF-8", help="save it as UTF-8")
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig" if raw[:3] == codecs.BOM_UTF8 else "utf-8")  # the former is not in C
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8-sig", "replace")
         shown = before + "\N{REPLACEMENT CHARACTER}" + raw[error.end :].decode("utf-8", "replace")

@@ -1,6 +1,7 @@
 r"""Text that others wrote, made harmless for a terminal: colours where they are wanted, everything else spelled out.
 
-1. A colour (SGR, `ESC [ … m`) stays where colours are wanted, and is left out elsewhere.
+1. A colour (SGR, `ESC [ … m`) stays where colours are wanted, and is left out elsewhere. Bold, faint, underlined and
+   inverse text count as colours. What blinks or conceals does not: a job could hide its text.
 2. Line ends and tabs stay; `\r\n` is a line end.
 3. Spaces of every width stay. Every other character that does not print is spelled out: `\x1b`, `\u202e`. So is each
    byte that is not UTF-8.
@@ -12,7 +13,11 @@ import codecs
 import re
 import unicodedata
 
-_COLOUR = re.compile(r"\x1b\[[0-9;:]{0,60}m")
+_STYLE = r"[01247]|2[1247]"
+_BASIC = r"[34][0-79]|9[0-7]|10[0-7]|59"
+_FROM_TABLE = r"[345]8(?:;5;|:5:)[0-9]{1,3}|[345]8;2(?:;[0-9]{1,3}){3}|[345]8:2(?::[0-9]{0,3}){3,5}|4:[0-5]"
+_ATTRIBUTE = rf"(?:0{{0,2}}(?:{_STYLE}|{_BASIC}|{_FROM_TABLE}))?"
+_COLOUR = re.compile(rf"\x1b\[(?=[0-9;:]{{0,60}}m){_ATTRIBUTE}(?:;{_ATTRIBUTE})*m")
 _UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-9;:]{0,60})?)\Z")
 _PLAIN = "\x1b[0m"
 

@@ -97,18 +97,23 @@ class Activity:
                 read = self._read[window] = self._read_log(snapshot.at, window, check)
             elif age > TIMELINE_MAX_AGE_S and not self._is_refreshing.is_set():
                 self._is_refreshing.set()
-                refresh = partial(self._refresh, snapshot.at, window)
+                refresh = partial(self._refresh, snapshot, chosen, query)
                 threading.Thread(target=refresh, name="web-log", daemon=True).start()
             return read, self._timeline(snapshot, chosen, query, read)
 
-    def _refresh(self, now: datetime, window: timedelta) -> None:
-        """Read the log anew. An error is that of the next request that has to wait for it.
+    def _refresh(self, snapshot: Snapshot, chosen: Sequence[JobStatus], query: PageQuery) -> None:
+        """Read the log anew and lay out the timeline of this query, which is likely to be asked for again.
+
+        An error is that of the next request that has to wait for it.
 
         Thread: one of its own, one at a time.
         """
         try:
             with suppress(OSError):
-                self._read[window] = self._read_log(now, window, lambda: None)
+                window = max(WINDOW, query.reach)
+                read = self._read_log(snapshot.at, window, lambda: None)
+                self._timeline(snapshot, chosen, query, read)
+                self._read[window] = read
         finally:
             self._is_refreshing.clear()
 
@@ -136,13 +141,15 @@ class Activity:
     def _past(self, read: RecentActivity, axis: TimeAxis) -> Past:
         """Return what was read, prepared for all timelines of this reach until it is read anew."""
         former = self._prepared.get(axis.reach)
-        if former is not None and former[0] is read:
-            return former[1]
-        records = read.records
-        if axis.reach < WINDOW:  # else the records are those of this window
-            records = [run for run in records if run.end >= axis.begin]
-        self._prepared[axis.reach] = read, past(records)
-        return self._prepared[axis.reach][1]
+        if former is None or former[0] is not read:
+            former = self._prepared[axis.reach] = read, self._prepare(read, axis.now, axis.reach)
+        return former[1]
+
+    @staticmethod
+    def _prepare(read: RecentActivity, now: datetime, reach: timedelta) -> Past:
+        if reach >= WINDOW:  # the records are those of this window
+            return past(read.records)
+        return past([run for run in read.records if run.end >= now - reach])
 
     def _read_log(self, now: datetime, window: timedelta, check: Check) -> RecentActivity:
         records, read_from = self._records(now - window, check)

@@ -98,7 +98,7 @@ class FrontPage:
         """Return the summary of a snapshot; the former one while the snapshot is the same."""
         last = self._last
         if last is None or last[0] is not snapshot:
-            last = self._last = snapshot, overview(snapshot)
+            last = self._last = snapshot, overview(snapshot, None if last is None else last[1])
         return last[1]
 
     def _live_runs(self, snapshot: Snapshot, seen: Overview) -> Mapping[str, LiveRun]:

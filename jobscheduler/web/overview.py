@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, repeat
 
 from jobscheduler.model import Problem, Status
 from jobscheduler.status.reasons import failure_text
@@ -89,9 +90,13 @@ class Overview:
         return [run for run in self.running if run.is_long]
 
 
-def overview(snapshot: Snapshot) -> Overview:
-    """Sum up a snapshot."""
-    entries = [(job, all_words(job)) for job in snapshot.jobs]
+def overview(snapshot: Snapshot, former: Overview | None = None) -> Overview:
+    """Sum up a snapshot. The words of jobs that are the same objects as in the former one are taken over."""
+    known = () if former is None else former.entries
+    entries = [
+        entry if entry is not None and entry[0] is job else (job, all_words(job))
+        for entry, job in zip(chain(known, repeat(None)), snapshot.jobs, strict=False)
+    ]
     urgent = {ShownStatus.FAILING.value, ShownStatus.OVERDUE.value}
     troubled = sorted((entry for entry in entries if not urgent.isdisjoint(entry[1])), key=_urgency)
     running = [run for job, _ in entries if job.active_runs for run in _runs_at_work(job, snapshot.at)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -44,8 +44,8 @@ class PageQuery:
 
     def given(self, *without: str) -> dict[str, str]:
         """Return the parameters that differ from the default, without some."""
-        default = asdict(_DEFAULT)
-        return {key: str(value) for key, value in asdict(self).items() if key not in without and value != default[key]}
+        own = ((name, getattr(self, name)) for name in _NAMES if name not in without)
+        return {name: str(value) for name, value in own if value != getattr(_DEFAULT, name)}
 
     def link(self, **changes: Any) -> str:
         """Return the address of the same page with some parameters changed; another selection begins at page 1."""
@@ -54,11 +54,12 @@ class PageQuery:
 
 
 _DEFAULT = PageQuery()
+_NAMES = tuple(field.name for field in fields(PageQuery))
 
 
 def parse_query(parameters: Mapping[str, str]) -> PageQuery:
     """Return the query of these parameters; one that means nothing is left out."""
-    texts = {field.name: parameters.get(field.name, "").strip()[:MAX_TEXT_CHARS] for field in fields(PageQuery)}
+    texts = {name: parameters.get(name, "").strip()[:MAX_TEXT_CHARS] for name in _NAMES}
     refresh = texts.pop("refresh")
     return PageQuery(
         q=texts["q"],

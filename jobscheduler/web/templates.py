@@ -16,6 +16,7 @@ from jobscheduler.util.instants import format_instant_s
 from jobscheduler.util.sizes import format_size
 from jobscheduler.util.terminal_text import printable_lines
 from jobscheduler.util.text import plural
+from jobscheduler.util.user_names import name_of_user
 from jobscheduler.web.overview import MAX_FILE_NAMES, is_page_id, page_name
 from jobscheduler.web.timeline import WORDS
 
@@ -32,6 +33,7 @@ def templates() -> Environment:
     )
     made.filters |= {
         "human": unbroken_duration,
+        "user_name": name_of_user,
         "visible": printable_lines,
         "size": format_size,
         "machine": format_instant_s,

@@ -119,11 +119,14 @@ def concurrency(view: TimeAxis, spans: Iterable[Span]) -> tuple[tuple[Concurrenc
     steps.sort()
     peaks, active, last_bucket = [0] * BUCKETS, 0, 0
     for at, change in steps:
-        bucket = min(BUCKETS - 1, int((at - begin) / size))
-        for earlier in range(last_bucket, bucket):
-            peaks[earlier + 1] = active
-        active, last_bucket = active + change, bucket
-        peaks[bucket] = max(peaks[bucket], active)
+        bucket = int((at - begin) / size)
+        if bucket > last_bucket:
+            bucket = min(BUCKETS - 1, bucket)
+            peaks[last_bucket + 1 : bucket + 1] = [active] * (bucket - last_bucket)
+            last_bucket = bucket
+        active += change
+        if active > peaks[last_bucket]:  # noqa: PLR1730 - `max` takes twice as long, for each of 20,000 steps
+            peaks[last_bucket] = active
     peak = max(peaks)
     return tuple(_concurrency(view, peaks, peak)), peak
 

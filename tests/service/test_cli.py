@@ -111,7 +111,7 @@ def test_validate_of_what_is_no_job_file(tmp_path: Path, name: str, problem: str
     assert problem in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["validate", "next"])
+@pytest.mark.parametrize("verb", ["validate", "plan"])
 def test_an_empty_path_means_nothing(verb: str) -> None:
     """A shell variable that was not set is not taken for the directory that one stands in."""
     done = run(verb, "")

@@ -310,15 +310,15 @@ def test_what_a_bound_takes_is_named(log: Path) -> None:
     assert "help: write `2026-03-02T00:00`" in run("history", "--until", "2026-3-2", "--log-file", str(log)).stderr
 
 
-def test_a_log_that_this_user_may_not_read_is_reported(log: Path) -> None:
-    """With what to do."""
+@pytest.mark.parametrize("is_directory_closed", [False, True])
+def test_a_log_that_this_user_may_not_read_is_reported(log: Path, is_directory_closed: bool) -> None:
+    """With what to do; also where the user may not even look for it."""
+    log.parent.chmod(0o755)
+    (log.parent if is_directory_closed else log).chmod(0)
     if os.geteuid() != 0:
-        log.chmod(0)
         done = run("history", "--log-file", str(log))
     else:
-        log.parent.chmod(0o755)
-        log.chmod(0)
-        for parent in log.parents:
+        for parent in log.parent.parents:
             if parent.stat().st_uid == 0 and str(parent).startswith("/tmp/"):
                 parent.chmod(0o755)
         # the verb is imported before, for the interpreter and the checkout may be where only root can read
@@ -326,6 +326,7 @@ def test_a_log_that_this_user_may_not_read_is_reported(log: Path) -> None:
         code += "; from jobscheduler.cli import history; os.setuid(65534)"
         command = [sys.executable, "-c", f"{code}; sys.exit(cli.main(['history', '--log-file', {str(log)!r}]))"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    log.parent.chmod(0o755)
 
     assert done.returncode == 1
     assert f"the log `{log}` cannot be read by this user" in done.stderr

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from jobscheduler import web
 from jobscheduler.config import Settings
-from jobscheduler.service import checked_settings
 from jobscheduler.service.checked_settings import read_web_token
 from jobscheduler.service.errors import StartupError
 from jobscheduler.tasks import hung_paths
@@ -88,7 +88,7 @@ def test_a_token_file_that_hangs_ends_the_start_with_its_name(
 ) -> None:
     """The page is not served without it."""
     _, hang = hanging
-    monkeypatch.setattr(checked_settings, "load_token", hang)
+    monkeypatch.setattr(web, "load_token", hang)
     settings = Settings(http=("127.0.0.1", 0), http_token_file=Path("/far/token"))
     with pytest.raises(StartupError) as refused:
         read_web_token(settings, HangGuard(patience=0.2))

@@ -162,7 +162,7 @@ def test_a_flood_is_followed_in_bounded_memory_and_disk(service: Service, base: 
     wait_until(lambda: any(is_run_file(name, "flood") for name in files(service)))
     before = _memory(status)
     with subprocess.Popen(
-        command(service, "output", "flood", "-f"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command(service, "output", "flood", "-f"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as following:
         assert following.stdout is not None
         assert following.stdout.read(100_000).startswith(b"y\ny\n")
@@ -171,8 +171,9 @@ def test_a_flood_is_followed_in_bounded_memory_and_disk(service: Service, base: 
         )
         assert _memory(status) - before < 20 * 1024
         (base / "dry").touch()
-        rest = following.stdout.read()
-    assert b"bytes left out ...]" in rest
+        rest, about = following.communicate(timeout=30)
+    assert b"bytes left out ...]" in about
+    assert b"left out" not in rest
     service.wait_for("SUCCESS", job_id="flood")
     (attempt,) = objects(service, "flood")
     assert attempt["missing"] > 1_000_000
@@ -197,6 +198,78 @@ def test_wrong_usage_is_said(service: Service, words: tuple[str, ...], message: 
     """With the way out."""
     wrong = ask(service, *words)
     assert (wrong.returncode, message in wrong.stderr, "help: " in wrong.stderr) == (2, True, True)
+
+
+def following(service: Service, *words: str) -> subprocess.Popen[str]:
+    """A process that follows a run; its lines can be read as they come."""
+    env = {**os.environ, "TZ": "UTC"}
+    return subprocess.Popen(
+        [*MAIN, *words, "--socket", str(service.socket)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+
+
+def test_runs_are_followed_over_a_restart(tmp_path: Path) -> None:
+    """The next service shows what a run has printed last, and how it ended."""
+    service = Service(tmp_path, "--drain-timeout", "0")
+    for job_id in ("seen", "waited", "asked"):
+        last_words = "exec 2>/dev/null; trap 'echo bye; exit 3' TERM; echo hello; while :; do sleep 0.02; done"
+        service.write(f"{job_id}.json", job(job_id, "@yearly", last_words))
+    service.start()
+    run(service, "seen")
+    followers = [
+        following(service, "output", "seen", "-f"),
+        following(service, "run", "waited", "--wait"),
+        following(service, "run", "asked", "--wait", "--json"),
+    ]
+    for follower in followers[:2]:
+        assert follower.stdout is not None
+        assert follower.stdout.readline() == "hello\n"
+    service.wait_for("run.started", 3)
+    assert service.stop() == 0
+    service.start()
+    (seen, about), (waited, of_waited), (asked, _) = (follower.communicate(timeout=30) for follower in followers)
+
+    assert (seen, waited) == ("bye\n", "bye\n")
+    assert json.loads(asked)["record"]["reason"] == "shutdown"
+    for told in (about, of_waited):
+        assert "the service has ended; waiting up to 15 s for it to come back" in told
+        assert "FAILURE after " in told.splitlines()[-1]
+        assert "reason=shutdown" in told.splitlines()[-1]
+    assert [follower.returncode for follower in followers] == [0, 1, 1]
+    assert ask(service, "seen").stdout == "hello\nbye\n"
+    assert service.stop() == 0
+
+
+@pytest.mark.deep
+def test_a_minute_of_printing_is_followed_whole_and_in_bounded_memory(tmp_path: Path) -> None:
+    """Every line is shown once and in order, also those that are not kept any more at the end."""
+    service = Service(tmp_path)
+    line = "print(n, 'x' * 90, flush=True)"
+    code = f"import time\nfor n in range(6000):\n    {line}\n    time.sleep(0.01)"
+    service.write("long.json", job("long", "@yearly", [sys.executable, "-c", code]))
+    service.start()
+    run(service, "long")
+    assert service.process is not None
+    with following(service, "output", "long", "-f") as follower:
+        assert follower.stdout is not None
+        processes = [Path(f"/proc/{pid}/status") for pid in (service.process.pid, follower.pid)]
+        shown = [follower.stdout.readline() for _ in range(500)]
+        before = [_memory(status) for status in processes]
+        shown += [follower.stdout.readline() for _ in range(5400)]
+        growth = [_memory(status) - former for status, former in zip(processes, before, strict=True)]
+        shown += follower.stdout.readlines()
+        assert follower.stderr is not None
+        about = follower.stderr.read()
+    assert shown == [f"{n} {'x' * 90}\n" for n in range(6000)]
+    assert max(growth) < 2 * 1024
+    assert "SUCCESS after 1m" in about
+    (attempt,) = objects(service, "long")
+    assert (attempt["total"], attempt["total"] - attempt["missing"] <= 64 * 1024) == (sum(map(len, shown)), True)
+    assert service.stop() == 0
 
 
 def test_output_survives_kill_9_and_is_read_without_a_service(tmp_path: Path) -> None:

@@ -123,6 +123,28 @@ def test_files_alone_remove_nothing(service: Service, directory: Path) -> None:
     assert "removed" not in {one["change"] for one in found}
 
 
+@pytest.mark.parametrize(
+    ("definition", "status", "change"),
+    [
+        (job("changed", "0 2 1 2 *", "true", timezone="UTC"), 0, ("changed", "changed", "changed.json")),
+        (job("new", "0 3 1 3 *", "true"), 0, ("new", "new", "new.json")),
+        (job("new", "61 * * * *", "true"), 1, ("refused", None, "<stdin>")),
+    ],
+    ids=["an edit", "a new job", "a mistake"],
+)
+def test_a_definition_may_come_on_standard_input(
+    service: Service, definition: dict[str, Any], status: int, change: tuple[str, str | None, str]
+) -> None:
+    """It stands for the file that has its job now, or for a new one; nothing else changes."""
+    command = [sys.executable, str(ROOT / "main.py"), "plan", "--json", "-", "--socket", str(service.socket)]
+    done = subprocess.run(
+        command, input=json.dumps(definition), capture_output=True, text=True, timeout=60, check=False
+    )
+    found = [one for one in map(json.loads, done.stdout.splitlines()) if one["change"] != "note"]
+    assert (done.returncode, done.stderr) == (status, "")
+    assert [(one["change"], one.get("job_id"), one["file"]) for one in found] == [change]
+
+
 def test_the_present_directory_changes_nothing(service: Service) -> None:
     done = plan(service, service.jobs)
     assert (done.returncode, done.stdout) == (0, "nothing would change\n")

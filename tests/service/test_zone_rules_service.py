@@ -111,7 +111,8 @@ def test_instants_and_bounds_without_an_offset_follow_the_new_rules(service: Ser
     service.start()
     tree.write("Here", 9 * HOUR)
     verb(service, "reload")
-    moved = {line["job_id"]: (line["next_before"], line["next_after"]) for line in service.words("job.updated")}
+    updated = service.wait_for("job.updated", 2)
+    moved = {line["job_id"]: (line["next_before"], line["next_after"]) for line in updated}
     assert moved == {
         "once": ("2100-01-01T18:00:00Z", "2100-01-01T03:00:00Z"),
         "bound": ("2100-01-01T06:00:00Z", "2099-12-31T15:00:00Z"),

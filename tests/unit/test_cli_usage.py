@@ -161,6 +161,24 @@ def test_wrong_usage_is_told_as_problems_are(
         ("pause a --for 2h --until 06:00", "`--until` and `--for` exclude each other"),
         ("resume a --all", "name jobs, or `--all`, not both"),
         ("alert tset", "there is no action `tset`"),
+        ("run EMPTY", "JOB is empty"),
+        ("run a EMPTY", "JOB is empty"),
+        ("stop EMPTY", "JOB|RUN is empty"),
+        ("output EMPTY", "JOB|RUN is empty"),
+        ("output EMPTY --failed", "JOB|RUN is empty"),
+        ("pause EMPTY", "JOB is empty"),
+        ("pause a EMPTY", "JOB is empty"),
+        ("resume EMPTY", "JOB is empty"),
+        ("explain EMPTY", "JOB is empty"),
+        ("list EMPTY", "JOB is empty"),
+        ("history EMPTY", "JOB is empty"),
+        ("agenda EMPTY", "JOB|PATH is empty"),
+        ("next EMPTY", "JOB|PATH is empty"),
+        ("alert EMPTY", "the action is empty"),
+        ("alert test EMPTY", "JOB is empty"),
+        ("db remove EMPTY", "ID is empty"),
+        ("validate EMPTY", "a path is empty"),
+        ("plan EMPTY", "a path is empty"),
         ("validate --portable", "`--portable` needs a path"),
         ("plan", "`jobscheduler plan` needs PATH"),
         ("serve --max-workers x", "--max-workers: `x`: a whole number from 1 to 1000 is expected"),
@@ -182,7 +200,8 @@ def test_each_verb_tells_wrong_usage_with_its_own_usage_line(
 ) -> None:
     """Whoever finds it, the parser or the verb, and before any service is asked that matters for it."""
     monkeypatch.setenv("JOBSCHEDULER_SOCKET", str(tmp_path / "none"))
-    shown = [line for line in refusal(capsys, *words.split()) if not line.startswith("note: no service")]
+    given = [word.replace("EMPTY", "") for word in words.split()]
+    shown = [line for line in refusal(capsys, *given) if not line.startswith("note: no service")]
     verb = " ".join(words.split()[: 2 if words.startswith("db") else 1])
     assert shown[0] == f"error: {error}"
     assert shown[-1].startswith(f"usage: jobscheduler {verb} [OPTIONS]")
@@ -215,6 +234,15 @@ def test_help_for_a_time_says_how_a_duration_would_count(
     monkeypatch.setenv("JOBSCHEDULER_SOCKET", str(tmp_path / "none"))
     help_ = next(line for line in refusal(capsys, *words.split()) if "help: " in line)
     assert f"how {'far ahead' if where == 'ahead' else 'long ago'}, like `2h`" in help_
+
+
+def test_the_only_action_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where nothing else could be meant."""
+    assert refusal(capsys, "alert", "tst")[:2] == [
+        "error: there is no action `tst`",
+        " help: did you mean `test`? the only action is `test`",
+    ]
+    assert refusal(capsys, "alert", "backup")[1] == " help: the only action is `test`"
 
 
 def test_a_wrong_state_or_status_has_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,6 +79,17 @@ def test_what_is_odd_is_a_warning_and_no_error(directory: Path, capsys: pytest.C
     assert [level for level, _ in messages(found)] == ["warning", "warning"]
 
 
+def test_an_error_about_this_host_hides_no_warning(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is odd is odd on every host."""
+    definition = job("a", "*/7 * * * *", "true")
+    definition["task"]["user"] = "no-such-user-here"
+    put(directory, "a.json", definition)
+    status, found = validate(capsys, directory)
+    assert (status, [level for level, _ in messages(found)]) == (1, ["error", "warning"])
+    assert "no-such-user-here" in found[0]["problem"]
+    assert "*/7" in found[1]["problem"]
+
+
 def test_two_files_of_one_directory_cannot_have_one_id(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also when each of them is named on the command line."""
     for name in ("a.json", "b.json"):

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from jobscheduler.tasks.command import task
-from jobscheduler.tasks.command.helpers import failed_helper, helper_error
+from jobscheduler.tasks.command.child import ChildProcess
+from jobscheduler.tasks.command.helpers import HELPERS_STATUS, failed_helper, helper_error
 from jobscheduler.tasks.command.processes import Process, read_process
 from tests.support.tasks import as_root, failure, open_to_all
 
@@ -184,3 +185,16 @@ def test_a_zombie_still_has_the_name_of_its_last_program():
     assert seen is not None
     assert (seen.name, seen.is_zombie) == ("sh", True)
     process.wait()
+
+
+@pytest.mark.parametrize(("status", "is_seen"), [(0, False), (1, False), (124, False), (125, True), (127, True)])
+def test_an_ended_process_is_read_only_with_an_exit_status_of_a_helper(status: int, is_seen: bool) -> None:
+    """It is read before it is reaped, and that would cost each run more than it costs to look at the status."""
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", f"exit {status}"], {})
+    child = ChildProcess(pid, os.open(os.devnull, os.O_RDONLY))
+    child.remember(HELPERS_STATUS)  # it may not even have ended
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    child.remember(HELPERS_STATUS)
+    assert (child.last_seen is not None) == is_seen
+    assert child.close() == status

@@ -615,7 +615,7 @@ def test_the_file_is_closed_to_all_but_its_owner_until_it_is_complete(
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (b"", "its answer is not http"),
+        (b"", "it ended before it had answered"),
         (b"hello\r\n\r\n", "its answer is not http"),
         (b'HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n{"a": 1}', "its answer was cut short"),
         (b"HTTP/1.0 200 OK\r\n\r\nno json", "expecting value"),

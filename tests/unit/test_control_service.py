@@ -37,6 +37,42 @@ def test_secrets_of_commands_are_not_shown() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("command", "secret"),
+    [
+        ("mysqldump --password=hunter22 shop", "hunter22"),
+        ("backup --api-key 'two words' --to /srv", "two words"),
+        ('PGPASSWORD="hunter22" psql -c "select 1"', "hunter22"),
+        ("curl https://me:hunter22@host/x", "hunter22"),
+        ("curl -H 'Authorization: Bearer abcdefgh1'", "abcdefgh1"),
+        (["mysqldump", "--password=hunter22"], "hunter22"),
+        (["backup", "--token", "hunter22", "--to", "/srv"], "hunter22"),
+    ],
+)
+def test_secrets_in_a_command_are_not_shown(command: Any, secret: str) -> None:
+    """Those of options, variables, addresses and headers; all else stays."""
+    seen = shown("execute_command", command=command)["command"]
+    words = [command] if isinstance(command, str) else command
+    expected = [word.replace(secret, "[secret]") for word in words]
+    assert expected != words
+    assert ([seen] if isinstance(command, str) else list(seen)) == expected
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pg_dump --password-file=/etc/pw shop",
+        "login --password=$PASSWORD --token $(cat /run/token)",
+        "passwd --lock alice",
+        "find / -name 'x=y' --max-depth=1",
+        ["login", "--password", "--user", "me"],
+    ],
+)
+def test_a_command_without_a_secret_is_shown_whole(command: Any) -> None:
+    """A file's name, a variable and other options are none."""
+    assert shown("execute_command", command=command)["command"] == command
+
+
 def test_secrets_of_requests_are_not_shown() -> None:
     """Headers, user and password, query, anything like a key in the path, and the body."""
     task = shown(

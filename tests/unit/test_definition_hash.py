@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -123,3 +124,16 @@ def slots(one: Job) -> list[datetime]:
     table = timetable_of(one, "host")
     starts = [NEW_YEAR, datetime(2031, 3, 29, tzinfo=UTC), datetime(2031, 10, 25, tzinfo=UTC)]
     return [slot for start in starts for slot in table.slots(start, start + timedelta(days=900), 200)]
+
+
+def test_a_definition_is_hashed_once_for_all_that_ask_for_it_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a start the recovery asks for the hash of each job, and then the registry."""
+    made: list[bytes] = []
+    make = hashlib.blake2b
+    monkeypatch.setattr(hashlib, "blake2b", lambda data, **size: (made.append(data), make(data, **size))[1])
+    daily, hourly = job("@daily"), job("@hourly")
+
+    first, again, other = definition_hash(daily), definition_hash(daily), definition_hash(hourly)
+    assert len(made) == 4
+    assert first == again != other
+    assert definition_hash(job("@daily")) == definition_hash(daily) == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -32,6 +33,7 @@ from jobscheduler.model import Cron, Event, Job, Problem, Record, Status, TaskSp
 from jobscheduler.runner import AttemptResult, execute_task
 from jobscheduler.tasks import Alert, Context, task_names, task_type
 from jobscheduler.tasks.notify import library
+from jobscheduler.tasks.notify import send as program
 from jobscheduler.tasks.notify import task as notify
 from jobscheduler.tasks.notify.template import FIELDS
 from tests.support.service import ROOT, wait_until
@@ -262,6 +264,22 @@ def limit_for_this_host(receiver: Receiver) -> int:
     began = time.monotonic()
     assert send(f"json://127.0.0.1:{receiver.http}/first").reason is None
     return min(25, max(3, math.ceil(4 * (time.monotonic() - began))))  # a receiver that hangs does so for 30 s
+
+
+def test_the_time_to_load_the_library_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message is not sent after its limit, when it is told that it was not."""
+    now, started = [0.0], list[int]()
+
+    def load(*_: Any) -> None:
+        now[0] += 31.0
+
+    monkeypatch.setattr(program.sys, "stdin", io.StringIO(json.dumps({"urls": ["json://h"], "timeout": 30})))
+    monkeypatch.setattr(program.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("apprise.Apprise.instantiate", load)
+    monkeypatch.setattr(program, "_bound_memory", lambda: None)
+    monkeypatch.setattr(program, "_start", lambda number, url, request: started.append(number))
+    program.main()
+    assert not started
 
 
 def test_receivers_that_hang_drip_refuse_and_fail_cost_no_other_its_message(receiver: Receiver) -> None:

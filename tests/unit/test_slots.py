@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 
@@ -202,3 +204,41 @@ def test_every_slot_of_an_outage_has_exactly_one_record(
     for first, last in [*outage.recorded, *((one.first, one.last) for one in made.missed)]:
         accounts += [slot for slot in due | set(outage.pending) if first <= slot <= last]
     assert sorted(accounts) == sorted(due | set(outage.pending))
+
+
+class CountedEvery(Every):
+    """Count the looks at the timetable."""
+
+    looks = 0
+
+    def next(self, after: datetime) -> datetime:
+        """Count a look."""
+        self.looks += 1
+        return super().next(after)
+
+    def last_between(self, after: datetime, until: datetime) -> datetime | None:
+        """Count a look."""
+        self.looks += 1
+        return super().last_between(after, until)
+
+
+def test_one_look_tells_that_an_outage_has_no_slot() -> None:
+    """At a start this is the case of nearly all of thousands of jobs."""
+    slots = CountedEvery(60)
+
+    assert decide_after_outage(slots, Outage(at(1), at(59)), JobSituation()) == Decision(at(1))
+    assert slots.looks == 1
+
+
+@pytest.mark.parametrize("late", [0, 20])
+def test_one_look_decides_as_the_search_through_an_outage_does(late: float) -> None:
+    """A pending slot from before the outage, which has a record, changes nothing, but makes the search necessary."""
+    slots, before = Every(60, late), NOON - timedelta(hours=1)
+    records = ((), ranges((60, 60)), ranges((30, 90)), ranges((0, 0), (100, 200)))
+    for after, until, recorded in product(range(0, 130, 10), range(0, 200, 10), records):
+        for paused_until in (None, at(70)):
+            situation = JobSituation(paused_until=paused_until)
+            outage = Outage(at(after), at(until), recorded=recorded, reopened=ranges((120, 130)))
+            searched = replace(outage, recorded=(*recorded, (before, before)), pending=(before,))
+
+            assert decide_after_outage(slots, outage, situation) == decide_after_outage(slots, searched, situation)

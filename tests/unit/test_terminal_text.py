@@ -119,6 +119,28 @@ def test_a_line_is_one_line() -> None:
     assert printable_lines("a\x1b[1mb\n") == "ab\n"
 
 
+STYLES = ["", "0", "00", "1", "01;31", "2", "4", "7", "21", "22", "24", "27", "30", "49", ";", "97", "107", "1;;31"]
+RICH = ["38;5;208", "48;5;7", "1;38;2;255;0;10", "38:5:208", "38:2::255:0:10", "58;5;1;4", "59", "4:3"]
+
+
+@pytest.mark.parametrize("style", [*STYLES, *RICH])
+def test_colours_and_what_stresses_a_text_stay(style: str) -> None:
+    """Bold, faint, underlined, inverse, and colours of each kind."""
+    assert printable_lines(f"a\x1b[{style}mb", colours=True) == f"a\x1b[{style}mb"
+    assert printable_lines(f"a\x1b[{style}mb") == "ab"
+
+
+@pytest.mark.parametrize(
+    "style", ["5", "6", "8", "05", "1;5", "8;31", "31;8;1", "9", "3", "10", "38", "38;5", "38;2;1;2", "4:9", "5:1"]
+)
+def test_what_blinks_or_hides_a_text_is_spelled_out(style: str) -> None:
+    """Also beside a colour; what comes after it is shown in either case."""
+    for colours in (True, False):
+        assert printable_lines(f"a\x1b[{style}mb", colours=colours) == rf"a\x1b[{style}mb"
+    assert printable_line(f"a\x1b[{style}mb") == rf"a\x1b[{style}mb"
+    assert shown(b"a\x1b[", style.encode(), b"mb") == rf"a\x1b[{style}mb"
+
+
 def test_only_colours_are_colours() -> None:
     """What erases a line or moves the cursor looks nearly like one."""
     assert [printable_lines(f"a\x1b[{rest}b", colours=True) for rest in ("K", "2K", "1A", "?25l", "31;1m")] == [

@@ -20,11 +20,13 @@ from jobscheduler.model import KeptOutput, Pause, Problem, StoredAttempt
 from jobscheduler.model.selection import Selector
 from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.snapshot import ActiveRun
+from jobscheduler.web import activity
 from jobscheduler.web.access import AccessCheck
 from jobscheduler.web.activity import MAX_STALE_S, TIMELINE_MAX_AGE_S
 from jobscheduler.web.app import App
 from jobscheduler.web.job_list import PER_PAGE
 from jobscheduler.web.job_page import HISTORY, MAX_OUTPUT_BYTES
+from jobscheduler.web.timeline import timeline as laid_out
 from tests.support.service import wait_until
 from tests.support.web_view import HOSTILE, NOW, FakeServiceView, a_day, hostile, local, many
 
@@ -446,9 +448,9 @@ def test_long_output_shows_its_end_and_the_whole_is_a_link_away() -> None:
 
 
 def test_the_page_of_a_paused_job_says_until_when_and_why() -> None:
-    """And which jobs are paused with it."""
+    """And which jobs are paused with it, and who did it, by name."""
     got = get(a_day(), "/job/metrics-rollup")
-    assert "until it is resumed by user 0: a migration" in got.text
+    assert "until it is resumed by root: a migration" in got.text
     assert "metrics-*" in got.text
 
 
@@ -567,6 +569,26 @@ def test_a_page_that_reloads_itself_does_not_wait_for_the_log(monkeypatch: pytes
     goes_on.set()
     wait_until(lambda: get(app).text.count('<use href="#t-') < first.text.count('<use href="#t-'))
     assert view.reads == 2
+
+
+def test_no_request_lays_out_the_timeline_that_was_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that reads the log does it for the query that is looked at, before it shows what it has read."""
+    now, made_by = [1000.0], list[str]()
+    monkeypatch.setattr("jobscheduler.web.activity.time.monotonic", lambda: now[0])
+
+    def timeline(*arguments: Any) -> Any:
+        made_by.append(threading.current_thread().name)
+        return laid_out(*arguments)
+
+    monkeypatch.setattr(activity, "timeline", timeline)
+    view = a_day()
+    app = App(view, AccessCheck("build7", None))
+    get(app, "/?q=a")
+    now[0] += TIMELINE_MAX_AGE_S + 1
+    get(app, "/?q=a")
+    wait_until(lambda: len(made_by) == 2 and "web-log" not in {one.name for one in threading.enumerate()})
+    get(app, "/?q=a")
+    assert made_by == [threading.current_thread().name, "web-log"]
 
 
 def test_issues_are_seen_however_many_records_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

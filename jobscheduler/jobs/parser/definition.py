@@ -38,6 +38,7 @@ MIN_REMIND_S = 60.0  # between two alerts about one failure
 
 _ALERTS = ("on_failure", "on_recovery")
 _BOUNDS = ("not_before", "not_after")
+_PLAIN = frozenset({"job_id", "schedule", "task", "timezone"})  # with no other field a job has nothing else to parse
 _EXACT = timedelta(0)
 _MAX_OFFSET = timedelta(hours=26)  # between the clocks of two zones
 
@@ -59,15 +60,17 @@ class ParseContext:
     is_portable: bool = False
 
 
-def parse(raw: bytes, source_name: str, context: ParseContext) -> Job | tuple[Problem, ...]:
-    """Parse one definition. Its problems and the Job carry `source_name`."""
+def parse(
+    raw: bytes, source_name: str, context: ParseContext, modified_at: datetime | None = None
+) -> Job | tuple[Problem, ...]:
+    """Parse one definition. Its problems and the Job carry `source_name`, and the Job `modified_at`."""
     try:
         value, text = json_text.decode(raw)
     except json_text.DuplicateKeys as error:
         return _parse_rest(error, source_name, context)
     except json_text.JsonError as error:
         return (_problem(error, source_name),)
-    parser = _parser(text, source_name, context, value)
+    parser = _parser(text, source_name, context, value, modified_at)
     job = parser.job(context.defaults.apply(value) if isinstance(value, dict) else value)
     return job if job is not None else parser.problems.sorted()
 
@@ -97,10 +100,12 @@ def parse_task(raw: bytes, source_name: str, context: ParseContext) -> TaskSpec 
     return task if task is not None and not parser.problems else parser.problems.sorted()
 
 
-def _parser(text: str, source_name: str, context: ParseContext, written: Any) -> _DefinitionParser:
+def _parser(
+    text: str, source_name: str, context: ParseContext, written: Any, modified_at: datetime | None = None
+) -> _DefinitionParser:
     problems = ProblemList(text, source_name, context.defaults, written, context.is_portable)
     tasks = TaskParser(problems, context.task_type, context.task_names)
-    return _DefinitionParser(source_name, context.zone, problems, tasks)
+    return _DefinitionParser(source_name, modified_at, context.zone, problems, tasks)
 
 
 # --- one file --------------------------------------------------------------------------------------------
@@ -119,6 +124,7 @@ class _DefinitionParser:
     """Parser of one file. It collects problems, and returns a Job only if there are none."""
 
     source_name: str
+    modified_at: datetime | None
     service_zone: ZoneInfo
     problems: ProblemList
     tasks: TaskParser
@@ -137,8 +143,22 @@ class _DefinitionParser:
 
     def assemble(self, value: dict[str, Any], task: TaskSpec | None, alerts: dict[str, TaskSpec]) -> Job | None:
         """Build the Job. Fields that do not fit the schema are left out, and no Job comes of the others."""
-        fields: dict[str, Any] = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
+        fields: dict[str, Any] = {} if value.keys() <= _PLAIN else self.optional_fields(value, task)
         fields |= alerts
+        zone = self.zone(value)
+        schedule = self.schedule(value, zone)
+        for name in _BOUNDS:
+            if self.has(value, name):
+                fields[name] = self.instant(value[name], zone, (name,))
+        self.check_bounds(schedule, fields.get("not_before"), fields.get("not_after"), self.margin(value, zone))
+        if schedule is None or task is None or self.problems:
+            return None
+        fields |= {"source_name": self.source_name, "modified_at": self.modified_at}
+        return Job(id=value["job_id"], schedule=schedule, task=task, **fields)
+
+    def optional_fields(self, value: dict[str, Any], task: TaskSpec | None) -> dict[str, Any]:
+        """Return the fields that most jobs leave out, without those about their slots."""
+        fields: dict[str, Any] = {name: value[name] for name in ("description", "enabled", "overlap") if name in value}
         for name in ("catch_up", "jitter", "timeout", "success_within"):
             if self.has(value, name):
                 fields[name] = self.duration(value[name], (name,))
@@ -153,15 +173,7 @@ class _DefinitionParser:
             fields["tags"] = tuple(sorted(value["tags"]))
         if isinstance(value.get("limits"), dict):
             fields["limits"] = limits(value["limits"], task, self.problems)
-        zone = self.zone(value)
-        schedule = self.schedule(value, zone)
-        for name in _BOUNDS:
-            if self.has(value, name):
-                fields[name] = self.instant(value[name], zone, (name,))
-        self.check_bounds(schedule, fields.get("not_before"), fields.get("not_after"), self.margin(value, zone))
-        if schedule is None or task is None or self.problems:
-            return None
-        return Job(id=value["job_id"], schedule=schedule, task=task, source_name=self.source_name, **fields)
+        return fields
 
     def has(self, value: dict[str, Any], *path: str) -> bool:
         """Return whether an object has the field at `path` and it can be judged: nothing is wrong with its form."""

@@ -63,7 +63,7 @@ class _Compiler:
             case "pattern":
                 return [partial(_matches, self._pattern(limit))]
             case "required":
-                return [partial(_has_all, tuple(limit))]
+                return [partial(_has_all, frozenset(limit))]
             case "uniqueItems":
                 return [_unique] if limit else []
             case _ if keyword in _BOUNDS:
@@ -116,11 +116,17 @@ def _all(parts: tuple[Predicate, ...], value: Any) -> bool:
 
 
 def _any(parts: tuple[Predicate, ...], value: Any) -> bool:
-    return any(part(value) for part in parts)
+    for part in parts:  # noqa: SIM110 - as in `_all`
+        if part(value):
+            return True
+    return False
 
 
 def _exactly_one(parts: tuple[Predicate, ...], value: Any) -> bool:
-    return sum(part(value) for part in parts) == 1
+    count = 0
+    for part in parts:
+        count += part(value)
+    return count == 1
 
 
 def _not(part: Predicate, value: Any) -> bool:
@@ -171,11 +177,13 @@ def _properties(known: Mapping[str, Predicate], value: Any) -> bool:
 
 
 def _additional_properties(known: frozenset[str], part: Predicate, value: Any) -> bool:
-    return not isinstance(value, dict) or all(part(value[name]) for name in value if name not in known)
+    if not isinstance(value, dict) or known >= value.keys():  # the usual case, in C
+        return True
+    return all(part(value[name]) for name in value if name not in known)
 
 
-def _has_all(names: tuple[str, ...], value: Any) -> bool:
-    return not isinstance(value, dict) or all(name in value for name in names)
+def _has_all(names: frozenset[str], value: Any) -> bool:
+    return not isinstance(value, dict) or names <= value.keys()
 
 
 def _unique(value: Any) -> bool:

@@ -37,9 +37,7 @@ _ANSWER_S = 5.0  # seconds that `env` has to answer about its options
 
 _RESTORED_VARS = (signal.SIGPIPE, signal.SIGXFSZ)  # by Popen; KILL and STOP cannot be changed
 _CHECKED = tuple(
-    number
-    for number in range(1, 32)
-    if number not in (signal.SIGKILL, signal.SIGSTOP, *_RESTORED_VARS) and number in signal.valid_signals()
+    sorted(signal.valid_signals().intersection(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP, *_RESTORED_VARS})
 )
 
 

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from jobscheduler.model import ResourceUse
@@ -20,6 +21,7 @@ from jobscheduler.tasks.command.processes import Process, read_process
 from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.tasks.command.usage import own_peak, resource_use
 
+_LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT  # whether a process has ended, without reaping it
 _CHUNK = 64 * 1024
 _LAST_READ = 1 << 20  # bytes that are still read after the main process has ended
 
@@ -97,9 +99,8 @@ class ChildProcess:
 
     def has_ended(self) -> bool:
         """Return whether the main process has ended. Does not reap it, so that its pid remains valid."""
-        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         try:
-            return os.waitid(os.P_PID, self.pid, options) is not None
+            return os.waitid(os.P_PID, self.pid, _LOOK) is not None
         except ChildProcessError:  # another part of the process has reaped it
             return True
 
@@ -126,13 +127,19 @@ class ChildProcess:
             return False
         return True
 
-    def remember(self) -> None:
-        """Remember the main process as it ended, for `last_seen`. Call this before `close`."""
-        self._was = read_process(self.pid)
+    def remember(self, statuses: Container[int]) -> None:
+        """Remember the main process for `last_seen` if it has exited with one of these statuses.
+
+        Call this before `close`. Looking at the status takes a tenth of the time of reading the process.
+        """
+        with suppress(ChildProcessError):  # another part of the process has reaped it
+            ended = os.waitid(os.P_PID, self.pid, _LOOK)
+            if ended is not None and ended.si_code == os.CLD_EXITED and ended.si_status in statuses:
+                self._was = read_process(self.pid)
 
     @property
     def last_seen(self) -> Process | None:
-        """The main process as it ended, if `remember` was called."""
+        """The main process as it ended, if `remember` was called and it had such a status."""
         return self._was
 
     def close(self, job_id: str = "") -> int | None:

@@ -13,6 +13,7 @@ from jobscheduler.util.exposed_secrets import looks_secret
 from jobscheduler.util.hang_guard import CallHung
 
 OWN_PREFIX = "JOB_"  # begins the names of the variables that the scheduler sets itself
+_ASKING = frozenset({"env", "pass_env"})  # the fields that ask for variables, besides that of files
 
 
 class JobVariables:
@@ -42,6 +43,8 @@ class JobVariables:
 
     def all(self) -> dict[bytes, bytes]:
         """Return the variables. Of one name the one nearest to the definition counts: `env`, then the last file."""
+        if not self._of_files and _ASKING.isdisjoint(self._fields):  # most tasks, at each start
+            return {}
         return self._passed() | encode_environment(self._of_files) | encode_environment(self._fields.get("env", {}))
 
     def secrets(self) -> Iterator[str]:

@@ -91,7 +91,7 @@ class RunningCommand:
 
     def _close(self) -> int | None:
         if self._spec.program is not None:
-            self._child.remember()
+            self._child.remember(HELPERS_STATUS)
         with self._lock:
             self._is_closed = True
             if self._killer is not None:

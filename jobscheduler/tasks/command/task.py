@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from jobscheduler.tasks.base import FieldError, Outcome, ProcessTask, StartFailedTemporarily, TaskFailed
 from jobscheduler.tasks.command.accounts import NoSuchAccount, account, encode_environment, environment, wrap_command
 from jobscheduler.tasks.command.child import ChildProcess, SpawnSpec
+from jobscheduler.tasks.command.command_secrets import command_secrets
 from jobscheduler.tasks.command.environment_files import unusable_files
 from jobscheduler.tasks.command.errors import describe_error, is_transient
 from jobscheduler.tasks.command.fields import SCHEMA, check_fields
@@ -53,8 +54,9 @@ class ExecuteCommand(ProcessTask):
         self._variables = JobVariables(fields)
 
     def secrets(self) -> Iterator[str]:
-        """Yield the values of variables that may be secrets, and `stdin`."""
+        """Yield the values of variables that may be secrets, those in the command, and `stdin`."""
         yield from self._variables.secrets()
+        yield from command_secrets(self.fields["command"])
         if "stdin" in self.fields:
             yield self.fields["stdin"]
 

@@ -161,11 +161,13 @@ def _child(number: int, url: str, request: Request) -> None:
 def main() -> None:
     """Read the request, send to each receiver, and end at the limit whatever they do."""
     request = json.load(sys.stdin)
+    until = time.monotonic() + request["timeout"]
     from apprise import Apprise  # noqa: PLC0415 - an extra
 
     Apprise.instantiate("json://localhost")  # loads what every receiver needs, once
     _bound_memory()
-    until = time.monotonic() + request["timeout"]
+    if time.monotonic() >= until:
+        return  # nothing is sent of which it would be said that it was not
     numbers = {_start(number, url, request): number for number, url in enumerate(request["urls"])}
     while numbers and time.monotonic() < until:
         pid, status = os.waitpid(-1, os.WNOHANG)

@@ -5,7 +5,6 @@ from jobscheduler.timetable.crontab.crontab import Crontab
 from jobscheduler.timetable.crontab.describe import describe
 from jobscheduler.timetable.crontab.dst import DstEffect, DstKind, dst_effect_at, why_not_due
 from jobscheduler.timetable.crontab.errors import ScheduleError
-from jobscheduler.timetable.crontab.messages import build_error
 from jobscheduler.timetable.crontab.oddities import Oddity, oddities
 from jobscheduler.timetable.crontab.parser import SyntaxFault, parse_expression
 from jobscheduler.timetable.crontab.wall_clock import to_epoch_seconds
@@ -40,4 +39,6 @@ def parse(text: str) -> Crontab:
     try:
         return parse_expression(text)
     except SyntaxFault as fault:
+        from jobscheduler.timetable.crontab.messages import build_error  # noqa: PLC0415 - large, seldom needed
+
         raise build_error(text, fault) from None
