@@ -153,20 +153,8 @@ def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi
             return _call_administration(administration, request, parts)
         case _, ["v1", "output"] | ["v1", "runs", _, "output"]:
             return HTTPStatus.OK, _call_outputs(outputs, request, parts)
-        case "GET", ["v1", "status"]:
-            return HTTPStatus.OK, api.status()
-        case "GET", ["v1", "jobs"]:
-            return HTTPStatus.OK, api.jobs(_job_query(request.query))
-        case "GET", ["v1", "definitions"]:
-            return HTTPStatus.OK, api.definitions()
-        case "GET", ["v1", "names"]:
-            return HTTPStatus.OK, api.names(parse_qs(request.query).get("begin", [""])[-1])
-        case "GET", ["v1", "jobs", *name]:
-            return HTTPStatus.OK, api.job("/".join(name))
-        case "GET", ["v1", "runs", run_id]:
-            return HTTPStatus.OK, api.run_result(run_id, _wait(request.query))
-        case "GET", ["v1", "records"]:
-            return HTTPStatus.OK, api.records(request.query)
+        case "GET", _:
+            return HTTPStatus.OK, _read(api, request, parts)
         case "POST", ["v1", "jobs", *name, "run"]:
             return HTTPStatus.ACCEPTED, api.run("/".join(name), by, calling_runs(request.pid))
         case "POST", ["v1", "select"]:
@@ -175,6 +163,25 @@ def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi
             return HTTPStatus.ACCEPTED, api.stop(_body(request), by)
         case "POST", ["v1", "pause" | "resume" as verb]:
             return HTTPStatus.OK, (api.pause if verb == "pause" else api.resume)(_body(request), by)
+    raise _unknown(request.method, parts)
+
+
+def _read(api: ControlApi, request: Request, parts: list[str]) -> Mapping[str, Any]:
+    match parts:
+        case ["v1", "status"]:
+            return api.status()
+        case ["v1", "jobs"]:
+            return api.jobs(_job_query(request.query))
+        case ["v1", "definitions"]:
+            return api.definitions()
+        case ["v1", "names"]:
+            return api.names(parse_qs(request.query).get("begin", [""])[-1])
+        case ["v1", "jobs", *name]:
+            return api.job("/".join(name))
+        case ["v1", "runs", run_id]:
+            return api.run_result(run_id, _wait(request.query))
+        case ["v1", "records"]:
+            return api.records(request.query)
     raise _unknown(request.method, parts)
 
 
