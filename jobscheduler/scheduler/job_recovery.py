@@ -139,7 +139,7 @@ class JobRecovery:
         if last_decided > decision.cursor:
             decision = replace(decision, cursor=last_decided)
         decided = (*(slot for slot, _ in decision.actions), *(missed.first for missed in decision.missed))
-        if decided:  # of a job that is new to the log they are earlier, and a clock that is set back must not repeat them
+        if decided:  # earlier ones, of a job that is new to the log; a clock that is set back must not repeat them
             entry.since = min(entry.since, *(slot - TICK for slot in decided))
         self._registry.apply(entry, decision)
         effects = self._actions.apply(entry, decision, now)
