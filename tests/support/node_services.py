@@ -85,6 +85,7 @@ class Nodes:
     url: str
     base: Path
     lost_after: float = LOST_AFTER_S
+    lease_length: float = LEASE_S
     services: dict[str, Service] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -107,7 +108,7 @@ class Nodes:
         """Start a node with these jobs."""
         folder = self.base / name
         folder.mkdir()
-        times = ("--lease", f"{LEASE_S}s", "--lost-after", f"{self.lost_after}s", "--drain-timeout", "10s")
+        times = ("--lease", f"{self.lease_length}s", "--lost-after", f"{self.lost_after}s", "--drain-timeout", "10s")
         service = Service(folder, "--cluster-url-file", str(self.url_file), "--node", name, *times)
         self.services[name] = service
         for definition in definitions:
@@ -212,11 +213,13 @@ class Nodes:
 
 
 @contextmanager
-def nodes(url: str, base: Path, lost_after: float = LOST_AFTER_S, *, with_tables: bool = True) -> Iterator[Nodes]:
+def nodes(
+    url: str, base: Path, lost_after: float = LOST_AFTER_S, lease: float = LEASE_S, *, with_tables: bool = True
+) -> Iterator[Nodes]:
     """Make the tables, and end all services at last."""
     if with_tables:
         make_tables(Database(url))
-    made = Nodes(url, base, lost_after)
+    made = Nodes(url, base, lost_after, lease)
     try:
         yield made
     finally:
