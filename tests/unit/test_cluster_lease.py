@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import Connection, Executable
 
 from jobscheduler.cluster import steps
-from jobscheduler.cluster.lease import MAX_SKEW_S, LeaseTimes, Question, Standing
+from jobscheduler.cluster.lease import LOOK_S, MAX_SKEW_S, STANDBY_LOOK_S, LeaseTimes, Question, Standing
 from jobscheduler.cluster.lease_rows import LeaseRow
 from jobscheduler.cluster.lease_thread import LeaseThread, least_skew
 from jobscheduler.cluster.schema import check_version, make_tables, upgrade_tables
@@ -69,6 +70,27 @@ def test_a_renewal_is_anchored_before_it_is_sent() -> None:
     renewed = standing.answered(102.0, LeaseRow("a", MINE, 5.5), 104.0)
     assert renewed.term_at(106.4) == MINE
     assert renewed.term_at(106.5) is None
+
+
+@pytest.mark.parametrize("lease", [0.5, 1.0, 3.0, 5.0, 6.0, 60.0, 3600.0])
+def test_a_leader_looks_often_enough_to_answer_within_a_second(lease: float) -> None:
+    """However long its lease is, and the renewal takes the place of a look. Another node is there in time as well."""
+    times = LeaseTimes(lease)
+    looks = round(times.renewal / times.leader_look)
+    assert 0 < times.leader_look < LOOK_S + 1e-6
+    assert times.renewal == pytest.approx(looks * times.leader_look)
+    assert times.look <= STANDBY_LOOK_S
+    standing, now, asked = Standing("me", times, 0.0), 0.0, []
+    for _ in range(3 * looks + 1):
+        now = max(now, standing.next_at)
+        question = standing.question(now)
+        asked.append((question, now))
+        left = lease if question in {Question.TAKE, Question.RENEW} else standing.deadline + times.margin - now
+        renewed = question is not Question.LOOK
+        standing = standing.answered(now, LeaseRow("a", MINE, left if asked[1:] else lease), now, is_renewed=renewed)
+        assert standing.term_at(now) == MINE
+    renewals = [at for question, at in asked if question is Question.RENEW]
+    assert max(later - at for at, later in pairwise(renewals)) == pytest.approx(times.renewal)
 
 
 def test_a_lease_that_another_node_has_is_lost() -> None:
