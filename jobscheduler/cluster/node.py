@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -80,11 +80,18 @@ class NodeSchedule(Schedule, LoadedJobs, Protocol):
 class NodeAccount:
     """The account and the lease as one node has them, without a thread yet. `accounting` is for the scheduler.
 
-    `changed` is set when the lease has changed.
+    `changed` is set when the lease has changed, `asked` while people ask something of this node as the leader.
     """
 
     def __init__(
-        self, url: str, options: NodeOptions, log: LogAccounting, log_event: EventLogger, *, knows_boot: bool
+        self,
+        url: str,
+        options: NodeOptions,
+        log: LogAccounting,
+        log_event: EventLogger,
+        *,
+        knows_boot: bool,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connect to nothing yet. `log` is that of this node; `knows_boot`: it shows a service of this boot.
 
@@ -94,10 +101,12 @@ class NodeAccount:
         """
         self.options = options
         self.log = log
+        self.monotonic = monotonic
         self.database = Database(url, Limits(ANSWER_LIMIT_S, ANSWER_LIMIT_S, "READ COMMITTED"))
         self.identity = Identity(options.name, ROLE, QUEUE, secrets.token_hex(8))
         self.watch = DatabaseWatch(str(self.database), log_event)
         self.changed = threading.Event()
+        self.asked = threading.Event()
         self.lease = LeaseThread(
             lease_database(url),
             options.name,
@@ -105,6 +114,7 @@ class NodeAccount:
             options.lease,
             settled=self._settled,
             on_change=self._lease_changed,
+            monotonic=monotonic,
         )
         self.boot = BootKnowledge(self.identity.instance, is_known=knows_boot, uptime=uptime)
         self.account = Account(self.database)
@@ -119,6 +129,8 @@ class NodeAccount:
         if failure is None:
             self._skew.note(after.skew)
             self.boot.note_standing(after)
+            if after.term is not None and after.seen is not None and after.seen.has_requests:
+                self.asked.set()
         if before.term != after.term:
             self.changed.set()
 
@@ -132,7 +144,7 @@ class ClusterNode:
     def __init__(self, account: NodeAccount, schedule: NodeSchedule, log_event: EventLogger) -> None:
         options, lease, accounting = account.options, account.lease, account.accounting
         self.name = options.name
-        beats = Beats(account.account, account.identity, options.lost_after, lease.term, time.monotonic)
+        beats = Beats(account.account, account.identity, options.lost_after, lease.term, account.monotonic)
         self._leading = Leading(
             options.name,
             schedule,
@@ -154,8 +166,10 @@ class ClusterNode:
             self._viewer,
             lambda: lease.standing.skew,
             log_event,
+            on_look=lambda sent_at, found: beats.note_look(sent_at, is_quiet=not found.running and not found.ended),
             lost_after=options.lost_after,
             slots=options.slots,
+            monotonic=account.monotonic,
         )
         self._thread = NodeThread(
             self._leading,
@@ -208,7 +222,7 @@ class ClusterNode:
 
 def _account_thread(account: NodeAccount, beats: Beats, node_beat: NodeBeat, schedule: NodeSchedule) -> AccountThread:
     options, rows = account.options, account.accounting.rows
-    upkeep = Upkeep(account.account, account.lease.term, options.keep_runs, utc_now, time.monotonic)
+    upkeep = Upkeep(account.account, account.lease.term, options.keep_runs, utc_now, account.monotonic)
     others = OtherRuns(
         account.account,
         account.lease.term,
@@ -228,6 +242,7 @@ def _account_thread(account: NodeAccount, beats: Beats, node_beat: NodeBeat, sch
             Chore(OTHER_RUNS_INTERVAL_S, others.step),
             Chore(UPKEEP_INTERVAL_S, upkeep.step),
         ],
+        account.monotonic,
     )
 
 

@@ -10,10 +10,9 @@ from jobscheduler.cluster.database_watch import DatabaseWatch
 from jobscheduler.cluster.drift import Drift
 from jobscheduler.cluster.lease import LeaseTimes, Standing
 from jobscheduler.cluster.lease_rows import LeaseRow
-from jobscheduler.cluster.membership import Population
 from jobscheduler.cluster.node_reports import DriftReport, SkewReport
 from jobscheduler.cluster.node_view import NodeViewer
-from jobscheduler.cluster.nodes import Loaded, NodeRow, Process
+from jobscheduler.cluster.nodes import Loaded, NodeRow, Population, Process
 from jobscheduler.cluster.values import Identity, Term
 from jobscheduler.cluster.zone_data import zone_data_version
 from jobscheduler.database.errors import Unavailable
