@@ -111,6 +111,10 @@ class NodeOfService:
         """Return the hash of the definition of each job that has slots."""
         return self._scheduler.definition_hashes()
 
+    def follow_seed(self) -> None:
+        """Compute the starts of slots with `jitter` anew: their seed is another one."""
+        self._reconciler.follow_seed()
+
     def end_processes(self, run_ids: Iterable[str]) -> None:
         """End what is left of the processes of runs."""
         kill_leftovers(run_ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, opened: OpenLog, sta
         Scheduler(
             scheduler_log,
             max_workers=checked.settings.max_workers,
-            host=host,
+            host=host if account is None else replace(host, shared_seed=account.seed),
             clocks=Clocks(late_reason=clock.late_reason, standstills=clock.standstills),
             standings=standings,
             outputs=outputs.recent,
