@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -89,9 +89,18 @@ class NodeAccount:
     """
 
     def __init__(
-        self, url: str, options: NodeOptions, log: LogAccounting, log_event: EventLogger, *, knows_boot: bool
+        self,
+        url: str,
+        options: NodeOptions,
+        log: LogAccounting,
+        log_event: EventLogger,
+        knows_jobs: Callable[[], bool] = lambda: True,
+        *,
+        knows_boot: bool,
     ) -> None:
         """Connect to nothing yet. `log` is that of this node; `knows_boot`: it shows a service of this boot.
+
+        `knows_jobs` returns whether every source of jobs was read once.
 
         Raises:
             DatabaseConfigError: the URL cannot be used.
@@ -114,7 +123,9 @@ class NodeAccount:
         self.seed = JitterSeed()
         self.boot = BootKnowledge(self.identity.instance, is_known=knows_boot, uptime=uptime)
         self.account = Account(self.database)
-        self.accounting = ClusterAccounting(self.account, self.identity, LeadingTerm(self.lease.term), log, utc_now)
+        self.accounting = ClusterAccounting(
+            self.account, self.identity, LeadingTerm(self.lease.term), log, utc_now, knows_jobs=knows_jobs
+        )
         self._skew = SkewReport(log_event)
 
     def _settled(self, term: Term) -> str | None:

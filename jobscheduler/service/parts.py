@@ -122,7 +122,8 @@ def _account(checked: CheckedSettings, opened: OpenLog, log: LogAccounting) -> N
     """Return the account of the cluster, if the service is one of several."""
     if checked.cluster_url is None:
         return None
-    return open_account(checked.cluster_url, checked.settings, log, opened.log.event, opened.recovered)
+    knows_jobs = checked.database.is_known
+    return open_account(checked.cluster_url, checked.settings, log, opened.log.event, opened.recovered, knows_jobs)
 
 
 def _alerts(

@@ -491,3 +491,17 @@ def test_a_checkpoint_after_a_claim_that_was_given_up_is_not_written(here: Here)
     other = here.successor()
     assert here.world.told() == [(1, "SUCCESS", None)]
     other.crash()
+
+
+def test_a_leader_that_has_not_read_all_jobs_settles_nothing(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs of a database that is away have slots that nobody decides; whoever leads next accounts for them."""
+    known = here.store.recovered(here.world.now)
+    monkeypatch.setattr(here.node.accounting, "_knows_jobs", lambda: False)
+    here.world.wait(60)
+    here.leader.settle()
+    here.leader.scheduler.write_checkpoint(full=True)
+    here.leader.answer()
+    found = here.store.recovered(here.world.now)
+    assert known is not None
+    assert found is not None
+    assert found.checkpoint.settled == known.checkpoint.settled
