@@ -13,10 +13,9 @@ from zoneinfo import ZoneInfo
 
 from jobscheduler.cli import cutover
 from jobscheduler.cli.crontab_files import CrontabFile, WantedForm, read_crontabs
-from jobscheduler.cli.db_files import ExportConflict
 from jobscheduler.cli.import_lines import Judge, State, Verdict
 from jobscheduler.cli.import_report import print_notes, print_verdict, shared_remarks, summary, verdict_json
-from jobscheduler.cli.import_target import read_target, write_all
+from jobscheduler.cli.import_target import read_target, write_or_explain
 from jobscheduler.cli.log_files import host_zone
 from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import ArgumentProblem, print_problem, problem_json
@@ -26,7 +25,6 @@ from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.config.job_context import job_context
 from jobscheduler.imports.crontab_job import Wishes
 from jobscheduler.model import Problem
-from jobscheduler.model.errors import ProblemError
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone
 from jobscheduler.util.instants import format_instant, utc_now
 
@@ -141,14 +139,7 @@ def _write(directory: Path, verdicts: Sequence[Verdict]) -> None:
 
     """
     files = [one.file for one in verdicts if one.file is not None and one.state in {State.WRITTEN, State.REPLACED}]
-    try:
-        if files:
-            write_all(directory, files)
-    except ExportConflict as conflict:
-        raise ProblemError(*conflict.problems) from None
-    except OSError as error:
-        problem = Problem(f"nothing was written: {(error.strerror or str(error)).lower()}", file=str(directory))
-        raise ProblemError(problem) from None
+    write_or_explain(directory, files)
 
 
 def _print(verdicts: Sequence[Verdict], problems: Sequence[Problem], to: Path | None, *, is_dry: bool) -> None:

@@ -165,8 +165,8 @@ class Judge:
         start = former.not_before if former is not None and self.wishes.not_before is None else self.wishes.not_before
         wishes = replace(self.wishes, not_before=start)
         for name in (wanted, zone.key):  # named if it would be read in another one
-            raw = _encoded(definition_of(line.entry, job_id, line.user, line.origin, name, wishes))
-            result, of_host = _parse(raw, f"{job_id}.json", self.rules)
+            raw = encode_definition(definition_of(line.entry, job_id, line.user, line.origin, name, wishes))
+            result, of_host = parse_definition(raw, f"{job_id}.json", self.rules)
             if not isinstance(result, Job) or not _is_elsewhere(result, zone):
                 break
         return raw, result, of_host
@@ -201,11 +201,12 @@ def _bad_line(file: CrontabFile, line: BadLine) -> Verdict:
     return Verdict(file, line.line, line.text, State.REFUSED, line.message, line.help, _about_error(line.is_error))
 
 
-def _encoded(definition: dict[str, Any]) -> bytes:
+def encode_definition(definition: dict[str, Any]) -> bytes:
+    """Return the content of a job file."""
     return f"{json.dumps(definition, indent=2, ensure_ascii=False)}\n".encode()
 
 
-def _parse(raw: bytes, name: str, rules: ParseContext) -> tuple[Job | tuple[Problem, ...], tuple[str, ...]]:
+def parse_definition(raw: bytes, name: str, rules: ParseContext) -> tuple[Job | tuple[Problem, ...], tuple[str, ...]]:
     """Parse a definition as the service would; return also what only this host has against it."""
     result = parse(raw, name, rules)
     if isinstance(result, Job) or not all(problem.host_dependent for problem in result):

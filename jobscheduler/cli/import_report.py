@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 from jobscheduler.cli.import_lines import State, Verdict
 from jobscheduler.cli.wrapping import print_wrapped
@@ -43,19 +43,39 @@ def _headline(verdict: Verdict, directory: str | None) -> str:
     return f"{verdict.place} -> {where}  ({schedule}, as {verdict.user})"
 
 
+class Remarked(Protocol):
+    """A verdict with remarks, on a line or on another thing that was imported."""
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be known about it alone."""
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """What is to be known about many."""
+
+
 def print_notes(verdicts: Sequence[Verdict]) -> None:
     """Print what is to be known about several lines, once."""
     imported = [verdict for verdict in verdicts if verdict.file is not None]
-    if not imported:
-        return
+    if imported:
+        print_notes_on(imported, general_differences(imported))
+
+
+def print_notes_on(imported: Sequence[Remarked], general: Iterable[str]) -> None:
+    """Print the remarks that several verdicts share, and those that hold for all."""
     print("\nnotes:")
     for text, ids in shared_remarks(imported).items():
         print_wrapped(printable(f"- {text}{_named(ids, len(imported))}"))
-    for text in general_differences(imported):
+    for text in general:
         print_wrapped(f"- {text}")
 
 
-def shared_remarks(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
+def shared_remarks(verdicts: Sequence[Remarked]) -> dict[str, list[str]]:
     """Return each remark that several lines share, with the ids of the jobs."""
     ids: dict[str, list[str]] = {}
     alone = Counter(text for verdict in verdicts for text in verdict.remarks)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from jobscheduler.cli.db_files import open_trusted_directory
+from jobscheduler.cli.db_files import ExportConflict, open_trusted_directory
 from jobscheduler.jobs.open_directory import is_job_file
+from jobscheduler.model import Problem
+from jobscheduler.model.errors import ProblemError
 
 PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644
 
@@ -65,9 +67,33 @@ def _imported(path: Path) -> ImportedFile:
     if not path.is_file():  # reading a pipe would wait for its writer
         return ImportedFile(b"")
     try:
-        raw = path.read_bytes()
+        return imported_file(path.read_bytes())
+    except OSError:
+        return ImportedFile(b"")
+
+
+def write_or_explain(directory: Path, files: Sequence[NewFile]) -> None:
+    """Write all of the files, or none.
+
+    Raises:
+        ProblemError: the directory cannot be written.
+
+    """
+    try:
+        if files:
+            write_all(directory, files)
+    except ExportConflict as conflict:
+        raise ProblemError(conflict.problems[0]) from None
+    except OSError as error:
+        problem = Problem(f"nothing was written: {(error.strerror or str(error)).lower()}", file=str(directory))
+        raise ProblemError(problem) from None
+
+
+def imported_file(raw: bytes) -> ImportedFile:
+    """Return the content of a job file with what tells where it came from; an odd one counts as one that differs."""
+    try:
         value = json.loads(raw)
-    except (OSError, ValueError, RecursionError):  # not ours to judge: it counts as a file that differs
+    except (ValueError, RecursionError):  # not ours to judge
         return ImportedFile(b"")
     known = value if isinstance(value, dict) else {}
     start = known.get("not_before")

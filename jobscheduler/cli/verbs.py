@@ -35,7 +35,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "set up": {
         "serve": "run the service",
-        "import": "make job files from crontabs",
+        "import": "make jobs from crontabs, or from JobsManager",
         "validate": "check job files and show all their problems",
         "plan": "show what putting job files in force would change",
         "config": "show every setting, its value and where it comes from",

@@ -1,1 +1,4 @@
-"""Definitions made from the tables of other schedulers. Pure: a text goes in, definitions and remarks come out."""
+"""Definitions made from the tables of other schedulers.
+
+Pure: a text or a pickle goes in, definitions and remarks come out.
+"""
