@@ -6,8 +6,9 @@
 #
 #   PREFIX/releases/RELEASE    a virtual environment with the scheduler in it; one per install
 #   PREFIX/current             a link to the present release
+#   PREFIX/former              a link to the release before
 #   PREFIX/schemas             a link to its schema, for editors
-#   /usr/local/bin/jobscheduler
+#   BINDIR/jobscheduler
 #   /usr/local/share/man/..., bash-completion/..., zsh/... and /usr/share/fish/...
 #                              links to the manual pages and the completion of shells in PREFIX/current/usr
 #   UNITDIR/jobscheduler.service
@@ -24,6 +25,7 @@
 # is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR; EXTRAS (`http`, `notify`, `web`, `database`, `cluster`, or several as `http,web`) and PACKAGES (further ones with task
 # types, as pip takes them), both remembered by later installs unless they are set again, to nothing if need be. The unit stands in /usr/lib/systemd/system, because everything in
 # /etc/systemd/system belongs to the administrator: what `systemctl edit` writes there wins, and survives an upgrade.
+# For packages: BINDIR (/usr/local/bin), and RELEASE, the name of the release (by default the time).
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -34,7 +36,9 @@ USERUNITDIR=${USERUNITDIR:-/usr/lib/systemd/user}
 DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-}
 UNIT=jobscheduler.service
-LINK=/usr/local/bin/jobscheduler
+BINDIR=${BINDIR:-/usr/local/bin}
+RELEASE=${RELEASE:-}
+LINK=$BINDIR/jobscheduler
 SETTINGS=/etc/scheduler/scheduler.toml
 VARIABLES=/etc/default/jobscheduler
 JOBS=/etc/scheduler/jobs.d
@@ -48,6 +52,8 @@ fail() {
 }
 
 say() { echo "$*"; }
+
+. systemd/releases.sh
 
 # --- before anything is written ---------------------------------------------------------------------------
 
@@ -70,6 +76,13 @@ check_paths() {
 check_user() {
     [ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || fail "\`make $1\` writes to $PREFIX, /etc and ${UNITDIR%/*}, and only root may" \
         "sudo make $1" "or set DESTDIR to a directory of yours, to make a package or to look at what it would do"
+}
+
+# The unit of a package stands at the same place.
+check_package() {
+    if [ -z "$DESTDIR" ] && dpkg-query --search "$UNITDIR/$UNIT" >/dev/null 2>&1; then
+        fail "the package \`jobscheduler\` is installed here" "apt remove jobscheduler, which keeps jobs, log and settings"
+    fi
 }
 
 # The system's own interpreter first: a service should not depend on one that lives in somebody's home.
@@ -120,13 +133,14 @@ copy_sources() {
 install_() {
     check_paths
     check_user install
+    check_package
     choose_python
     at=$DESTDIR$PREFIX
     if [ -e "$DESTDIR$LINK" ] || [ -L "$DESTDIR$LINK" ]; then
         is_ours "$DESTDIR$LINK" || fail "\`$LINK\` is there and belongs to something else" "move it away"
     fi
     # In order of time, so that the newest is the last one listed.
-    name=$(date -u +%Y%m%dT%H%M%SZ)-$$
+    name=${RELEASE:-$(date -u +%Y%m%dT%H%M%SZ)-$$}
     release=$at/releases/$name
     former=$(readlink "$at/current" 2>/dev/null || true)
     extras=${EXTRAS-$(cat "$at/current/extras" 2>/dev/null || true)}
@@ -156,7 +170,7 @@ make_release() {
     pip --python "$release/bin/python" install $(packages) "$(ls "$work"/built/*.whl)${extras:+[$extras]}" $further || no_packages
     echo "$extras" >"$release/extras"
     echo "$further" >"$release/packages"
-    cp -R schemas docs README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default systemd/scheduler.toml systemd/hardened.conf systemd/needrestart.conf "$release"
+    cp -R schemas docs README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default systemd/scheduler.toml systemd/hardened.conf systemd/needrestart.conf systemd/releases.sh "$release"
     rm -rf "$release/schemas/__init__.py" "$release/schemas/__pycache__"
     make_shared
     # It has to work before it replaces what works. All of it is loaded, and the command runs.
@@ -198,7 +212,7 @@ PYTHON_PROGRAM
 
 make_directories() {
     # Ones that are there keep the owner and mode that their administrator gave them.
-    for path in "${JOBS%/*}" "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "$USERUNITDIR" "${VARIABLES%/*}"; do
+    for path in "${JOBS%/*}" "$JOBS" "$LOGS" "$BINDIR" "$UNITDIR" "$USERUNITDIR" "${VARIABLES%/*}"; do
         [ ! -d "$DESTDIR$path" ] || continue
         mkdir -p "$DESTDIR$path"
         case $path in "${JOBS%/*}"*) chmod 0750 "$DESTDIR$path" ;; esac # job files may have passwords in them
@@ -207,9 +221,7 @@ make_directories() {
 
 # Everything is prepared under other names, so that what remains are renames.
 put_in_force() {
-    rm -f "$at/.current" "$at/.schemas" "$DESTDIR$LINK.new"
-    ln -s "releases/$name" "$at/.current"
-    ln -s current/schemas "$at/.schemas"
+    rm -f "$DESTDIR$LINK.new"
     ln -s "$PREFIX/current/bin/jobscheduler" "$DESTDIR$LINK.new"
     sed "s|/opt/jobscheduler|$PREFIX|g" systemd/$UNIT >"$DESTDIR$UNITDIR/.$UNIT.new"
     sed "s|/opt/jobscheduler|$PREFIX|g" systemd/user/$UNIT >"$DESTDIR$USERUNITDIR/.$UNIT.new"
@@ -218,8 +230,7 @@ put_in_force() {
     kept=
     prepare "$SETTINGS" scheduler.toml
     prepare "$VARIABLES" jobscheduler.default
-    mv -T "$at/.current" "$at/current"
-    mv -T "$at/.schemas" "$at/schemas"
+    point_at "releases/$name"
     mv -T "$DESTDIR$LINK.new" "$DESTDIR$LINK"
     link_shared
     mv "$DESTDIR$UNITDIR/.$UNIT.new" "$DESTDIR$UNITDIR/$UNIT"
@@ -265,16 +276,6 @@ carry_over() {
     esac
 }
 
-remove_old_releases() {
-    for old in "$at"/releases/*; do
-        case releases/${old##*/} in "releases/$name" | "$former") continue ;; esac
-        is_in_use "$PREFIX/releases/${old##*/}" || rm -rf "$old"
-    done
-}
-
-# A process of a release has its path in the command line, because the script names the interpreter there.
-is_in_use() { [ -z "$DESTDIR" ] && grep -qsF -- "$1/" /proc/[0-9]*/cmdline; }
-
 systemd_runs() { [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; }
 
 tell_systemd() {
@@ -312,7 +313,7 @@ uninstall() {
     if cmp -s "$DESTDIR$VARIABLES" "$at/current/jobscheduler.default"; then rm -f "$DESTDIR$VARIABLES"; fi
     if is_ours "$DESTDIR$LINK"; then rm -f "$DESTDIR$LINK"; fi
     for file in $(shared_files "$at/current"); do unlink_shared "$file"; done
-    rm -f "$DESTDIR$UNITDIR/$UNIT" "$DESTDIR$USERUNITDIR/$UNIT" "$at/current" "$at/schemas"
+    rm -f "$DESTDIR$UNITDIR/$UNIT" "$DESTDIR$USERUNITDIR/$UNIT" "$at/current" "$at/former" "$at/schemas"
     rm -rf "$at/releases"
     [ ! -d "$at" ] || rmdir "$at" 2>/dev/null || say "kept $PREFIX, which holds other files"
     tell_systemd
