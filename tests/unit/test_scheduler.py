@@ -564,8 +564,8 @@ def test_after_a_clock_set_back_far_new_slots_run(world: World) -> None:
 
 def test_a_checkpoint_has_runs_pending_slots_and_cursors(world: World) -> None:
     """It has active runs and pending slots, and the cursor of a job with an undecided slot."""
-    checkpoints: list[Checkpoint] = []
-    world.scheduler._write_checkpoint_line = checkpoints.append
+    checkpoints = world.checkpoints
+    checkpoints.clear()
     Gate.may_end.clear()
     world.put(job(overlap="queue"))
     world.put(job("jittered", jitter=50))
@@ -732,7 +732,7 @@ def test_a_slot_that_was_due_when_its_file_was_touched_is_accounted_for(
 def test_a_start_writes_its_runs_to_a_checkpoint_before_they_begin(world: World) -> None:
     """A crash right after the first line of an `@reboot` run must not repeat it in this boot."""
     checkpoints: list[tuple[Checkpoint, int]] = []
-    world.scheduler._write_checkpoint_line = lambda one: checkpoints.append((one, len(world.written)))
+    world.scheduler._accounting.checkpoint = lambda one: checkpoints.append((one, len(world.written)))  # type: ignore[method-assign]
     restart(world, job(schedule=Cron("@reboot", "UTC")), checkpoint=Checkpoint(NOON, "boot-0"), clean_stop=True)
 
     assert [(one.boot, one.pending, lines) for one, lines in checkpoints] == [("boot-1", (("x", NOON),), 0)]
@@ -741,8 +741,8 @@ def test_a_start_writes_its_runs_to_a_checkpoint_before_they_begin(world: World)
 
 def test_a_checkpoint_goes_back_with_the_clock_and_names_slots_decided_ahead(world: World) -> None:
     """A start must not repeat runs: each checkpoint has how far ahead they may be, a full one for which job."""
-    checkpoints: list[Checkpoint] = []
-    world.scheduler._write_checkpoint_line = checkpoints.append
+    checkpoints = world.checkpoints
+    checkpoints.clear()
     world.scheduler.start()
     world.put(job())
     world.due("x", 60)
@@ -759,8 +759,8 @@ def test_a_checkpoint_goes_back_with_the_clock_and_names_slots_decided_ahead(wor
 
 def test_a_checkpoint_after_a_step_back_covers_earlier_runs(world: World) -> None:
     """Otherwise a crash then would repeat that slot."""
-    checkpoints: list[Checkpoint] = []
-    world.scheduler._write_checkpoint_line = checkpoints.append
+    checkpoints = world.checkpoints
+    checkpoints.clear()
     restart(world, job(), checkpoint=Checkpoint(NOON - timedelta(seconds=30), "boot-1"))
     world.due("x", 60)
     world.now = NOON - timedelta(hours=2)

@@ -95,8 +95,8 @@ def test_a_start_takes_over_how_jobs_stood(world: World) -> None:
 
 def test_checkpoints_carry_how_jobs_stand(world: World) -> None:
     """A full one all jobs, the others what has changed since."""
-    marks: list[Checkpoint] = []
-    world.scheduler._write_checkpoint_line = marks.append
+    marks = world.checkpoints
+    marks.clear()
     world.put(job(success_within=3600.0))
     world.scheduler.write_checkpoint(full=True)
     world.scheduler.write_checkpoint()
