@@ -47,7 +47,8 @@ class FullCheckpoint:
     """The additional content of a full checkpoint.
 
     `hashes` are those of every definition that had slots. `since` is the instant from which the slots of a job are
-    decided; `accounted_since` applies to jobs that it does not name. The rest is about jobs whose clock was set:
+    decided; `accounted_since` applies to jobs that it does not name. `came` is when a job came or got other slots after
+    the checkpoint, if that is read back. The rest is about jobs whose clock was set:
 
     - `decided_ahead`: slots later than the checkpoint that are decided all the same;
     - `reopened`: slots that only a wrong clock missed and that may run;
@@ -68,6 +69,7 @@ class FullCheckpoint:
     pauses: tuple[Pause, ...] = ()
     results: ResultState = NO_RESULTS
     zones: Mapping[str, ZoneOffsets] = field(default_factory=dict)
+    came: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from jobscheduler.model import FullCheckpoint, TimeSpans, ZoneOffsets
 from jobscheduler.model.checkpoint import REOPENABLE_REASONS
+from jobscheduler.model.hash_digits import has_same_slots
 from jobscheduler.model.standing import ResultState
 from jobscheduler.runlog.base36 import parse_second, second_text
 from jobscheduler.runlog.pause_lines import PAUSED, RESUMED, LoggedPauses, exempt_texts, pause_texts
@@ -116,6 +117,7 @@ class CheckpointState:
     results: ResultReader = field(default_factory=ResultReader)
     pauses: LoggedPauses = field(default_factory=LoggedPauses)
     zones: dict[str, ZoneOffsets] = field(default_factory=dict)
+    came: dict[str, datetime] = field(default_factory=dict)
 
     def full(self) -> FullCheckpoint:
         """Return it as of the latest checkpoint: missed slots carry their age."""
@@ -126,7 +128,9 @@ class CheckpointState:
         }
         spans = self.decided, self.reopened, missed
         further = self.pauses.all(), self.results.state()
-        return FullCheckpoint(self.host, self.accounted_since, self.hashes, self.since, *spans, *further, self.zones)
+        return FullCheckpoint(
+            self.host, self.accounted_since, self.hashes, self.since, *spans, *further, self.zones, self.came
+        )
 
     def apply(self, line: Mapping[str, str]) -> None:
         """Apply a line.
@@ -152,7 +156,10 @@ class CheckpointState:
             self._add_slot(line, job_id)
 
     def _set_definition(self, job_id: str, digits: str, at: datetime) -> None:
-        self.since.setdefault(job_id, at if job_id not in self.hashes else self.accounted_since)
+        former = self.hashes.get(job_id)
+        self.since.setdefault(job_id, at if former is None else self.accounted_since)
+        if former is None or not has_same_slots(former, digits):
+            self.came[job_id] = at
         if digits.startswith("-"):  # the job is disabled
             self.hashes.pop(job_id, None)
         else:

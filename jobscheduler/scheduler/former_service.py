@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from jobscheduler.model import Checkpoint, FullCheckpoint, InFlightRun, Job, RecoveredState
+from jobscheduler.model.hash_digits import has_same_slots
 from jobscheduler.scheduler.clock_setback import CLOCK_MEMORY_S, MissedSpan
-from jobscheduler.timetable.definition_hash import definition_hash, has_same_slots
+from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.util.host_id import is_same_boot
 from jobscheduler.util.time_spans import span_at
 

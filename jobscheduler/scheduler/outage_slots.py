@@ -187,8 +187,9 @@ class OutageSlots:
         if former.was_active(job):
             if job.id in former.lagging:
                 return after, ()
-            since = min(former.full.since.get(job.id, after), now)
-            return max(after, since), ()  # the definition may be newer than the checkpoint
+            full = former.full
+            came = max(full.since.get(job.id, after), full.came.get(job.id, after))
+            return max(after, min(came, now)), ()  # the definition may be newer than the checkpoint
         written_at = EPOCH if job.modified_at is None else min(job.modified_at, now)
         if former.is_known and former.state.full is None:
             written_at = now

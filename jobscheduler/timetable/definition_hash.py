@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from jobscheduler.model import EVERY_CHANGE, Cron, Job, TaskSpec, truncate_to_ms
+from jobscheduler.model.hash_digits import SCHEDULE_DIGITS
 from jobscheduler.timetable.crontab import parse
-
-SCHEDULE_DIGITS = 6  # leading hexadecimal digits that depend only on the fields that decide the slots
 
 # The names of the zone whose offset has always been zero. Other links between zones differ from host to host.
 _ZERO = frozenset(
@@ -53,11 +52,6 @@ def _hash(job: Job) -> str:
 def hash_in_log(job: Job) -> str:
     """Return the hash as log lines about changes write it: with a dash in front for a disabled job."""
     return definition_hash(job) if job.enabled else f"-{definition_hash(job)}"
-
-
-def has_same_slots(one: str, other: str) -> bool:
-    """Return whether two definitions are due at the same times, judged by their hashes."""
-    return one[:SCHEDULE_DIGITS] == other[:SCHEDULE_DIGITS]
 
 
 def _schedule_part(job: Job) -> str:

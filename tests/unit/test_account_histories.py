@@ -758,6 +758,10 @@ FOUND = {
     "a power failure took the line of a job that had come, and the clock was set back to its slots from before": [
         *(("live", 4000, 1.0), ("come",), ("fail", 1.0, False, 0.5), ("start",), ("turn_to_once", -4)),
     ],
+    "a schedule was edited right before a crash, and the clock was set back to slots that it had before": [
+        *(("live", 20000, 1.0), ("edit",), ("crash", 1, False), ("edit",), ("edit",), ("start",), ("edit",)),
+        *(("turn_to_once", -4),),
+    ],
     "a job came after a clock was ahead, and a power failure took both lines": [
         *(("touch",), ("turn_to_once", -4), ("checkpoint",), ("undo",), ("come",), ("touch",)),
         *(("fail", 1.0, False, 0.5), ("turn_to_once", -4)),

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.model import AlertRule, Cron, Job, Once, TaskSpec
-from jobscheduler.timetable.definition_hash import definition_hash, has_same_slots
+from jobscheduler.model.hash_digits import has_same_slots
+from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.properties import examples
 

@@ -11,8 +11,9 @@ import pytest
 from jobscheduler.jobs.parser import Defaults, parse
 from jobscheduler.jobs.parser.warnings import _limits as warnings_of
 from jobscheduler.model import Job, Limits
+from jobscheduler.model.hash_digits import has_same_slots
 from jobscheduler.status.snapshot_json import definition_json
-from jobscheduler.timetable.definition_hash import definition_hash, has_same_slots
+from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.util.control_groups import controllers
 from jobscheduler.util.sizes import format_size, parse_size
 from tests.support.service import job

@@ -15,9 +15,10 @@ from jobscheduler.control.redact import redacted_definition
 from jobscheduler.explain import Facts, LogEvidence, Question, RuntimeState, explain
 from jobscheduler.jobs.parser import Defaults, ParseContext, parse
 from jobscheduler.model import Cron, Job, Problem
+from jobscheduler.model.hash_digits import has_same_slots
 from jobscheduler.status.snapshot import JobState, job_state
 from jobscheduler.timetable import crontab
-from jobscheduler.timetable.definition_hash import definition_hash, has_same_slots
+from jobscheduler.timetable.definition_hash import definition_hash
 from jobscheduler.timetable.timetable import timetable_of
 from tests.support.service import job as definition
 from tests.support.service import wait_until
