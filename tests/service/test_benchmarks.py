@@ -210,9 +210,7 @@ def test_a_row_of_another_commit_is_named(tmp_path: Path) -> None:
 def test_a_row_that_was_measured_by_itself_says_where(tmp_path: Path) -> None:
     """It may be of another machine, or of an hour that was not quiet; the other figures keep theirs."""
     now = datetime(2026, 11, 22, tzinfo=UTC)
-    apart = Row("own", "own time", "s", (1.0,)).stamped(
-        now, "abcdef0", "`own` on a slow one; the loop took 60 to 90 ms"
-    )
+    apart = Row("own", "own time", "s", (1.0,)).stamped(now, "abcdef0", "`own` on another; the loop took 60 to 90 ms")
     with_others = Row("start", "start", "s", (1.0,)).stamped(now, "1234567")
     write(Results((with_others, apart), {"processor": "a fast one"}), tmp_path / "BENCHMARKS.md")
     text = (tmp_path / "BENCHMARKS.md").read_text()
