@@ -56,19 +56,32 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measured(results: Results, options: argparse.Namespace) -> Results:
-    """Measure one thing after the other; show and save each result at once."""
+    """Measure one thing after the other; show and save each result at once.
+
+    What is measured by itself says where: the other figures may be those of another machine, or of a quieter hour.
+    """
     plan = _plan(options)
     peers = {peer.name: peer.version for peer in plan.peers}
-    results = replace(results, machine=describe(), peers=results.peers | peers, yardstick=(yardstick(),))
-    code = commit()
+    results, loops, code = replace(results, peers=results.peers | peers), [yardstick()], commit()
+    is_apart = bool(options.names and results.rows)
     for name in options.names or MEASURES:
-        rows = [row.stamped(datetime.now(UTC), code) for row in measure(name)(plan)]
+        rows = measure(name)(plan)
+        loops.append(yardstick())
+        apart = _apart(name, loops[-2:]) if is_apart else ""
+        rows = [row.stamped(datetime.now(UTC), code, apart) for row in rows]
         print("\n".join(map(line, rows)), flush=True)
-        results = replace(results.with_rows(rows), yardstick=(*results.yardstick, yardstick()))
+        results = results.with_rows(rows)
+        if not is_apart:
+            results = replace(results, machine=describe(), yardstick=tuple(loops))
         if options.save:
             save(results, options.results)
             write(results, options.document)
     return results
+
+
+def _apart(name: str, loops: list[float]) -> str:
+    """Say what was measured by itself, where, and how long the fixed loop took before and after it."""
+    return f"`{name}` on {describe()['processor']}; the loop took {min(loops):.0f} to {max(loops):.0f} ms"
 
 
 def _plan(options: argparse.Namespace) -> Plan:

@@ -43,7 +43,8 @@ class Row:
     """One measurement: a figure a round for the service, for its floor and for each peer.
 
     `key` names it, `size` is the number of jobs (0 where that means nothing), `unit` that of all its figures; `code` is
-    the commit that was measured, `when` the day.
+    the commit that was measured, `when` the day. `apart` says what was measured by itself, where, and how quiet it was
+    there; it is empty for what was measured with everything else.
     """
 
     key: str
@@ -56,6 +57,7 @@ class Row:
     size: int = 0
     when: str = ""
     code: str = ""
+    apart: str = ""
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -73,9 +75,9 @@ class Row:
         spread = Spread.of(values)
         return (spread.most if self.goal.of == "worst" else spread.median) <= self.goal.most
 
-    def stamped(self, now: datetime, code: str) -> Row:
+    def stamped(self, now: datetime, code: str, apart: str = "") -> Row:
         """Return the row with the day of the measurement and the commit that was measured."""
-        return replace(self, when=f"{now.astimezone(UTC):%Y-%m-%d}", code=code)
+        return replace(self, when=f"{now.astimezone(UTC):%Y-%m-%d}", code=code, apart=apart)
 
     def as_json(self) -> dict[str, Any]:
         """Convert the row to JSON values; `from_json` is the inverse."""

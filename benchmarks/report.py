@@ -142,14 +142,17 @@ def _machine(results: Results) -> str:
 
 def _codes(results: Results) -> list[str]:
     """Say which commit was measured, and which rows have another one."""
-    codes = Counter(row.code for row in results.rows if row.code)
+    apart = sorted({f"{row.apart} ({row.code})" for row in results.rows if row.apart})
+    lines = [f"- ¹ measured by itself: {one}" for one in apart]
+    codes = Counter(row.code for row in results.rows if row.code and not row.apart)
     if not codes:
-        return []
+        return lines
     (usual, _), *others = codes.most_common()
     words = [
-        f"{code} for {', '.join(f'“{row.what}”' for row in results.rows if row.code == code)}" for code, _ in others
+        f"{code} for {', '.join(f'“{row.what}”' for row in results.rows if row.code == code and not row.apart)}"
+        for code, _ in others
     ]
-    return [f"- code: {'; but '.join([usual, *words])}"]
+    return [f"- code: {'; but '.join([usual, *words])}", *lines]
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -173,7 +176,8 @@ def cells(row: Row) -> list[str]:
     """Return the cells of a row."""
     floor = f"{cell(Spread.of(row.floor))} {row.unit}" if row.floor else ""
     ratio = cell(Spread.of(row.ratios)) if row.ratios else ""
-    return [row.what, f"{cell(Spread.of(row.ours))} {row.unit}", floor, ratio, goal(row), met(row)]
+    what = f"{row.what} ¹" if row.apart else row.what
+    return [what, f"{cell(Spread.of(row.ours))} {row.unit}", floor, ratio, goal(row), met(row)]
 
 
 def cell(spread: Spread) -> str:

@@ -207,6 +207,18 @@ def test_a_row_of_another_commit_is_named(tmp_path: Path) -> None:
     assert "- code: 1234567; but abcdef0 for “own time”\n" in (tmp_path / "BENCHMARKS.md").read_text()
 
 
+def test_a_row_that_was_measured_by_itself_says_where(tmp_path: Path) -> None:
+    """It may be of another machine, or of an hour that was not quiet; the other figures keep theirs."""
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    apart = Row("own", "own time", "s", (1.0,)).stamped(now, "abcdef0", "`own` on another; the loop took 60 to 90 ms")
+    with_others = Row("start", "start", "s", (1.0,)).stamped(now, "1234567")
+    write(Results((with_others, apart), {"processor": "a fast one"}), tmp_path / "BENCHMARKS.md")
+    text = (tmp_path / "BENCHMARKS.md").read_text()
+    assert "- processor: a fast one\n- code: 1234567\n- ¹ measured by itself: `own` on another; the loop" in text
+    assert "60 to 90 ms (abcdef0)\n" in text
+    assert "| own time ¹ | 1 s |" in text
+
+
 def test_every_picture_in_the_document_is_there(tmp_path: Path) -> None:
     """With everything measured there are charts of herds, growth and the soak."""
     soak = {name: [1.0, 2.0] for name in ("minutes", "memory", "threads", "descriptors", "processor", "runs")}
