@@ -64,7 +64,10 @@ class AccountThread:
         on_trouble: Callable[[Unavailable | None], object] = lambda _: None,
         chores: Sequence[Chore] = (),
         monotonic: Callable[[], float] = time.monotonic,
+        keep_unsent: Callable[[], object] = lambda: None,
     ) -> None:
+        """`keep_unsent` keeps elsewhere what could not be sent, for a start after this process. It must not wait."""
+        self._keep_unsent = keep_unsent
         self._work = work
         self._beats = beats
         self._own = own
@@ -94,10 +97,10 @@ class AccountThread:
             for chore in self._chores[1:]:
                 self._do_if_due(chore, now)
         except Unavailable as reason:
-            self._tell(reason)
+            self._failed(reason)
             return RETRY_S
         except Exception as error:  # a fault of ours, or of a driver: this node may not lead for ever without it
-            self._tell(Unavailable(format_error(error)))
+            self._failed(Unavailable(format_error(error)))
             return RETRY_S
         self._tell(None)
         return max(0.0, min(chore.next_at for chore in self._chores) - now)
@@ -113,6 +116,10 @@ class AccountThread:
         verdicts = self._beats.step(self._own())
         if verdicts != Verdicts():
             self._on_verdicts(verdicts)
+
+    def _failed(self, reason: Unavailable) -> None:
+        self._keep_unsent()
+        self._tell(reason)
 
     def _tell(self, reason: Unavailable | None) -> None:
         """Tell that the trouble begins or is over; each once."""
