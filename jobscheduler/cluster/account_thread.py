@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from jobscheduler.cluster.beats import Beats, Verdicts
+from jobscheduler.cluster.node_health import NodeLoop
 from jobscheduler.cluster.values import Attempt, Fenced
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.util.text import format_error
@@ -77,16 +78,16 @@ class AccountThread:
         self._chores = (Chore(beats.interval, self._beat), *chores)
         self._is_in_trouble = False
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="account", daemon=True)
+        self.loop = NodeLoop("account", self._run, self._closing.is_set)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.loop.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._closing.set()
         self._work.waiting.set()
-        self._thread.join(_CLOSE_WAIT_S)
+        self.loop.join(_CLOSE_WAIT_S)
 
     def step(self) -> float:
         """Do what is to be done now; return after how many seconds the next thing is due."""
@@ -129,7 +130,9 @@ class AccountThread:
 
     def _run(self) -> None:
         while not self._closing.is_set():
+            self.loop.turn.begin()
             wait = self.step()
+            self.loop.turn.end()
             if self._is_in_trouble:
                 self._closing.wait(wait)
             else:

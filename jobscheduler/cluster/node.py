@@ -32,6 +32,7 @@ from jobscheduler.cluster.lease import Standing
 from jobscheduler.cluster.lease_thread import LeaseThread, lease_database
 from jobscheduler.cluster.membership import NO_OUTCOMES, Membership
 from jobscheduler.cluster.node_beat import LoadedJobs, NodeBeat
+from jobscheduler.cluster.node_health import NodeHealth
 from jobscheduler.cluster.node_reports import SkewReport
 from jobscheduler.cluster.node_thread import NodeThread
 from jobscheduler.cluster.node_view import NodeViewer
@@ -147,7 +148,7 @@ class NodeAccount:
 class ClusterNode:
     """One service as a node. A context manager: leaving it writes what is still to be written, and leaves the cluster.
 
-    `view` says how the cluster stands, for people.
+    `view` says how the cluster stands, for people; `health` knows whether its threads are alive and on time.
     """
 
     def __init__(self, account: NodeAccount, schedule: NodeSchedule, log_event: EventLogger) -> None:
@@ -184,16 +185,20 @@ class ClusterNode:
             slots=options.slots,
         )
         self._keep_unsent = accounting.keep_unsent
+        account_thread = _account_thread(account, beats, node_beat, schedule)
         self._thread = NodeThread(
             self._leading,
             partial(_join, membership, account, schedule, log_event),
             membership.leave,
-            _threads(lease, _account_thread(account, beats, node_beat, schedule)),
+            _threads(lease, account_thread),
             release=lease.hand_over,
             wake=account.changed,
             log_event=log_event,
             note=lambda reason: account.watch.note("node", reason),
         )
+
+        loops = {"node": self._thread.loop, "lease": lease.loop, "account": account_thread.loop}
+        self.health = NodeHealth({f"the thread of the {name}": loop for name, loop in loops.items()})
 
     def __enter__(self) -> Self:
         self._thread.start()
