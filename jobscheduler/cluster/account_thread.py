@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from jobscheduler.cluster.beats import Beats, Verdicts
+from jobscheduler.cluster.node_health import NodeLoop
 from jobscheduler.cluster.values import Attempt, Fenced
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.util.text import format_error
@@ -64,7 +65,10 @@ class AccountThread:
         on_trouble: Callable[[Unavailable | None], object] = lambda _: None,
         chores: Sequence[Chore] = (),
         monotonic: Callable[[], float] = time.monotonic,
+        keep_unsent: Callable[[], object] = lambda: None,
     ) -> None:
+        """`keep_unsent` keeps elsewhere what could not be sent, for a start after this process. It must not wait."""
+        self._keep_unsent = keep_unsent
         self._work = work
         self._beats = beats
         self._own = own
@@ -74,16 +78,16 @@ class AccountThread:
         self._chores = (Chore(beats.interval, self._beat), *chores)
         self._is_in_trouble = False
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="account", daemon=True)
+        self.loop = NodeLoop("account", self._run, self._closing.is_set)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.loop.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._closing.set()
         self._work.waiting.set()
-        self._thread.join(_CLOSE_WAIT_S)
+        self.loop.join(_CLOSE_WAIT_S)
 
     def step(self) -> float:
         """Do what is to be done now; return after how many seconds the next thing is due."""
@@ -95,10 +99,10 @@ class AccountThread:
                 self._do_if_due(chore, now)
         except Unavailable as reason:
             self._beats.note_silence()
-            self._tell(reason)
+            self._failed(reason)
             return RETRY_S
         except Exception as error:  # a fault of ours, or of a driver: this node may not lead for ever without it
-            self._tell(Unavailable(format_error(error)))
+            self._failed(Unavailable(format_error(error)))
             return RETRY_S
         self._tell(None)
         return max(0.0, min(chore.next_at for chore in self._chores) - now)
@@ -115,6 +119,10 @@ class AccountThread:
         if verdicts != Verdicts():
             self._on_verdicts(verdicts)
 
+    def _failed(self, reason: Unavailable) -> None:
+        self._keep_unsent()
+        self._tell(reason)
+
     def _tell(self, reason: Unavailable | None) -> None:
         """Tell that the trouble begins or is over; each once."""
         if (reason is not None) != self._is_in_trouble:
@@ -123,7 +131,9 @@ class AccountThread:
 
     def _run(self) -> None:
         while not self._closing.is_set():
+            self.loop.turn.begin()
             wait = self.step()
+            self.loop.turn.end()
             if self._is_in_trouble:
                 self._closing.wait(wait)
             else:

@@ -20,6 +20,7 @@ from typing import Generic, TypeVar
 
 from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.slots import slot_instant
+from jobscheduler.cluster.unsent import UnsentOutcomes
 from jobscheduler.cluster.values import AccountRow, Attempt, Claim, Fenced, Identity, Key, Outcome, Term, Won
 from jobscheduler.database.errors import Unavailable
 
@@ -110,7 +111,7 @@ class OpenSlots:
 
 
 class AccountWork:
-    """The decisions that wait for the account. `step` takes them there.
+    """The decisions that wait for the account. `step` takes them there; `unsent` are the outcomes among them.
 
     Thread: one for `step`; any for the others. The functions are called on the thread of `step`, and must not wait.
     """
@@ -129,6 +130,7 @@ class AccountWork:
         self._begins: _Queue[Attempt, bool] = _Queue(self.waiting)
         self._ends: _Queue[tuple[Attempt, Outcome], bool] = _Queue(self.waiting)
         self._records: _Queue[AccountRow, bool] = _Queue(self.waiting)
+        self.unsent = UnsentOutcomes()
 
     def claim(self, claim: Claim, then: Callable[[tuple[Claim, Won] | None], object]) -> bool:
         """Queue a claim for the present term; return False if this node does not lead.
@@ -166,7 +168,13 @@ class AccountWork:
 
     def finish(self, attempt: Attempt, outcome: Outcome, then: Callable[[bool], object]) -> None:
         """Queue the outcome of an attempt; `then` gets whether it counts."""
-        self._ends.put((attempt, outcome), then)
+        self.unsent.add(attempt, outcome)
+
+        def answered(counts: bool) -> None:
+            self.unsent.taken(attempt)
+            then(counts)
+
+        self._ends.put((attempt, outcome), answered)
 
     def record(self, row: AccountRow, then: Callable[[bool], object]) -> None:
         """Queue a run that has ended and has its line in the log; `then` gets whether its row is final."""

@@ -90,6 +90,16 @@ class ClusterAccounting:
 
         """
         self._requests.step()
+        for event in self._work.unsent.sent(self._now()):
+            self._log.note(event)
+
+    def keep_unsent(self) -> None:
+        """Keep the outcomes that have not reached the account in the log, for the next start of this node.
+
+        Thread: any. Call it while the database is away, and at last.
+        """
+        for event in self._work.unsent.unkept(self._now()):
+            self._log.note(event)
 
     def settled(self, term: Term) -> str | None:
         """Return the slot up to which all are decided in a term and have their rows; None if that is not known yet.

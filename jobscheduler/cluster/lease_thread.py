@@ -17,6 +17,7 @@ from typing import Self
 from jobscheduler.cluster import lease_rows
 from jobscheduler.cluster.lease import LeaseTimes, Question, Standing
 from jobscheduler.cluster.lease_rows import LeaseRow
+from jobscheduler.cluster.node_health import NodeLoop
 from jobscheduler.cluster.schema import check_version
 from jobscheduler.cluster.steps import Steps, perform
 from jobscheduler.cluster.values import Term
@@ -75,7 +76,7 @@ class LeaseThread:
         self._connection = CachedConnection(database, database.polling, check=check_version)
         self._standing = Standing(instance, LeaseTimes(lease), monotonic())
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+        self.loop = NodeLoop("lease", self._run, self._closing.is_set)
 
     @property
     def standing(self) -> Standing:
@@ -87,12 +88,12 @@ class LeaseThread:
         return self._standing.term_at(self._monotonic())
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.loop.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.hand_over()
-        self._thread.join(2 * ANSWER_LIMIT_S)
+        self.loop.join(2 * ANSWER_LIMIT_S)
 
     def hand_over(self) -> None:
         """Give the lease back, and take none again. Waits for nothing. Thread: any."""
@@ -100,7 +101,9 @@ class LeaseThread:
 
     def _run(self) -> None:
         while not self._closing.is_set():
+            self.loop.turn.begin()
             self.step()
+            self.loop.turn.end()
             self._closing.wait(max(0.0, min(_IDLE_S, self._standing.next_at - self._monotonic())))
         self._standing = self._standing.closing()
         self.step()

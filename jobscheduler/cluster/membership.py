@@ -6,6 +6,7 @@ Only with its place a service takes the lease. What a former instance of this na
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, and_, select
@@ -18,12 +19,14 @@ from jobscheduler.cluster.nodes import Loaded, NodeRow, Population
 from jobscheduler.cluster.schema import check_version
 from jobscheduler.cluster.steps import Steps, perform
 from jobscheduler.cluster.tables import RUNS
-from jobscheduler.cluster.values import AccountRow, Identity, State
+from jobscheduler.cluster.values import AccountRow, Attempt, Identity, Key, Outcome, State
 from jobscheduler.database.cached_connection import CachedConnection
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
 
 INTERRUPTED = "interrupted"  # the reason of runs that a former instance has left
+
+NO_OUTCOMES: Mapping[Attempt, Outcome] = MappingProxyType({})
 
 T = TypeVar("T")
 
@@ -48,18 +51,24 @@ class Membership:
         """Close the connection; the next request opens another one."""
         self._connection.drop()
 
-    def join(self, end_processes: Callable[[Iterable[str]], object]) -> None:
+    def join(
+        self, end_processes: Callable[[Iterable[str]], object], kept: Mapping[Attempt, Outcome] = NO_OUTCOMES
+    ) -> frozenset[Key]:
         """Take the place, and close the runs of a former instance. `end_processes` ends what is left of these.
+
+        `kept` are outcomes that this one could not write. Return which of these count: the others were judged since.
 
         Raises:
             IdentityInUse: another service has the place, and lives.
 
         """
         take_identity(self._identity, this_process(), self._register, is_process_gone)
+        count = self._perform(attempts.finish(self._dialect, kept)) if kept else frozenset()
         left = [row.run_id for row in self._perform(verdicts.unfinished()) if self._is_left(row)]
         if left:
             end_processes(left)
         self._perform(attempts.close_former(self._identity, INTERRUPTED))
+        return count
 
     def beat(self, loaded: Loaded) -> Population:
         """Say that this instance lives, and what it has loaded; return what the database knows of all nodes.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,20 +30,22 @@ from jobscheduler.cluster.leading import Leading, Schedule
 from jobscheduler.cluster.leading_term import LeadingTerm
 from jobscheduler.cluster.lease import Standing
 from jobscheduler.cluster.lease_thread import LeaseThread, lease_database
-from jobscheduler.cluster.membership import Membership
+from jobscheduler.cluster.membership import NO_OUTCOMES, Membership
 from jobscheduler.cluster.node_beat import LoadedJobs, NodeBeat
+from jobscheduler.cluster.node_health import NodeHealth
 from jobscheduler.cluster.node_reports import SkewReport
 from jobscheduler.cluster.node_thread import NodeThread
 from jobscheduler.cluster.node_view import NodeViewer
 from jobscheduler.cluster.other_runs import OtherRuns
 from jobscheduler.cluster.recovery import AccountRecovery
+from jobscheduler.cluster.unsent import SENT
 from jobscheduler.cluster.upkeep import INTERVAL_S as UPKEEP_INTERVAL_S
 from jobscheduler.cluster.upkeep import Upkeep
-from jobscheduler.cluster.values import Identity, Term
+from jobscheduler.cluster.values import Attempt, Identity, Outcome, Term
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.database.limits import Limits
-from jobscheduler.model import EventLogger
+from jobscheduler.model import EventLogger, Level
 from jobscheduler.model.cluster_view import ClusterView
 from jobscheduler.scheduler import LogAccounting
 from jobscheduler.util.host_id import uptime
@@ -95,13 +97,15 @@ class NodeAccount:
         log: LogAccounting,
         log_event: EventLogger,
         knows_jobs: Callable[[], bool] = lambda: True,
+        kept: Mapping[Attempt, Outcome] = NO_OUTCOMES,
         *,
         knows_boot: bool,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connect to nothing yet. `log` is that of this node; `knows_boot`: it shows a service of this boot.
 
-        `knows_jobs` returns whether every source of jobs was read once.
+        `knows_jobs` returns whether every source of jobs was read once; `kept` are the outcomes that the log has for
+        the account.
 
         Raises:
             DatabaseConfigError: the URL cannot be used.
@@ -125,6 +129,7 @@ class NodeAccount:
             monotonic=monotonic,
         )
         self.seed = JitterSeed()
+        self.kept = dict(kept)
         self.boot = BootKnowledge(self.identity.instance, is_known=knows_boot, uptime=uptime)
         self.account = Account(self.database)
         self.accounting = ClusterAccounting(
@@ -149,7 +154,7 @@ class NodeAccount:
 class ClusterNode:
     """One service as a node. A context manager: leaving it writes what is still to be written, and leaves the cluster.
 
-    `view` says how the cluster stands, for people.
+    `view` says how the cluster stands, for people; `health` knows whether its threads are alive and on time.
     """
 
     def __init__(self, account: NodeAccount, schedule: NodeSchedule, log_event: EventLogger) -> None:
@@ -187,16 +192,21 @@ class ClusterNode:
             slots=options.slots,
             monotonic=account.monotonic,
         )
+        self._keep_unsent = accounting.keep_unsent
+        account_thread = _account_thread(account, beats, node_beat, schedule)
         self._thread = NodeThread(
             self._leading,
-            partial(_join, membership, account.seed, schedule),
+            partial(_join, membership, account, schedule, log_event),
             membership.leave,
-            _threads(lease, _account_thread(account, beats, node_beat, schedule)),
+            _threads(lease, account_thread),
             release=lease.hand_over,
             wake=account.changed,
             log_event=log_event,
             note=lambda reason: account.watch.note("node", reason),
         )
+
+        loops = {"node": self._thread.loop, "lease": lease.loop, "account": account_thread.loop}
+        self.health = NodeHealth({f"the thread of the {name}": loop for name, loop in loops.items()})
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -208,6 +218,7 @@ class ClusterNode:
     def close(self) -> None:
         """Write what is still to be written, and leave the cluster; wait some seconds for that, and no longer."""
         self._thread.close()
+        self._keep_unsent()
 
     def wait_joined(self, seconds: float) -> bool:
         """Wait until the first try to join is over, at most so many seconds; return whether it is."""
@@ -236,10 +247,17 @@ class ClusterNode:
         return self._viewer.view()
 
 
-def _join(membership: Membership, seed: JitterSeed, schedule: NodeSchedule) -> None:
-    """Take the place of the node; before it can lead it has the seed of the cluster."""
-    membership.join(schedule.end_processes)
-    if seed.note(membership.seed()):
+def _join(membership: Membership, account: NodeAccount, schedule: NodeSchedule, log_event: EventLogger) -> None:
+    """Take the place of the node, with what its former instance could not write, and learn the seed of the cluster."""
+    count = membership.join(schedule.end_processes, account.kept)
+    for attempt, outcome in account.kept.items():
+        if attempt.key not in count:
+            values = {"job_id": attempt.job_id, "slot": attempt.slot, "node": account.options.name}
+            log_event(Level.WARNING, "run.late_result", **values, status=outcome.status, reason=outcome.reason)
+    if account.kept:
+        log_event(Level.INFO, SENT, runs=len(account.kept))
+        account.kept.clear()
+    if account.seed.note(membership.seed()):
         schedule.follow_seed()
 
 
@@ -266,6 +284,7 @@ def _account_thread(account: NodeAccount, beats: Beats, node_beat: NodeBeat, sch
             Chore(UPKEEP_INTERVAL_S, upkeep.step),
         ],
         account.monotonic,
+        keep_unsent=account.accounting.keep_unsent,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Self
 
 from jobscheduler.cluster.identity import IdentityInUse
 from jobscheduler.cluster.leading import Leading
+from jobscheduler.cluster.node_health import NodeLoop
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.model import EventLogger, Level
 from jobscheduler.util.text import format_error
@@ -62,7 +63,7 @@ class NodeThread:
         self._wake = wake
         self._closing = threading.Event()
         self.refused: IdentityInUse | None = None
-        self._thread = threading.Thread(target=self._run, name="node", daemon=True)
+        self.loop = NodeLoop("node", self._run, self._closing.is_set)
 
     def __enter__(self) -> Self:
         self.start()
@@ -73,7 +74,7 @@ class NodeThread:
 
     def start(self) -> None:
         """Begin to join."""
-        self._thread.start()
+        self.loop.start()
 
     def close(self) -> None:
         """Leave the cluster; wait some seconds for that, and no longer. A second call does no harm."""
@@ -81,7 +82,7 @@ class NodeThread:
         self._closing.set()
         self._allowed.set()
         self._wake.set()
-        self._thread.join(_CLOSE_WAIT_S)
+        self.loop.join(_CLOSE_WAIT_S)
 
     def wait_tried(self, seconds: float) -> bool:
         """Wait until the first try to join is over, at most so many seconds; return whether it is."""
@@ -111,6 +112,7 @@ class NodeThread:
 
     def _has_joined(self) -> bool:
         """Try to join; say why that fails, once."""
+        self.loop.turn.begin()
         failure: Unavailable | None = None
         refused: IdentityInUse | None = None
         try:
@@ -126,10 +128,12 @@ class NodeThread:
         self.refused = refused
         self._note(failure)
         self._tried.set()
+        self.loop.turn.end()
         return failure is None and refused is None
 
     def _step(self) -> None:
         """Take a step. A fault in it is said, and tried again: the term ends by itself if it lasts."""
+        self.loop.turn.begin()
         try:
             self._leading.step(self._monotonic())
         except Exception as error:
@@ -137,6 +141,7 @@ class NodeThread:
             self._closing.wait(JOIN_RETRY_S)
         if self._leading.has_left:
             self._release()
+        self.loop.turn.end()
 
     def _leave_at_last(self) -> None:
         with suppress(Unavailable):

@@ -4,6 +4,7 @@ from jobscheduler.runlog.checkpoints import to_events
 from jobscheduler.runlog.file import LogFile
 from jobscheduler.runlog.format import encode_line, format_json, format_text
 from jobscheduler.runlog.last_record import last_record
+from jobscheduler.runlog.named_lines import named_lines
 from jobscheduler.runlog.open_file import LogRefused, check_log
 from jobscheduler.runlog.parse import parse_line
 from jobscheduler.runlog.recovery import full_checkpoint, last_checkpoint, recover
@@ -24,6 +25,7 @@ __all__ = [
     "full_checkpoint",
     "last_checkpoint",
     "last_record",
+    "named_lines",
     "parse_line",
     "recover",
     "to_events",

@@ -23,9 +23,12 @@ from jobscheduler.service.guarded_calls import call_at_startup
 from jobscheduler.util.hang_guard import HangGuard
 from jobscheduler.util.host_id import boot_id, is_same_boot
 from jobscheduler.util.instants import utc_now
+from jobscheduler.util.standard_output import is_standard_output
 
 if TYPE_CHECKING:
     from jobscheduler.cluster.node import ClusterNode, NodeAccount
+    from jobscheduler.service.checked_settings import CheckedSettings
+    from jobscheduler.service.open_log import OpenLog
 
 JOIN_WAIT_S = 10.0  # limit of a start's wait for the database; then it stands by until that answers
 _POLL_S = 0.1  # between two checks whether a signal ends the service meanwhile
@@ -47,31 +50,26 @@ def read_cluster_url(settings: Settings, guard: HangGuard) -> str | None:
         raise StartupError(error.problem) from None
 
 
-def open_account(
-    url: str,
-    settings: Settings,
-    log: LogAccounting,
-    log_event: EventLogger,
-    recovered: RecoveredState | None,
-    knows_jobs: Callable[[], bool],
-) -> NodeAccount:
+def open_account(url: str, checked: CheckedSettings, opened: OpenLog, log: LogAccounting) -> NodeAccount:
     """Return the account that the services share, without asking the database yet.
 
-    `knows_jobs` returns whether every source of jobs was read once.
-
     Raises:
-        StartupError: the URL cannot be used.
+        StartupError: the URL cannot be used, or the log does not answer.
 
     """
     from jobscheduler.cluster.node import NodeAccount, NodeOptions  # noqa: PLC0415 - an extra
+    from jobscheduler.cluster.unsent import unsent_in  # noqa: PLC0415
 
-    name = settings.node or os.uname().nodename[:64]
+    settings, recovered = checked.settings, opened.recovered
     times = settings.lease, settings.lost_after, settings.keep_runs
+    options = NodeOptions(settings.node or os.uname().nodename[:64], *times, settings.max_workers)
     knows_boot = recovered is not None and is_same_boot(recovered.checkpoint.boot, boot_id())
+    read = partial(unsent_in, settings.log_file, settings.log_backups)
+    is_file = not is_standard_output(settings.log_file)
+    kept = call_at_startup(checked.guard, checked.log_name, read) if is_file else {}
+    knows_jobs = checked.database.is_known
     try:
-        return NodeAccount(
-            url, NodeOptions(name, *times, settings.max_workers), log, log_event, knows_jobs, knows_boot=knows_boot
-        )
+        return NodeAccount(url, options, log, opened.log.event, knows_jobs, kept, knows_boot=knows_boot)
     except DatabaseConfigError as error:
         raise StartupError(error.problem) from None
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from jobscheduler.jobs.watcher import DirectoryWatcher
 from jobscheduler.runlog import LogWriter
@@ -13,24 +13,14 @@ MAX_UNANSWERED_PROBES = 6  # wake-ups, a few seconds apart, until the scheduling
 OVERDUE_AFTER_S = 15.0  # until a part is late with one piece of work, such as a batch of lines or an event
 
 
-class TurnTimer:
-    """Measures how long a loop has been at one turn; the wait between two turns does not count. For any thread."""
+class FurtherThreads(Protocol):
+    """Threads of a part that only some services have."""
 
-    def __init__(self) -> None:
-        self._began_at = 0.0
+    def dead(self) -> str | None:
+        """Return which one has died, if any."""
 
-    def begin(self) -> None:
-        """Note that a turn begins, or makes progress."""
-        self._began_at = time.monotonic()
-
-    def end(self) -> None:
-        """Note that the loop waits for its next turn."""
-        self._began_at = 0.0
-
-    def busy_for(self) -> float:
-        """Return the seconds since the turn began; 0 between two turns."""
-        began_at = self._began_at
-        return time.monotonic() - began_at if began_at else 0.0
+    def late(self) -> str | None:
+        """Return which one has died or is stuck, if any."""
 
 
 class HealthMonitor:
@@ -42,8 +32,13 @@ class HealthMonitor:
         log: LogWriter,
         watcher: DirectoryWatcher,
         loops: Mapping[str, Callable[[], float]] | None = None,
+        node: FurtherThreads | None = None,
     ) -> None:
-        """`loops` are further parts by name; each returns the seconds for which it has been busy."""
+        """`loops` are further parts by name; each returns the seconds for which it has been busy.
+
+        `node` has the threads of a node of a cluster.
+        """
+        self._node = node
         self._loops = loops or {}
         self._scheduler = scheduler
         self._log = log
@@ -69,7 +64,10 @@ class HealthMonitor:
             return "the scheduling thread is stuck"
         if self._scheduler.runs.is_stuck():
             return f"the runner stands still: {self._scheduler.runs.stuck_run()}"
-        return None if self._log.is_alive() else "the log writer died"
+        if not self._log.is_alive():
+            return "the log writer died"
+        dead = None if self._node is None else self._node.dead()
+        return None if dead is None else f"{dead} died"
 
     def overdue(self) -> str | None:
         """Return which part is late, if any; it may still recover. A dead watcher has been replaced by then."""
@@ -81,4 +79,5 @@ class HealthMonitor:
             return "the log writer"
         if self._watcher.busy_for() > OVERDUE_AFTER_S:
             return "the watcher"
-        return next((name for name, busy_for in self._loops.items() if busy_for() > OVERDUE_AFTER_S), None)
+        late = None if self._node is None else self._node.late()
+        return late or next((name for name, busy_for in self._loops.items() if busy_for() > OVERDUE_AFTER_S), None)

@@ -122,8 +122,7 @@ def _account(checked: CheckedSettings, opened: OpenLog, log: LogAccounting) -> N
     """Return the account of the cluster, if the service is one of several."""
     if checked.cluster_url is None:
         return None
-    knows_jobs = checked.database.is_known
-    return open_account(checked.cluster_url, checked.settings, log, opened.log.event, opened.recovered, knows_jobs)
+    return open_account(checked.cluster_url, checked, opened, log)
 
 
 def _alerts(

@@ -10,10 +10,10 @@ from jobscheduler.model import Level
 from jobscheduler.runlog import LogWriter
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.service.file_thread import FileThread
-from jobscheduler.service.health import TurnTimer
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.manager_status import ManagerStatus
 from jobscheduler.service.stop_request import StopRequest
+from jobscheduler.util.turn_timer import TurnTimer
 
 STEP_WAIT_S = 1.0  # limit of the wait for the file thread, and of the wait for the log's writer
 

@@ -13,7 +13,7 @@ from jobscheduler.service.alert_defaults import AlertDefaultsReader
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
 from jobscheduler.service.checks import HealthCheck, HostCheck
 from jobscheduler.service.file_thread import FileThread
-from jobscheduler.service.health import HealthMonitor, TurnTimer
+from jobscheduler.service.health import HealthMonitor
 from jobscheduler.service.live_settings import LiveSettings
 from jobscheduler.service.mailbox import Message
 from jobscheduler.service.manager_status import ManagerStatus
@@ -29,6 +29,7 @@ from jobscheduler.service.supervisor import Supervisor
 from jobscheduler.service.sync_requests import SyncRequests
 from jobscheduler.service.zone_rules_watch import ZoneRulesWatch
 from jobscheduler.service.zone_watch import ZoneWatch
+from jobscheduler.util.turn_timer import TurnTimer
 
 if TYPE_CHECKING:
     from jobscheduler.cluster.node import ClusterNode
@@ -63,7 +64,7 @@ def build_supervision(parts: Parts, sources: SourceWatch, node: ClusterNode | No
     checked, log, scheduler, reconciler = parts.checked, parts.log, parts.scheduler, parts.reconciler
     files, turns = FileThread(partial(request_settle, reconciler, parts.mailbox)), TurnTimer()
     loops = {"the supervising loop": turns.busy_for, "the thread that reads files": files.busy_for}
-    health = HealthMonitor(scheduler, log, sources.watcher, loops)
+    health = HealthMonitor(scheduler, log, sources.watcher, loops, None if node is None else node.health)
     manager = ManagerStatus(_notifier(stack), scheduler, reconciler, health, log)
     apply = partial(limit_outputs, parts.output_thread)
     live = LiveSettings(checked.settings, checked.read_settings, log, checked.guard, apply)

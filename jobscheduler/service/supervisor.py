@@ -12,13 +12,13 @@ import traceback
 from jobscheduler.service import sd_notify
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
 from jobscheduler.service.checks import HealthCheck, HostCheck, PartDied
-from jobscheduler.service.health import TurnTimer
 from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.service.manager_status import ManagerStatus
 from jobscheduler.service.periodic import Periodic
 from jobscheduler.service.shutdown import Shutdown
 from jobscheduler.service.sync_requests import SyncRequests
 from jobscheduler.util.text import format_error
+from jobscheduler.util.turn_timer import TurnTimer
 
 CHECK_INTERVAL_S = 1.0  # between two checks of the jobs directory, the clock and the worker pool
 HEALTH_INTERVAL_S = 5.0  # between two close checks of the threads, the watcher, the socket and the host's zone

@@ -111,6 +111,33 @@ def test_a_run_outlives_a_short_loss_of_the_database(place: Place, tmp_path: Pat
         assert {row.reason for row in cluster.rows() if row.status == "MISSED"} <= {"down"}
 
 
+def test_an_outcome_is_kept_when_its_node_stops_without_the_database(place: Place, tmp_path: Path) -> None:
+    """Its log has it until the next start, which writes it before it closes what its former instance has left."""
+    go_on = tmp_path / "go"
+    command = f"echo begun > {tmp_path}/begun; until test -e {go_on}; do sleep 0.1; done; echo why; exit 3"
+    long = job("long", "* * * * *", command, enabled=False)
+    with nodes(place.url, tmp_path, lost_after=30.0) as cluster:
+        service = cluster.add("a", cluster.marked(), long)
+        cluster.run_in_term(cluster.leader()[1])
+        cluster.run_by_hand("a", "long")
+        wait_until((tmp_path / "begun").exists)
+        place.go()
+        service.wait_for("cluster.unavailable")
+        go_on.touch()
+        (kept,) = service.wait_for("run.unsent", job_id="long")
+        assert (kept["status"], kept["reason"], kept["output"]) == ("FAILURE", "exit", "why")
+        assert service.stop() == 0
+        assert service.words("FAILURE") == []
+        place.come()
+        service.start()
+        (told,) = service.wait_for("FAILURE", job_id="long")
+        assert (told["reason"], told["exit_code"], told["output"], told["node"]) == ("exit", "3", "why", "a")
+        service.wait_for("cluster.outcomes_sent")
+        cluster.end()
+        assert len(service.words("FAILURE")) == 1
+        cluster.check()
+
+
 def test_runs_end_before_others_take_them_for_lost(place: Place, tmp_path: Path) -> None:
     """A node without the database cannot know whether it is alone. It says so, and the record says why."""
     long = job("long", "* * * * *", f"echo $$ > {tmp_path}/pid; exec sleep 60", enabled=False)

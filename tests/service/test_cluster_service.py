@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from jobscheduler.cluster.schema import make_tables
+from jobscheduler.control.client import request
 from jobscheduler.database.engine import Database
 from tests.support.fork_server import MAIN
 from tests.support.node_services import Nodes, nodes
@@ -110,3 +113,80 @@ def test_a_cluster_that_cannot_be_used_refuses_the_start(tmp_path: Path) -> None
     assert missing.process is not None
     assert missing.process.wait(20) == 1
     assert "`--cluster-url-file` needs the extra `cluster`" in missing.stderr()
+
+
+ENDED = """
+import os
+from jobscheduler.cluster import {module}
+from jobscheduler.service import process, supervisor
+supervisor.HEALTH_INTERVAL_S, process.ABORT_WAIT_S = 0.5, 1.0
+real = {module}.{method}
+def step(self, *rest):
+    if os.path.exists({flag!r}): raise SystemExit  # as the end of a thread that nobody sees
+    return real(self, *rest)
+{module}.{method} = step
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "method"),
+    [
+        ("node", "leading", "Leading.step"),
+        ("lease", "lease_thread", "LeaseThread.step"),
+        ("account", "account_thread", "AccountThread.step"),
+    ],
+)
+def test_a_service_ends_when_a_thread_of_its_node_has_died(cluster: Nodes, name: str, module: str, method: str) -> None:
+    """Without it nothing is claimed, or nobody sees that another node leads. A new process begins anew."""
+    flag = cluster.base / "flag"
+    code = ENDED.format(module=module, method=method, flag=str(flag))
+    service = cluster.add("a", cluster.marked(), code=code)
+    cluster.run_in_term(cluster.leader()[1])
+    flag.touch()
+    assert service.process is not None
+    assert service.process.wait(20) == 70
+    assert service.words("service.stopping")[-1]["cause"] == f"the thread of the {name} died"
+
+
+STUCK = """
+import os, threading
+from jobscheduler.cluster import leading, node_health
+from jobscheduler.service import supervisor
+supervisor.PING_INTERVAL_S, node_health.LATE_AFTER_S = 0.2, 0.5
+real = leading.Leading.step
+def step(self, now):
+    while os.path.exists({flag!r}): threading.Event().wait(0.1)
+    return real(self, now)
+leading.Leading.step = step
+"""
+
+
+def test_the_watchdog_is_not_fed_while_a_thread_of_the_node_is_stuck(cluster: Nodes) -> None:
+    """It is named in the log and in `status`, and is on time again when it goes on."""
+    flag, notified = cluster.base / "flag", cluster.base / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(notified))
+        manager.settimeout(10)
+        head = f"import os\nos.environ['NOTIFY_SOCKET'] = {str(notified)!r}\n"
+        service = cluster.add("a", cluster.marked(), code=head + STUCK.format(flag=str(flag)))
+        cluster.leader()
+        flag.touch()
+        (late,) = service.wait_for("service.late")
+        assert late["part"] == "the thread of the node"
+        assert request(service.socket, "GET", "/v1/status")["late_part"] == "the thread of the node"
+        _drain(manager)
+        assert [one for one in (manager.recv(4096) for _ in range(3)) if b"WATCHDOG" in one] == []
+        flag.unlink()
+        while b"WATCHDOG=1" not in manager.recv(4096):
+            pass
+    cluster.end()
+    cluster.check()
+
+
+def _drain(manager: socket.socket) -> None:
+    """Take what was sent before."""
+    manager.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            manager.recv(4096)
+    manager.settimeout(10)

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import update
 
 from jobscheduler.cluster import nodes
+from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.identity import IdentityInUse
 from jobscheduler.cluster.membership import Membership
 from jobscheduler.cluster.nodes import Loaded, Process
 from jobscheduler.cluster.schema import make_tables
-from jobscheduler.cluster.tables import NODES
-from jobscheduler.cluster.values import Attempt, Claim, Identity, State, Term
+from jobscheduler.cluster.tables import NODES, RUNS
+from jobscheduler.cluster.values import Attempt, Claim, Identity, Outcome, State, Term
 from tests.support.cluster_place import ClusterPlace, opened
 
 LOST_AFTER_S = 60.0
@@ -71,6 +72,27 @@ def test_a_new_instance_ends_what_the_former_one_has_left(place: ClusterPlace) -
     joined.join(ended.extend)
     assert ended == ["r1"]
     joined.close()
+
+
+def test_what_a_former_instance_could_not_write_is_written_before_its_runs_are_closed(place: ClusterPlace) -> None:
+    """An outcome of a run that was judged since does not count."""
+    term = place.lead()
+    former = identity("a1")
+    for number in range(3):
+        begin(place, term, f"r{number}", former, f"2026-11-22T01:0{number}:00Z")
+    kept = {
+        Attempt("j", f"2026-11-22T01:0{number}:00Z", 1, f"begin-r{number}"): Outcome("SUCCESS", output="fine")
+        for number in range(2)
+    }
+    account = place.account()
+    place.silence(2 * LOST_AFTER_S)
+    place.connection.execute(update(RUNS).where(RUNS.c.run_id != "r0").values(beat_at=from_now()))
+    account.judge(term, LOST_AFTER_S)
+    count = member(place, "a2").join(lambda _: None, kept)
+    assert count == {("j", "2026-11-22T01:01:00Z")}
+    rows = {row.run_id: (row.status, row.reason) for row in account.unfinished()}
+    assert rows == {"r0": ("FAILURE", "worker_lost"), "r1": ("SUCCESS", None), "r2": ("FAILURE", "interrupted")}
+    assert place.column("j", "2026-11-22T01:01:00Z", "output") == "fine"
 
 
 def test_the_seed_of_jitter_is_made_once_with_the_tables(place: ClusterPlace, tmp_path: Path) -> None:

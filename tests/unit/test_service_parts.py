@@ -9,10 +9,10 @@ from jobscheduler.model import Event, Level, LogEntry
 from jobscheduler.runlog import LogFile, LogWriter
 from jobscheduler.service import checkpoint_timer
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
-from jobscheduler.service.health import TurnTimer
 from jobscheduler.service.mailbox import Mailbox, Message
 from jobscheduler.service.periodic import Periodic
 from jobscheduler.service.stop_request import StopRequest
+from jobscheduler.util.turn_timer import TurnTimer
 
 EVENT = Event(datetime(2026, 11, 22, tzinfo=UTC), Level.INFO, "test.event", ())
 
