@@ -66,6 +66,10 @@ test: $(VENV)/requirements-dev ## run the tests of the code and of the service a
 test-host: $(VENV)/requirements-dev ## run the tests that need a host: systemd, packages, database servers
 	@$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder tests/host $(ARGS)
 
+.PHONY: test-cluster
+test-cluster: $(VENV)/requirements-dev ## run the tests of several services on one database, on private servers
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder tests/cluster $(ARGS)
+
 .PHONY: test-deep
 test-deep: $(VENV)/requirements-dev ## run the tests that take minutes, and those in other Debian releases
 	@$(PYTEST) -m 'deep or property' --hypothesis-profile deep --timeout 3600 -n $(JOBS) --dist load $(ARGS)

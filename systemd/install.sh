@@ -9,6 +9,8 @@
 #   PREFIX/former              a link to the release before
 #   PREFIX/schemas             a link to its schema, for editors
 #   BINDIR/jobscheduler
+#   /usr/local/share/man/..., bash-completion/..., zsh/... and /usr/share/fish/...
+#                              links to the manual pages and the completion of shells in PREFIX/current/usr
 #   UNITDIR/jobscheduler.service
 #   USERUNITDIR/jobscheduler.service    for users' own services
 #   /etc/scheduler/scheduler.toml    settings; kept once edited
@@ -20,7 +22,7 @@
 # restarted yet may still read files of it.
 #
 # Environment: PREFIX (/opt/jobscheduler), DESTDIR (put in front of every path that is written; nothing of the host
-# is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR; EXTRAS (`http`, `notify`, `web`, `database`, or several as `http,web`) and PACKAGES (further ones with task
+# is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR; EXTRAS (`http`, `notify`, `web`, `database`, `cluster`, or several as `http,web`) and PACKAGES (further ones with task
 # types, as pip takes them), both remembered by later installs unless they are set again, to nothing if need be. The unit stands in /usr/lib/systemd/system, because everything in
 # /etc/systemd/system belongs to the administrator: what `systemctl edit` writes there wins, and survives an upgrade.
 # For packages: BINDIR (/usr/local/bin), and RELEASE, the name of the release (by default the time).
@@ -170,10 +172,28 @@ make_release() {
     echo "$further" >"$release/packages"
     cp -R schemas docs README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default systemd/scheduler.toml systemd/hardened.conf systemd/needrestart.conf systemd/releases.sh "$release"
     rm -rf "$release/schemas/__init__.py" "$release/schemas/__pycache__"
+    make_shared
     # It has to work before it replaces what works. All of it is loaded, and the command runs.
     (cd / && "$release/bin/python" -c 'import jobscheduler.service' && "$release/bin/jobscheduler" --version >/dev/null)
     [ -z "$DESTDIR" ] || settle_paths
 }
+
+# Below `usr` each file has the place below /usr at which man and the shells look for it. Only fish does not look in
+# /usr/local/share, unless the session has XDG_DATA_DIRS.
+make_shared() {
+    "$release/bin/python" -B -m manual "$release/usr/local/share/man"
+    shared bash local/share/bash-completion/completions/jobscheduler
+    shared zsh local/share/zsh/site-functions/_jobscheduler
+    shared fish share/fish/vendor_completions.d/jobscheduler.fish
+}
+
+shared() {
+    mkdir -p "$release/usr/${2%/*}"
+    cp "jobscheduler/cli/shells/jobscheduler.$1" "$release/usr/$2"
+}
+
+# The files below `usr` of a release, as far as it has them.
+shared_files() { if [ -d "$1/usr" ]; then (cd "$1" && find usr -type f | sort); fi; }
 
 # A virtual environment knows where it stands; below DESTDIR that is not where it is going to be.
 settle_paths() {
@@ -212,12 +232,31 @@ put_in_force() {
     prepare "$VARIABLES" jobscheduler.default
     point_at "releases/$name"
     mv -T "$DESTDIR$LINK.new" "$DESTDIR$LINK"
+    link_shared
     mv "$DESTDIR$UNITDIR/.$UNIT.new" "$DESTDIR$UNITDIR/$UNIT"
     mv "$DESTDIR$USERUNITDIR/.$UNIT.new" "$DESTDIR$USERUNITDIR/$UNIT"
     for path in "$SETTINGS" "$VARIABLES"; do
         [ ! -e "$DESTDIR$path.new" ] || mv "$DESTDIR$path.new" "$DESTDIR$path"
     done
 }
+
+# A link of each file; one of the administrator's own is kept, and a file system that cannot be written is told. What
+# only the former release had is removed.
+link_shared() {
+    for file in $(shared_files "$at/current"); do
+        path=$DESTDIR/$file
+        if ! is_ours "$path" && { [ -e "$path" ] || [ -L "$path" ]; }; then
+            say "/$file belongs to something else and is kept as it is"
+        elif ! { mkdir -p "${path%/*}" && ln -sfn "$PREFIX/current/$file" "$path"; } 2>/dev/null; then
+            say "/$file cannot be written and is left out"
+        fi
+    done
+    for file in $(shared_files "$at/$former"); do
+        [ -e "$at/current/$file" ] || unlink_shared "$file"
+    done
+}
+
+unlink_shared() { if is_ours "$DESTDIR/$1"; then rm -f "$DESTDIR/$1"; fi; }
 
 # A new file beside one that is missing or as the former release brought it; one that was edited is kept.
 prepare() {
@@ -273,6 +312,7 @@ uninstall() {
     if cmp -s "$DESTDIR$SETTINGS" "$at/current/scheduler.toml"; then rm -f "$DESTDIR$SETTINGS"; fi
     if cmp -s "$DESTDIR$VARIABLES" "$at/current/jobscheduler.default"; then rm -f "$DESTDIR$VARIABLES"; fi
     if is_ours "$DESTDIR$LINK"; then rm -f "$DESTDIR$LINK"; fi
+    for file in $(shared_files "$at/current"); do unlink_shared "$file"; done
     rm -f "$DESTDIR$UNITDIR/$UNIT" "$DESTDIR$USERUNITDIR/$UNIT" "$at/current" "$at/former" "$at/schemas"
     rm -rf "$at/releases"
     [ ! -d "$at" ] || rmdir "$at" 2>/dev/null || say "kept $PREFIX, which holds other files"

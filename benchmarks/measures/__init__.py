@@ -8,7 +8,23 @@ from importlib import import_module
 from benchmarks.figures import Row
 from benchmarks.plan import Plan
 
-MEASURES = ("start", "herd", "busy", "own", "sustained", "punctual", "change", "idle", "memory", "slots", "growth")
+MEASURES = (
+    "start",
+    "herd",
+    "busy",
+    "own",
+    "sustained",
+    "punctual",
+    "change",
+    "idle",
+    "memory",
+    "slots",
+    "claims",
+    "cluster_herd",
+    "cluster_idle",
+    "cluster_takeover",
+    "growth",
+)
 """What can be measured, in the order of the table."""
 
 

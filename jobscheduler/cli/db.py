@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobscheduler.cli import db_tables
 from jobscheduler.cli.client_helpers import format_local_or_dash
 from jobscheduler.cli.db_files import ExportConflict, read_directory, read_files, write_directory
 from jobscheduler.cli.db_wait import wait_for_reload
@@ -19,7 +20,7 @@ from jobscheduler.cli.table import Column, table, terminal_width, use_colour
 from jobscheduler.cli.usage import SubverbParser
 from jobscheduler.config import BadSetting
 from jobscheduler.config.job_context import job_context
-from jobscheduler.database import DatabaseConfigError, load_url
+from jobscheduler.database import DatabaseConfigError, is_installed, load_url
 from jobscheduler.model import Problem
 from jobscheduler.util.instants import utc_now
 from jobscheduler.util.text import plural
@@ -40,6 +41,7 @@ _FILE = "--database-url-file /etc/scheduler/database-url"
 
 _EXAMPLES = {  # the arguments in the example of each verb's help
     "init": "--database-url sqlite:////srv/jobs.db",
+    "upgrade": _FILE,
     "import": f"/etc/scheduler/jobs.d --delete --wait {_FILE}",
     "export": f"/srv/jobs.d {_FILE}",
     "add": f"report.json backup.json {_FILE}",
@@ -54,7 +56,8 @@ _EXAMPLES = {  # the arguments in the example of each verb's help
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs below this one."""
     verbs = parser.add_subparsers(dest="below", metavar="VERB", required=True, parser_class=SubverbParser)
-    _verb(verbs, "init", _init, "create the tables")
+    _verb(verbs, "init", db_tables.make, "create the tables of each database named", "cluster")
+    _verb(verbs, "upgrade", db_tables.upgrade, "carry on tables of an older version", "cluster")
     _import = _verb(verbs, "import", _import_, "make the table hold exactly the jobs of a directory", "wait")
     _import.add_argument("directory", metavar="DIR", help="the directory of job files")
     _import.add_argument("--delete", action="store_true", help="remove jobs from the table that are not in DIR")
@@ -66,14 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         verb = _verb(verbs, name, run_, text, "wait")
         verb.add_argument("files", nargs="+", metavar="FILE", help="a job file")
     remove = _verb(verbs, "remove", _remove, "remove jobs", "wait")
-    remove.add_argument("jobs", nargs="+", metavar="JOB", help="the id of a job")
+    remove.add_argument("jobs", nargs="+", metavar="ID", help="the id of a job")
     _verb(verbs, "list", _list, "show the jobs of the table", "json")
     _verb(verbs, "reload", _reload, "ask for a reload, after changes made by other means", "wait")
 
 
-def _verb(
-    verbs: Any, name: str, run_: Callable[[argparse.Namespace, JobTable], int], text: str, *options: str
-) -> argparse.ArgumentParser:
+def _verb(verbs: Any, name: str, run_: Callable[..., int], text: str, *options: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(
         name,
         help=text,
@@ -87,21 +88,29 @@ def _verb(
         parser.add_argument("--wait", action="store_true", help="wait until the service has reloaded")
     if "json" in options:
         parser.add_argument("--json", action="store_true", help="print JSON")
-    add_options(parser, {"database_url", "database_url_file", "timezone"})
+    of_cluster = {"cluster_url", "cluster_url_file"} if "cluster" in options else set()
+    add_options(parser, {"database_url", "database_url_file", "timezone"} | of_cluster)
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of the verbs of `db`; print the problems of the database or of the definitions."""
     try:
-        opened = _open(arguments)
+        return _run(arguments)
     except DatabaseConfigError as cannot:
         print_problem(cannot.problem, sys.stderr)
         return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    makes_tables = arguments.run_below in {db_tables.make, db_tables.upgrade}
+    given = (arguments,) if makes_tables else (arguments, _open(arguments))
+    if not is_installed():
+        return int(arguments.run_below(*given))  # it says which extra is missing
     from jobscheduler.database import JobTableError, Unavailable  # noqa: PLC0415 - an extra
 
     try:
-        return int(arguments.run_below(arguments, opened))
+        return int(arguments.run_below(*given))
     except Unavailable as reason:
         print_problem(Problem(str(reason), help=reason.help), sys.stderr)
     except (JobTableError, ExportConflict) as wrong:
@@ -122,12 +131,6 @@ def _open(arguments: argparse.Namespace) -> JobTable:
 
 
 # --- the verbs -------------------------------------------------------------------------------------------
-
-
-def _init(_: argparse.Namespace, jobs: JobTable) -> int:
-    made = jobs.init()
-    print(f"created the tables in `{jobs.database}`" if made else f"the tables in `{jobs.database}` exist already")
-    return 0
 
 
 def _import_(arguments: argparse.Namespace, jobs: JobTable) -> int:

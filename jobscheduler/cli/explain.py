@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from jobscheduler.cli.account_records import is_of_node
 from jobscheduler.cli.client_helpers import api_path
 from jobscheduler.cli.explain_facts import add_log_facts, facts_from_files, facts_from_service
 from jobscheduler.cli.options import add_options, settings_of_service
@@ -98,7 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
     at, notes = _time(arguments.at, facts.zone, now)
     further = (waiting_rules_note(settings, {facts.zone.key}), _no_file_note(settings))
     question = Question(arguments.job, now, at, (*notes, *filter(None, further)))
-    answer = explain(question, add_log_facts(facts, question, settings))
+    of_node = arguments.log_file is None and is_of_node(settings.socket)
+    answer = explain(question, add_log_facts(facts, question, settings, of_node=of_node))
     if arguments.json:
         print(json.dumps(_as_object(question, answer)))
     elif answer.code != "unknown":

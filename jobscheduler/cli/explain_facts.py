@@ -7,12 +7,13 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobscheduler import tasks
+from jobscheduler.cli.account_records import account_records
 from jobscheduler.cli.job_files import parse_path
 from jobscheduler.cli.log_files import LogUnavailable, host_zone, require_log
 from jobscheduler.config import Settings
@@ -225,30 +226,40 @@ def _written_at(path: Path) -> datetime | None:
 # --- the log ---------------------------------------------------------------------------------------------
 
 
-def add_log_facts(facts: Facts, question: Question, settings: Settings) -> Facts:
-    """Add the evidence of the log, and ids to suggest when the job is unknown."""
+def add_log_facts(facts: Facts, question: Question, settings: Settings, *, of_node: bool = False) -> Facts:
+    """Add the evidence of the log, and ids to suggest when the job is unknown.
+
+    With `of_node` records are those of all nodes of a cluster, which its service reads; the log has the rest.
+    """
     try:
         require_log(settings)
-        story = _story(facts, question, settings)
+        story = _story(facts, question, settings, of_node=of_node)
         known = _ids(settings) if facts.job is None else ()
     except (LogUnavailable, OSError):
         return facts
     return replace(facts, evidence=story, known=(*facts.known, *known))
 
 
-def _story(facts: Facts, question: Question, settings: Settings) -> LogEvidence:
+def _story(facts: Facts, question: Question, settings: Settings, *, of_node: bool) -> LogEvidence:
     log, at = (settings.log_file, settings.log_backups), question.at
     if at is not None and at <= question.now:
         since = at - CLOCK_SLACK  # a slot is logged after its time, unless the clock was set back
         of_the_job = iter_lines_newest_first(*log, LogFilter(question.job_id, JOB_KINDS, since))
         of_the_service = iter_lines_newest_first(*log, LogFilter(kinds=SERVICE_KINDS, since=since))
-        found = collect_evidence(at, of_the_job, of_the_service, query.oldest_time(*log))
+        shared = _shared_records(question.job_id, since, settings) if of_node else ()
+        found = collect_evidence(at, chain(shared, of_the_job), of_the_service, query.oldest_time(*log))
         return replace(found, paused=_pause_of(found.record, at, question.job_id, facts.job, log))
     if facts.job is None:
         return collect_evidence(None, iter_lines_newest_first(*log, LogFilter(question.job_id, JOB_KINDS)))
     return LogEvidence(
         last=facts.evidence.last or next(iter_lines_newest_first(*log, LogFilter(question.job_id, RECORD_KINDS)), None)
     )
+
+
+def _shared_records(job_id: str, since: datetime, settings: Settings) -> Iterator[Line]:
+    """Yield the records of a job on all nodes, the newest first; none if they cannot be read, which is said."""
+    records = account_records(settings.socket, LogFilter(job_id, since=since))
+    return iter(()) if records is None else (line.pairs for line in records.newest_first())
 
 
 def _pause_of(record: Line | None, slot: datetime, job_id: str, job: Job | None, log: tuple[Path, int]) -> Line | None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import chain, islice
 from zoneinfo import ZoneInfo
 
+from jobscheduler.cli.account_records import AccountRecords, account_records, is_of_node
 from jobscheduler.cli.history_stats import COLUMNS, stats_rows, summarize
 from jobscheduler.cli.history_table import Corrected, print_records
 from jobscheduler.cli.log_files import LogUnavailable, host_zone, require_log, unknown_job_problem
@@ -45,10 +46,11 @@ EXAMPLES = """examples:
 
 A line is found by its own time, which is when a run ended or a slot was decided. --since and --until take `14:30`,
 `yesterday`, `today`, dates (their beginning), ISO 8601 times and durations back from now; without an offset they are
-in the zone of this host, as the times that are shown. The oldest line comes first. Tags are known to the service
-alone; all else needs none. A failure shows the last line of its output; --json has all of the log's line. A slot that
-only a wrong clock missed may have a second record, with `corrects=clock`: that one counts, and the first is shown as
-corrected.
+in the zone of this host, as the times that are shown. The oldest line comes first. On a node of a cluster the records
+are those of all nodes, which its service reads; with --all or --log-file it is the log of this host. Tags are known to
+the service alone; all else needs none. A failure shows the last line of its output; --json has all of the log's line. A
+slot that only a wrong clock missed may have a second record, with `corrects=clock`: that one counts, and the first is
+shown as corrected.
 --stats counts all records of the time, whatever -n says: runs, how many succeeded, how long half and 95 of 100 took at
 most, the longest, the processor time of all and the memory of the largest.
 Exit status: 0 fine, 1 problems (with --fail-if-none: no record), 2 wrong usage, 3 a tag, and no service."""
@@ -61,10 +63,14 @@ _REMEMBERED = 10_000  # lines shown before following begins, in which the first 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Which lines are wanted: what the log can be searched for, and of several jobs the selectors of their ids."""
+    """Which lines are wanted: what the log can be searched for, and of several jobs the selectors of their ids.
+
+    `of_cluster`: the records of all nodes, which their account has, and no log of a single one.
+    """
 
     filter: LogFilter
     selectors: tuple[Selector, ...] = ()
+    of_cluster: bool = False
 
     def has(self, line: LogLine) -> bool:
         """Return whether a line is of one of the jobs."""
@@ -99,7 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings, zone = settings_of_service(arguments, {"log_file"}), host_zone()
     wanted = _wanted(arguments, settings, zone, utc_now())
     try:
-        require_log(settings)
+        if not wanted.of_cluster:
+            require_log(settings)
     except LogUnavailable as reason:
         print_problem(reason.problem, sys.stderr)
         return 1
@@ -182,9 +189,10 @@ def _wanted(arguments: argparse.Namespace, settings: Settings, zone: ZoneInfo, n
         raise ArgumentProblem(Problem("`--until` is before `--since`", help="is one of the two mistyped?"))
     words = frozenset[str]().union(*arguments.status) if arguments.status else frozenset[str]()
     kinds = words or (frozenset() if arguments.all else RECORD_KINDS)
+    of_cluster = arguments.log_file is None and not arguments.all and is_of_node(settings.socket)
     if len(jobs) == 1 and jobs[0].job_id is not None:
-        return _Wanted(LogFilter(jobs[0].job_id, kinds, since, until))
-    return _Wanted(LogFilter(None, kinds, since, until), tuple(_without_tags(jobs, settings)))
+        return _Wanted(LogFilter(jobs[0].job_id, kinds, since, until), of_cluster=of_cluster)
+    return _Wanted(LogFilter(None, kinds, since, until), tuple(_without_tags(jobs, settings)), of_cluster)
 
 
 def _without_tags(jobs: Iterable[Selector], settings: Settings) -> Iterator[Selector]:
@@ -208,6 +216,9 @@ def _encoded(selector: str) -> str:
 
 def _found(settings: Settings, wanted: _Wanted, limit: int, progress: ReadProgress) -> Iterator[LogLine]:
     log = settings.log_file, settings.log_backups
+    account = account_records(settings.socket, wanted.filter) if wanted.of_cluster else None
+    if account is not None:
+        return iter(list(islice(filter(wanted.has, account.newest_first()), limit or None))[::-1])
     if limit:
         newest = filter(wanted.has, query.iter_newest_first(*log, wanted.filter, progress))
         return iter(list(islice(newest, limit))[::-1])
@@ -219,6 +230,9 @@ def _found(settings: Settings, wanted: _Wanted, limit: int, progress: ReadProgre
 
 def _follow(wanted: _Wanted, settings: Settings, arguments: argparse.Namespace, zone: ZoneInfo) -> int:
     """Print the last lines and then new ones until Ctrl-C."""
+    account = account_records(settings.socket, wanted.filter) if wanted.of_cluster else None
+    if account is not None:
+        return _follow_account(account, wanted, settings, arguments, zone)
     follower = LogFollower(settings.log_file, settings.log_backups)
     try:
         before = list(_found(settings, wanted, _limit(arguments), ReadProgress()))
@@ -228,6 +242,17 @@ def _follow(wanted: _Wanted, settings: Settings, arguments: argparse.Namespace, 
         _print(chain(before, added), arguments, Corrected(settings), zone, measured=len(before))
     finally:
         follower.close()
+    return 0
+
+
+def _follow_account(
+    account: AccountRecords, wanted: _Wanted, settings: Settings, arguments: argparse.Namespace, zone: ZoneInfo
+) -> int:
+    """Print the last records of all nodes and then new ones until Ctrl-C."""
+    newest = filter(wanted.has, account.newest_first())
+    before = list(islice(newest, _limit(arguments) or None))[::-1]
+    added = filter(wanted.has, account.new(frozenset(line.raw for line in deque(before, _REMEMBERED))))
+    _print(chain(before, added), arguments, Corrected(settings), zone, measured=len(before))
     return 0
 
 

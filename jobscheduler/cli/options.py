@@ -163,6 +163,9 @@ def _load(
         for problem in () if is_silent else problems:
             print_problem(problem, sys.stderr, level="warning")
         return found.check()
+    from jobscheduler.config.cluster_times import problems_of_cluster_times  # noqa: PLC0415 - clients need none of it
+
+    problems = (*problems, *problems_of_cluster_times(found.settings))
     if problems or found.wrong_usage or found.problems:
         problems = (*problems, *_problems_for_jobs(found.settings))
     return found.check(problems)

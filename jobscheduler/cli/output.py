@@ -11,7 +11,15 @@ from urllib.parse import quote
 
 from jobscheduler.cli.client_helpers import api_path
 from jobscheduler.cli.options import add_options, client_settings, settings_of_service
-from jobscheduler.cli.output_display import Display, JsonDisplay, TextDisplay, attempt_line, readable, result_line
+from jobscheduler.cli.output_display import (
+    Display,
+    JsonDisplay,
+    TextDisplay,
+    attempt_line,
+    elsewhere_text,
+    readable,
+    result_line,
+)
 from jobscheduler.cli.output_files import OutputUnavailable, StoredRun, stored_run
 from jobscheduler.cli.output_follow import follow, show
 from jobscheduler.cli.problems import ArgumentProblem, print_problem
@@ -139,6 +147,9 @@ class _Collected:
     def end(self) -> None:
         """End an attempt; nothing is to be collected."""
 
+    def elsewhere(self, node: str) -> None:
+        """Say where the run was; nothing is to be collected."""
+
     def finish(self, record: Mapping[str, Any] | None) -> None:
         """End the run; nothing is to be collected."""
 
@@ -203,7 +214,9 @@ def _print_end(
             print(json.dumps(one))
         return
     sys.stdout.flush()
-    if not has_output:
+    if found.get("node"):
+        print_wrapped(elsewhere_text(found["node"]), sys.stderr)
+    elif not has_output:
         print_wrapped(f"{found['job_id']}, run {found['run_id']}: nothing is kept of an output", sys.stderr)
     record = found["record"]
     if record is not None:

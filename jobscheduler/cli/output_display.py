@@ -30,6 +30,9 @@ class Display(Protocol):
     def end(self) -> None:
         """End the output of an attempt."""
 
+    def elsewhere(self, node: str) -> None:
+        """Say that the run was on another node of the cluster, which has all of its output."""
+
     def finish(self, record: Mapping[str, Any] | None) -> None:
         """Show how the run ended."""
 
@@ -69,6 +72,10 @@ class TextDisplay:
             if not self._last.endswith("\n"):
                 self._write_text("\n")
         sys.stdout.flush()
+
+    def elsewhere(self, node: str) -> None:
+        """Write a note to standard error."""
+        self.note(elsewhere_text(node))
 
     def finish(self, record: Mapping[str, Any] | None) -> None:
         """Write how the run ended to standard error."""
@@ -114,9 +121,17 @@ class JsonDisplay:
     def end(self) -> None:
         """End an attempt; nothing is to be written."""
 
+    def elsewhere(self, node: str) -> None:
+        """Note the node; the record has it."""
+
     def finish(self, record: Mapping[str, Any] | None) -> None:
         """Write the record."""
         print(json.dumps({**self._identity, "record": record}), flush=True)
+
+
+def elsewhere_text(node: str) -> str:
+    """Return where the output of a run on another node is."""
+    return f"note: it ran on node {node}, which has all of its output: `jobscheduler output` there shows it"
 
 
 def readable(text: str) -> str:

@@ -39,6 +39,8 @@ def follow(socket: Path, run_id: str, display: Display, *, attempt: int = 1) -> 
             if begun == attempt:
                 display.end()
             if part["is_over"]:
+                if part.get("node"):
+                    display.elsewhere(part["node"])
                 record: Mapping[str, Any] | None = part["record"]
                 return record
             attempt, offset = part["next_attempt"], 0

@@ -101,7 +101,18 @@ def _head(answer: Answer, screen: Screen) -> str:
     local = screen.now.astimezone(screen.zone)
     clock = f"{local:%a} {local.day} {local:%b %H:%M %Z}"
     shown = colourize(word, (None if is_well else "red") if screen.colour else None)
-    return f"{printable(screen.host)}: {shown}, {plural(jobs, 'job')}, {clock}"
+    return f"{printable(screen.host)}: {shown}{_part_in_cluster(answer)}, {plural(jobs, 'job')}, {clock}"
+
+
+def _part_in_cluster(answer: Answer) -> str:
+    """Return what the service does in its cluster; nothing for one that is alone."""
+    cluster = answer.get("cluster")
+    if not cluster:
+        return ""
+    if cluster["role"] == "leader":
+        return ", leads"
+    leader = cluster["leader"]
+    return ", stands by" if leader is None else f", stands by for {printable(str(leader))}"
 
 
 def _groups(answer: Answer, screen: Screen) -> Iterator[_Group]:
@@ -223,7 +234,17 @@ def _service_lines(answer: Answer, screen: Screen) -> Iterator[str]:
     for key, label in (("jobs_dir", "directory"), ("database", "database"), ("log_file", "log"), ("timezone", "zone")):
         if answer[key]:
             yield from _service_line(label, str(answer[key]), screen)
+    if answer.get("cluster"):
+        yield from _service_line("cluster", _cluster_text(answer["cluster"]), screen)
     yield from _remarks(answer, screen)
+
+
+def _cluster_text(cluster: Answer) -> str:
+    leader = "no node" if cluster["leader"] is None else f"node {cluster['leader']}"
+    term = "" if cluster["term"] is None else f", term {cluster['term']}"
+    return (
+        f"node {cluster['node']}; {leader} leads{term}; {plural(len(cluster['nodes']), 'node')}: `jobscheduler cluster`"
+    )
 
 
 def _remarks(answer: Answer, screen: Screen) -> Iterator[str]:

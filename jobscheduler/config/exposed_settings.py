@@ -20,7 +20,7 @@ from jobscheduler.util.exposed_secrets import (
 )
 from jobscheduler.util.toml_text import TomlError, decode
 
-_URL = "database-url"
+_URLS = ("database-url", "cluster-url")
 
 
 class ExposureCheck(NamedTuple):
@@ -55,5 +55,5 @@ def _exposed_in(file: SettingsFile) -> Iterator[Problem]:
     except TomlError:  # what is right in it is used by verbs, and they say what is wrong
         return
     for problem in exposed_in(value, str(file.path), file.locate):
-        is_url = problem.message.startswith(f"`{_URL}`")
-        yield replace(problem, help=help_of_url(f"{_URL}-file")) if is_url else problem
+        url = next((key for key in _URLS if problem.message.startswith(f"`{key}`")), None)
+        yield problem if url is None else replace(problem, help=help_of_url(f"{url}-file"))

@@ -43,6 +43,10 @@ class Settings:
     `host_id` names the host, None for a hash of its machine-id.
     `database_url` is the database of further jobs, None for no database. `database_url_file` holds the same.
     `keep_log_rows` and `keep_markers` are how long old rows stay in it.
+    `cluster_url` is the database that several services share, None for a service on its own; `cluster_url_file` holds
+    the same. `node` names the service among them, None for the name of the host. A leader is replaced when it was
+    silent for `lease`, and the runs of a service that was silent for `lost_after` are lost. `keep_runs` is how long
+    final rows stay there.
     `is_own` is set for a user's own service. `file` is the settings file. `given` are the settings that were given, by
     name; the others have their default.
     """
@@ -71,6 +75,12 @@ class Settings:
     keep_log_rows: float = 30 * 86400.0
     keep_markers: float = 30 * 86400.0
     host_id: str | None = None
+    cluster_url: str | None = field(default=None, repr=False)
+    cluster_url_file: Path | None = None
+    node: str | None = None
+    lease: float = 6.0
+    lost_after: float = 60.0
+    keep_runs: float = 30 * 86400.0
     is_own: bool = field(default=False, compare=False)
     file: SettingsFile = field(default=NO_FILE, compare=False, repr=False)
     given: Mapping[str, Given] = field(default_factory=dict, compare=False, repr=False)
@@ -79,6 +89,11 @@ class Settings:
     def has_database(self) -> bool:
         """Whether a database is configured."""
         return self.database_url is not None or self.database_url_file is not None
+
+    @property
+    def has_cluster(self) -> bool:
+        """Whether the service is one of several that share a database."""
+        return self.cluster_url is not None or self.cluster_url_file is not None
 
     @property
     def output_folder(self) -> Path | None:
@@ -208,7 +223,7 @@ def default_text(option: Option) -> str:
     if option.name == "socket_group":
         return "the service's own"
     if value is None:
-        return "the host's" if option.name in {"timezone", "host_id"} else "none"
+        return "the host's" if option.name in {"timezone", "host_id", "node"} else "none"
     if isinstance(value, float):
         return f"{value / 86400:g}d" if value >= 86400 else f"{value:g}s"
     return str(value)

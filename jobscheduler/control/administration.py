@@ -9,6 +9,8 @@ from typing import Any
 
 from jobscheduler.control.alert_tests import AlertTestRequests
 from jobscheduler.model import EventLogger, Level, Problem
+from jobscheduler.model.cluster_view import ClusterView
+from jobscheduler.status.cluster_json import cluster_json
 from jobscheduler.status.snapshot import Conflict
 
 RELOAD_WAIT_S = 45.0  # limit of a client's wait for a reload; it is less than the client's own limit for an answer
@@ -106,8 +108,13 @@ class Administration:
         log_event: EventLogger,
         alert_tests: AlertTestRequests,
         waiting_rules: Callable[[], Sequence[str]],
+        cluster: Callable[[], ClusterView | None] = lambda: None,
     ) -> None:
-        """`waiting_rules` returns the zones whose rules have changed on disk and wait for a reload."""
+        """`waiting_rules` returns the zones whose rules have changed on disk and wait for a reload.
+
+        `cluster` returns the cluster as this node knows it, None for a service that is alone.
+        """
+        self._cluster = cluster
         self._waiting_rules = waiting_rules
         self._alert_tests = alert_tests
         self._settings = settings
@@ -121,6 +128,10 @@ class Administration:
     def zone_rules(self) -> Mapping[str, Any]:
         """Return the zones whose rules have changed on disk and wait for a reload."""
         return {"new_rules": list(self._waiting_rules())}
+
+    def cluster(self) -> Mapping[str, Any]:
+        """Return the cluster as this node knows it; null for a service that is alone."""
+        return {"cluster": cluster_json(self._cluster())}
 
     def reload(self, by: str) -> Mapping[str, Any]:
         """Reload, and return what came of it.

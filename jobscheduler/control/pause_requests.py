@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from jobscheduler.control.routes import BadRequest
 from jobscheduler.model import Pause, Problem
 from jobscheduler.model.selection import ALL, MAX_SELECTOR_CHARS, selectors
-from jobscheduler.scheduler import MAX_PAUSES, Pausing, Resumed, TooManyPauses
+from jobscheduler.scheduler import MAX_PAUSES, Pausing, Resumed, StandsBy, TooManyPauses
 from jobscheduler.status.selection import no_job_problem, select_jobs
 from jobscheduler.status.snapshot import Conflict, NotFound
 from jobscheduler.status.snapshot_json import pause_json
@@ -143,6 +143,8 @@ class PauseRequests:
         except TooManyPauses:
             help_ = "pause by a pattern such as `billing-*`, by a tag, or `--all`: one pause for any number of jobs"
             raise Conflict(Problem(f"there can be no more than {MAX_PAUSES:,} pauses", help=help_)) from None
+        except StandsBy:
+            raise
         except RuntimeError as error:
             raise Conflict(Problem(str(error))) from None
 

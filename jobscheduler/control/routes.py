@@ -1,6 +1,7 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
-`GET /v1/status`, `GET /v1/settings`, `GET /v1/zone-rules`, `GET /v1/jobs?job=…&tag=…&state=…`, `GET /v1/definitions`,
+`GET /v1/status`, `GET /v1/settings`, `GET /v1/zone-rules`, `GET /v1/cluster`, `GET /v1/jobs?job=…&tag=…&state=…`,
+`GET /v1/definitions`, `GET /v1/names?begin=…`, `GET /v1/records?job=…&status=…&since=…&until=…&before=…`,
 `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
 `GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`, `GET /v1/output?of=JOB&failed=1`, `POST /v1/reload`,
 `POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
@@ -30,7 +31,7 @@ MAX_WAIT_S = 30.0  # seconds that one request may wait for the end of a run
 
 ANSWER_WAIT_S = 30.0  # seconds that a request for a large answer waits for the earlier ones of its user
 
-LARGE_ANSWER_PATHS = frozenset({"/v1/jobs", "/v1/definitions"})  # each about 5 MB for 10,000 jobs
+LARGE_ANSWER_PATHS = frozenset({"/v1/jobs", "/v1/definitions", "/v1/names"})  # up to 5 MB for 10,000 jobs
 
 Answer = tuple[HTTPStatus, Mapping[str, Any]]
 
@@ -50,6 +51,7 @@ class ControlApi(Protocol):
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
     def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]: ...  # noqa: D102
     def definitions(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def names(self, begin: str) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]: ...  # noqa: D102
@@ -57,6 +59,7 @@ class ControlApi(Protocol):
     def pause(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def resume(self, request: Mapping[str, Any], by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run_result(self, run_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
+    def records(self, query: str) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 class OutputApi(Protocol):
@@ -82,6 +85,7 @@ class AdministrationApi(Protocol):
 
     def settings(self) -> Mapping[str, Any]: ...  # noqa: D102
     def zone_rules(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def cluster(self) -> Mapping[str, Any]: ...  # noqa: D102
     def reload(self, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def test_alerts(self, job_id: str, by: str) -> Mapping[str, Any]: ...  # noqa: D102
     def alert_test(self, test_id: str, wait: float) -> Mapping[str, Any]: ...  # noqa: D102
@@ -110,19 +114,24 @@ def build_app(
             yield _encode(respond(request) if has_turn else (HTTPStatus.SERVICE_UNAVAILABLE, _error(_BUSY)), request)
 
     def respond(request: Request) -> Answer:
-        try:
-            return _call(api, administration, outputs, request)
-        except BadRequest as bad_request:
-            return bad_request.status, _error(bad_request.problem)
-        except NotFound as not_found:
-            return HTTPStatus.NOT_FOUND, _error(not_found.problem)
-        except Conflict as conflict:
-            return HTTPStatus.CONFLICT, _error(conflict.problem)
-        except Exception as error:
-            report_error(f"{request.path}: {format_error(error)}")
-            return HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed; see its log"))
+        return answer_of(lambda: _call(api, administration, outputs, request), request.path, report_error)
 
     return answer
+
+
+def answer_of(call: Callable[[], Answer], what: str, report_error: Callable[[str], object]) -> Answer:
+    """Return the answer of a call, or what is to say when it refuses. An error of ours in `what` is reported."""
+    try:
+        return call()
+    except BadRequest as bad_request:
+        return bad_request.status, _error(bad_request.problem)
+    except NotFound as not_found:
+        return HTTPStatus.NOT_FOUND, _error(not_found.problem)
+    except Conflict as conflict:
+        return HTTPStatus.CONFLICT, _error(conflict.problem)
+    except Exception as error:
+        report_error(f"{what}: {format_error(error)}")
+        return HTTPStatus.INTERNAL_SERVER_ERROR, _error(Problem("the service failed; see its log"))
 
 
 def _encode(answer: Answer, request: Request) -> Reply:
@@ -140,20 +149,12 @@ def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi
     """Call the method for a path. An id is passed on as the client sent it, whatever it contains."""
     by, parts = str(request.uid), _parts(request)
     match request.method, parts:
-        case _, ["v1", "settings" | "zone-rules" | "reload" | "alerts", *_]:
+        case _, ["v1", "settings" | "zone-rules" | "cluster" | "reload" | "alerts", *_]:
             return _call_administration(administration, request, parts)
         case _, ["v1", "output"] | ["v1", "runs", _, "output"]:
             return HTTPStatus.OK, _call_outputs(outputs, request, parts)
-        case "GET", ["v1", "status"]:
-            return HTTPStatus.OK, api.status()
-        case "GET", ["v1", "jobs"]:
-            return HTTPStatus.OK, api.jobs(_job_query(request.query))
-        case "GET", ["v1", "definitions"]:
-            return HTTPStatus.OK, api.definitions()
-        case "GET", ["v1", "jobs", *name]:
-            return HTTPStatus.OK, api.job("/".join(name))
-        case "GET", ["v1", "runs", run_id]:
-            return HTTPStatus.OK, api.run_result(run_id, _wait(request.query))
+        case "GET", _:
+            return HTTPStatus.OK, _read(api, request, parts)
         case "POST", ["v1", "jobs", *name, "run"]:
             return HTTPStatus.ACCEPTED, api.run("/".join(name), by, calling_runs(request.pid))
         case "POST", ["v1", "select"]:
@@ -165,6 +166,25 @@ def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi
     raise _unknown(request.method, parts)
 
 
+def _read(api: ControlApi, request: Request, parts: list[str]) -> Mapping[str, Any]:
+    match parts:
+        case ["v1", "status"]:
+            return api.status()
+        case ["v1", "jobs"]:
+            return api.jobs(_job_query(request.query))
+        case ["v1", "definitions"]:
+            return api.definitions()
+        case ["v1", "names"]:
+            return api.names(parse_qs(request.query).get("begin", [""])[-1])
+        case ["v1", "jobs", *name]:
+            return api.job("/".join(name))
+        case ["v1", "runs", run_id]:
+            return api.run_result(run_id, _wait(request.query))
+        case ["v1", "records"]:
+            return api.records(request.query)
+    raise _unknown(request.method, parts)
+
+
 def _call_administration(administration: AdministrationApi, request: Request, parts: list[str]) -> Answer:
     by = str(request.uid)
     match request.method, parts:
@@ -172,6 +192,8 @@ def _call_administration(administration: AdministrationApi, request: Request, pa
             return HTTPStatus.OK, administration.settings()
         case "GET", ["v1", "zone-rules"]:
             return HTTPStatus.OK, administration.zone_rules()
+        case "GET", ["v1", "cluster"]:
+            return HTTPStatus.OK, administration.cluster()
         case "POST", ["v1", "reload"]:
             return HTTPStatus.OK, administration.reload(by)
         case "POST", ["v1", "alerts", "test", *name]:

@@ -11,9 +11,11 @@ from typing import Any
 
 from jobscheduler.control.definitions import definitions_answer
 from jobscheduler.control.job_query import EVERY_JOB, JobQuery
+from jobscheduler.control.names import names_answer
 from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.control.pause_requests import PauseRequests
 from jobscheduler.control.requested_runs import RequestedRuns
+from jobscheduler.control.shared_history import history_answer
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
 from jobscheduler.control.stop_requests import StopRequests, parse_targets
 from jobscheduler.model import Cron, Job, Problem, Record, StoredAttempt
@@ -21,7 +23,7 @@ from jobscheduler.model.selection import Selector
 from jobscheduler.output import RunPlace
 from jobscheduler.output.names import day_of
 from jobscheduler.runner import Run, describe_unkillable, tail
-from jobscheduler.scheduler import ChainTooLong, Scheduler
+from jobscheduler.scheduler import ChainTooLong, Scheduler, StandsBy
 from jobscheduler.status.selection import ALL_JOBS_HELP, no_job_problem
 from jobscheduler.status.shown_status import shown_status
 from jobscheduler.status.situation import count_statuses, situation_json
@@ -117,6 +119,11 @@ class ControlService:
         ids = {job.id for _, job, _ in items if job is not None}
         return definitions_answer(items, {job_id: self._scheduler.next_slot(job_id) for job_id in ids})
 
+    def names(self, begin: str) -> Mapping[str, Any]:
+        """Return what a user may be about to type: the jobs whose ids begin so, all tags, and the runs at work."""
+        attempts = self._scheduler.runs.running_attempts()
+        return names_answer(self._reconciler.active_state()[0], [attempt.run for attempt in attempts], begin)
+
     def job(self, job_id: str) -> Mapping[str, Any]:
         """Return one job, with its definition and its next slots.
 
@@ -132,6 +139,15 @@ class ControlService:
         decided_ahead = self._scheduler.decided_ahead(job_id)[:MAX_SHOWN_SLOTS]
         return detail_json(job, self._snapshots.job_detail(job_id), upcoming, decided_ahead)
 
+    def records(self, query: str) -> Mapping[str, Any]:
+        """Return nothing: the log has the records of a service that is alone.
+
+        Raises:
+            NotFound: always.
+
+        """
+        return history_answer(query, None)
+
     # -- commands
 
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]:
@@ -140,6 +156,7 @@ class ControlService:
         Raises:
             NotFound: no job has this id.
             Conflict: the run is refused, the service is stopping, or the job would start itself through others.
+            StandsBy: another service leads.
 
         """
         job = self._active_job(job_id)
@@ -147,6 +164,8 @@ class ControlService:
             act, run = self._scheduler.run_now(job, by, within)
         except ChainTooLong as chain:
             raise Conflict(Problem(str(chain), help=chain.help)) from None
+        except StandsBy:
+            raise
         except RuntimeError as error:
             raise Conflict(Problem(str(error))) from None
         if run is not None:

@@ -9,7 +9,10 @@ from typing import Protocol
 
 from jobscheduler import __version__
 from jobscheduler.config import Settings
+from jobscheduler.model import Pause
+from jobscheduler.model.cluster_view import ClusterView
 from jobscheduler.scheduler import Scheduler
+from jobscheduler.status.cluster_issues import cluster_issues
 from jobscheduler.status.snapshot import ServiceStatus
 from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.util.host_id import uptime
@@ -57,12 +60,17 @@ class ServiceStatusBuilder:
         database: str = "",
         alerts: Callable[[], tuple[str, ...]] = tuple,
         notes: tuple[str, ...] = (),
+        cluster: Callable[[], ClusterView | None] = lambda: None,
+        pauses: Callable[[], tuple[Pause, ...]] | None = None,
     ) -> None:
         """`jobs_dir` and `database` say where jobs come from; each is empty if unused.
 
         `alerts` returns the jobs with a waiting alert. `notes` are remarks on this service that a user should know
-        though nothing is wrong.
+        though nothing is wrong. `cluster` returns the cluster as this node knows it, None for a service that is alone;
+        `pauses` returns the pauses in force, which without it the scheduler has.
         """
+        self._cluster = cluster
+        self._pauses = pauses or scheduler.pauses.in_force
         self._settings = settings
         self._scheduler = scheduler
         self._issues = issues
@@ -78,6 +86,7 @@ class ServiceStatusBuilder:
     def build(self) -> ServiceStatus:
         """Return how the service is now."""
         queued, new_rules = self._scheduler.runs.queued(), self._issues.waiting_rules()
+        cluster = self._cluster()
         return ServiceStatus(
             version=__version__,
             pid=os.getpid(),
@@ -92,12 +101,13 @@ class ServiceStatusBuilder:
             lost_threads=self._scheduler.runs.lost_threads(),
             last_tick_age=self._scheduler.seconds_since_tick(),
             overdue=self._issues.overdue(),
-            issues=(*self._issues.issues(), *self._scheduler.runs.issues()),
+            issues=(*self._issues.issues(), *self._scheduler.runs.issues(), *cluster_issues(cluster)),
             alerts=self._alerts(),
             left_pipes=_left_pipes(),
             notes=(*self._notes, *_note_on(new_rules)),
             new_rules=new_rules,
-            pauses=self._scheduler.pauses.in_force(),
+            pauses=self._pauses(),
+            cluster=cluster,
         )
 
 

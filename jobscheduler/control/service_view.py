@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from jobscheduler.config import Settings
 from jobscheduler.control.live_runs import live_runs
@@ -17,9 +17,8 @@ from jobscheduler.control.service_status import LiveIssues
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
 from jobscheduler.model import Status
 from jobscheduler.model.log_line import RECORD_KINDS
-from jobscheduler.runlog.bounded_query import ReadLimit, newest_records, records_at
+from jobscheduler.runlog.bounded_query import Newest, ReadLimit, newest_records, records_at
 from jobscheduler.runlog.filter import LogFilter, LogLine
-from jobscheduler.runlog.recent_lines import RecentLines
 from jobscheduler.scheduler import Scheduler
 from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.run_stats import Records, RunStats
@@ -33,6 +32,13 @@ SNAPSHOT_MAX_AGE_S = 1.0  # seconds that all viewers of the page share one snaps
 DAY_BYTES = 64 * 1024 * 1024  # bytes of the log read for the timeline of the last day
 
 JOB_BYTES = 16 * 1024 * 1024  # bytes of the log's end read for the page of a job
+
+
+class KeptLines(Protocol):
+    """Has records, but not in a log file (see `runlog.recent_lines.RecentLines`)."""
+
+    def newest(self, wanted: LogFilter, most: int) -> Newest:
+        """Return the newest wanted lines, at most `most`, newest first."""
 
 
 class SharedSnapshot:
@@ -65,11 +71,11 @@ class LiveServiceView:
         recent: RecentRecordTimes,
         past_runs: PastRuns,
         ask: Callable[[Callable[[], Records]], Records] = lambda question: question(),
-        kept: RecentLines | None = None,
+        kept: KeptLines | None = None,
     ) -> None:
         """`ask` makes the call that reads the log, and raises `CallHung` when the log does not answer.
 
-        `kept` are the last records of a log without a file.
+        `kept` has the records instead of a log file: the last ones in memory, or those of a cluster in its account.
         """
         self._kept = kept
         self._past_runs = past_runs
@@ -171,7 +177,7 @@ class LiveServiceView:
         return next(iter(self._issues.issues()), None)
 
 
-def _kept_records(kept: RecentLines, wanted: LogFilter, most: int) -> Records:
+def _kept_records(kept: KeptLines, wanted: LogFilter, most: int) -> Records:
     """Return the records that memory has. There are no others, so they are complete."""
     answer = kept.newest(wanted, most)
     return Records([_record(line) for line in answer.lines], answer.read_since)

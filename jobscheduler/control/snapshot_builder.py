@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from jobscheduler.control.redact import redacted_definition
 from jobscheduler.control.service_status import ServiceStatusBuilder
+from jobscheduler.control.shared_account import SharedRuns
 from jobscheduler.jobs.catalog import ItemState as FileState
 from jobscheduler.jobs.catalog import ItemStatus
 from jobscheduler.model import Cron, Job, Once, Problem, Record, Status
+from jobscheduler.model.pauses import FOREVER
 from jobscheduler.model.standing import Standing
 from jobscheduler.scheduler import Scheduler
-from jobscheduler.status.run_stats import RecentRuns, RunStats
+from jobscheduler.status.run_stats import RecentRuns
 from jobscheduler.status.snapshot import Detail, JobRuntime, JobState, JobStatus, Snapshot, job_state
 from jobscheduler.status.standings import Standings
 from jobscheduler.timetable import crontab
+from jobscheduler.timetable.timetable import timetable_of
 from jobscheduler.util.host_id import uptime
 from jobscheduler.util.instants import utc_now
 
@@ -29,6 +33,22 @@ class JobHolder(Protocol):
     def active_state(self) -> tuple[dict[str, Job], dict[str, ItemStatus]]: ...  # noqa: D102
     def job(self, job_id: str) -> Job | None: ...  # noqa: D102
     def items(self) -> list[tuple[str, Job | None, ItemStatus]]: ...  # noqa: D102
+
+
+class LastResults(Protocol):
+    """The last results of jobs (see `status.run_stats.RunStats`)."""
+
+    def recent_runs(self, job_id: str) -> RecentRuns | None: ...  # noqa: D102
+    def last_record(self, job_id: str) -> Record | None: ...  # noqa: D102
+    def last_success(self, job_id: str) -> datetime | None: ...  # noqa: D102
+
+
+class JobStandings(Protocol):
+    """How jobs stand (see `status.standings.Standings`)."""
+
+    def of(self, job_id: str) -> Standing: ...  # noqa: D102
+    def last_success(self, job_id: str) -> datetime | None: ...  # noqa: D102
+    def in_force_since(self, job_id: str) -> datetime | None: ...  # noqa: D102
 
 
 class _Facts(NamedTuple):
@@ -60,19 +80,21 @@ class SnapshotBuilder:
         service: ServiceStatusBuilder,
         scheduler: Scheduler,
         definitions: JobHolder,
-        results: RunStats,
-        standings: Standings | None = None,
+        results: LastResults,
+        standings: JobStandings | None = None,
         load_last_records: Callable[[], object] = lambda: None,
+        shared: SharedRuns | None = None,
     ) -> None:
         """`load_last_records` is called before each snapshot: `results` then has the records from before this start.
 
-        `standings` are how the jobs stand.
+        `standings` are how the jobs stand. `shared` are the runs and pauses of the other nodes of a cluster.
         """
+        self._shared = shared
         self._service = service
         self._scheduler = scheduler
         self._definitions = definitions
         self._results = results
-        self._standings = standings or Standings(uptime)
+        self._standings: JobStandings = standings or Standings(uptime)
         self._load_last_records = load_last_records
         self._made: dict[str, _MadeStatus] = {}
 
@@ -82,7 +104,7 @@ class SnapshotBuilder:
         jobs, item_states = self._definitions.active_state()
         if only is not None:
             jobs = {job_id: jobs[job_id] for job_id in only if job_id in jobs}
-        runtimes = {runtime.job.id: runtime for runtime in self._scheduler.runtimes(only)}
+        runtimes = {runtime.job.id: self._with_shared(runtime) for runtime in self._scheduler.runtimes(only)}
         stale = {name: item for name, item in item_states.items() if item.state is FileState.STALE}
         known = [
             *(self._status_of(jobs[job_id], runtimes.get(job_id), stale) for job_id in sorted(jobs)),
@@ -103,6 +125,18 @@ class SnapshotBuilder:
             return Detail(redacted_definition(job), "once, at this instant", self._service.zone(), upcoming)
         sentence = crontab.describe(crontab.parse(job.schedule.expression))
         return Detail(redacted_definition(job), sentence, job.schedule.timezone, upcoming)
+
+    def _with_shared(self, runtime: JobRuntime) -> JobRuntime:
+        """Add to what this node knows of a job what the account has, and skip the slots of a pause that it has."""
+        if self._shared is None:
+            return runtime
+        job, runs = runtime.job, self._shared.active(runtime.job.id, runtime.active_runs)
+        pauses = self._shared.pauses_of(job, runtime.pauses)
+        if pauses == runtime.pauses:
+            return runtime if runs == runtime.active_runs else replace(runtime, active_runs=runs)
+        end = max((pause.end for pause in pauses), default=None)
+        upcoming = next_slot_from(job, end, runtime.next)
+        return replace(runtime, active_runs=runs, pauses=pauses, next=upcoming, start=None)
 
     def _status_of(self, job: Job, runtime: JobRuntime | None, stale: Mapping[str, ItemStatus]) -> JobStatus:
         """Return the status of a job: the former one if it would be made of the very same parts."""
@@ -129,16 +163,14 @@ class SnapshotBuilder:
     def _make_status(self, facts: _Facts) -> JobStatus:
         job, runtime, stale_item, recent, standing, last_success, in_force_since = facts
         last = recent.last if recent else None
-        active_runs = runtime.active_runs if runtime else ()
-        pauses = runtime.pauses if runtime else self._scheduler.pauses.of(job)
-        upcoming = runtime.next if runtime else None
+        known = runtime or self._with_shared(JobRuntime(job, None, (), self._scheduler.pauses.of(job)))
         state = job_state(
             enabled=job.enabled,
-            active_runs=active_runs,
-            paused=bool(pauses),
+            active_runs=known.active_runs,
+            paused=bool(known.pauses),
             stale=stale_item is not None,
             expired=runtime is None and not _has_run(job, last),
-            upcoming=upcoming is not None or (isinstance(job.schedule, Cron) and job.schedule.is_at_boot),
+            upcoming=known.next is not None or (isinstance(job.schedule, Cron) and job.schedule.is_at_boot),
             manual=isinstance(job.schedule, Cron) and job.schedule.is_manual,
         )
         problems = stale_item.problems if stale_item else ()
@@ -148,13 +180,13 @@ class SnapshotBuilder:
             state,
             job.source_name,
             job,
-            upcoming,
-            active_runs,
+            known.next,
+            known.active_runs,
             last,
-            pauses,
+            known.pauses,
             stale=stale_item is not None,
             problems=problems,
-            start=runtime.start if runtime else None,
+            start=known.start,
             last_line=recent.last_line if recent else None,
             usual=recent.usual if recent else None,
             overdue_since=standing.overdue_since,
@@ -171,6 +203,13 @@ class SnapshotBuilder:
         )
         last = self._results.last_record(runtime.job.id)
         return JobStatus(runtime.job.id, state, "", runtime.job, active_runs=runtime.active_runs, last=last)
+
+
+def next_slot_from(job: Job, end: datetime | None, upcoming: datetime | None) -> datetime | None:
+    """Return the first slot from the end of its pauses on, given the next one; None if they have no end."""
+    if end is None or upcoming is None or upcoming >= end:
+        return upcoming
+    return None if end >= FOREVER else timetable_of(job).next(end - timedelta(milliseconds=1))
 
 
 def _has_run(job: Job, last: Record | None) -> bool:

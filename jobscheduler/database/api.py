@@ -71,6 +71,14 @@ class JobTable:
             with self.database.writing(create=True) as connection:
                 return create_tables(connection, self._now())
 
+    def upgrade(self) -> bool:
+        """Complete or migrate tables that are there; return whether anything was done. It makes no database."""
+        with self.database.polling() as first:
+            queries.check_version(first)
+            acquire_migration_lock(first)
+            with self.database.writing() as connection:
+                return create_tables(connection, self._now())
+
     def add(self, *jobs: JobInput) -> int:
         """Add jobs; return the id of the request.
 

@@ -13,7 +13,7 @@ from jobscheduler.database.queries import check_version
 
 
 class CachedConnection:
-    """One connection of one thread. `connect` opens it; then its tables are checked.
+    """One connection of one thread. `connect` opens it; then `check` checks the tables and returns their version.
 
     `on_open` is called with each new connection, and with the version of its tables.
     """
@@ -23,10 +23,12 @@ class CachedConnection:
         database: Database,
         connect: Callable[[], AbstractContextManager[Connection]],
         on_open: Callable[[Connection, int], object] = lambda _, __: None,
+        check: Callable[[Connection], int] = check_version,
     ) -> None:
         self._database = database
         self._connect = connect
         self._on_open = on_open
+        self._check = check
         self._stack = ExitStack()
         self._connection: Connection | None = None
         self._stands: object = None
@@ -50,7 +52,7 @@ class CachedConnection:
             self.drop()  # one that was opened, but that `on_open` rejected
             connection = self._stack.enter_context(self._connect())
             with translate_errors(), connection.begin():
-                self._on_open(connection, check_version(connection))
+                self._on_open(connection, self._check(connection))
             self._connection, self._stands = connection, identity
         return self._connection
 

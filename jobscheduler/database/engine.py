@@ -7,6 +7,7 @@ An error message never contains a password, a parameter or a statement.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from jobscheduler.database import mysql, postgresql
 from jobscheduler.database.errors import Unavailable, translate_errors
+from jobscheduler.database.limits import Limits
 from jobscheduler.database.setup import DatabaseConfigError
 from jobscheduler.database.sqlite_file import TrustedFile, check_file, check_new_file
 from jobscheduler.database.urls import EXAMPLES, read_url
@@ -32,25 +34,29 @@ ANSWER_TIMEOUT_S = 10  # seconds for each answer afterwards, and for a lock of S
 _BEGIN = "jobscheduler_begin"
 _PYMYSQL = "mysql+pymysql"
 
+# What the library logs are stack traces of errors that it also raises. Without a handler they would go to stderr.
+logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
+
 
 class Database:
     """One database. Every connection is new, and belongs to the thread that asked for it."""
 
-    def __init__(self, url: str) -> None:
-        """Parse a URL, without connecting yet.
+    def __init__(self, url: str, limits: Limits | None = None) -> None:
+        """Parse a URL, without connecting yet. Without `limits` the usual ones of a reload hold.
 
         Raises:
             DatabaseConfigError: it is not a URL, or there is no driver for it.
 
         """
         self._url = read_url(url)
+        self._limits = limits or Limits(CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
         self.kind = self._url.get_backend_name()
         self.file = _file_of(self._url)
         self._tls: Mapping[str, str] = {}
         bare = self._url
         if self._url.drivername == _PYMYSQL:
             bare, self._tls = mysql.without_tls(self._url)
-        self._engine = _engine(bare, self._tls)
+        self._engine = _engine(bare, self._tls, self._limits)
         if self.file is not None:
             event.listen(self._engine, "do_connect", self._connect_to_file)
 
@@ -149,7 +155,7 @@ class Database:
                 f"no connection can be made as the URL says ({type(error).__name__})", "are its options right?"
             ) from None
         if self.kind == "postgresql":
-            postgresql.limit_time(connection, ANSWER_TIMEOUT_S)
+            postgresql.limit_time(connection, self._limits.answer)
         return connection
 
     def _find_place(self) -> None:
@@ -232,19 +238,20 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _engine(url: URL, tls: Mapping[str, str]) -> Engine:
-    options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True}
+def _engine(url: URL, tls: Mapping[str, str], limits: Limits) -> Engine:
+    # Each connection is closed after its use, so nothing is to be undone on it before: that fails on a dead one.
+    options: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
     if url.get_backend_name() == "sqlite":
-        options["connect_args"] = {"timeout": ANSWER_TIMEOUT_S}
+        options["connect_args"] = {"timeout": limits.answer}
     else:
-        options["isolation_level"] = "REPEATABLE READ"
+        options["isolation_level"] = limits.isolation
     if url.get_backend_name() == "postgresql":
-        options["connect_args"] = postgresql.connect_arguments(url, CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
+        options["connect_args"] = postgresql.connect_arguments(url, limits.connect, limits.answer)
     if url.drivername == _PYMYSQL:
         options["connect_args"] = {
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "read_timeout": ANSWER_TIMEOUT_S,
-            "write_timeout": ANSWER_TIMEOUT_S,
+            "connect_timeout": limits.connect,
+            "read_timeout": limits.answer,
+            "write_timeout": limits.answer,
             "charset": "utf8mb4",
             "init_command": "SET time_zone = '+00:00'",
         }

@@ -27,8 +27,12 @@ def is_installed() -> bool:
     return all(find_spec(library) is not None for library in _LIBRARIES)
 
 
-def load_url(url: str | None, url_file: Path | None) -> str | None:
+def load_url(
+    url: str | None, url_file: Path | None, option: str = "--database-url", extra: str = "database"
+) -> str | None:
     """Return the URL of the database, None if none is configured; the file takes precedence.
+
+    `option` and `extra` are what messages name.
 
     Raises:
         DatabaseConfigError: the extra is missing, or the file holds no URL or is not secret.
@@ -37,8 +41,9 @@ def load_url(url: str | None, url_file: Path | None) -> str | None:
     if url is None and url_file is None:
         return None
     if not is_installed():
-        option = "--database-url" if url_file is None else "--database-url-file"
-        raise DatabaseConfigError(Problem(f"`{option}` needs the extra `database`", help=INSTALL))
+        given = option if url_file is None else f"{option}-file"
+        help_ = INSTALL.replace("EXTRAS=database", f"EXTRAS={extra}")
+        raise DatabaseConfigError(Problem(f"`{given}` needs the extra `{extra}`", help=help_))
     return url if url_file is None else _url_in(url_file)
 
 

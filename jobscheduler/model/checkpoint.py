@@ -97,10 +97,13 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class RecoveredState:
-    """The state recovered from the log: its last checkpoint, and the fate of slots since.
+    """The state recovered from the log, or from an account: the last checkpoint, and the fate of slots since.
 
     - `last_line_at`: time of the last line; `clean_stop`: whether the service stopped in order.
     - `in_flight`: runs that were active at the end; `pending`: slots that had not begun.
+    - `is_shared`: another service may still begin what is pending, so a slot of that kind has its own record.
+    - `at_work`: runs that go on, because they are those of other services; none of a log, which has one.
+    - `knows_boot`: `@reboot` was decided for this boot of the host, although the checkpoint may be of another host.
     - `recorded`: for each job, the slots since the checkpoint that need nothing more, as ranges (first and last, both
       inclusive).
     - `last_decided_slot(job_id, after)`: the latest decided slot of a job that is later than an instant, None if there
@@ -125,3 +128,6 @@ class RecoveredState:
     drain: tuple[datetime, datetime] | None = None
     mentions: Callable[[str], bool] | None = field(default=None, compare=False)
     results: tuple[LoggedResult, ...] = ()
+    at_work: tuple[InFlightRun, ...] = ()
+    is_shared: bool = False
+    knows_boot: bool = False

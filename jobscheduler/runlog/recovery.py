@@ -40,7 +40,7 @@ def recover(path: Path, backups: int) -> RecoveredState | None:
     files = log_files(path, backups)
     if not mentions(files, NAME):
         return None  # without this, the log of a version that wrote none would be parsed completely, for nothing
-    state = _read_state(files)
+    state = last_checkpoint(state_lines(files))
     return state and replace(
         state,
         last_decided_slot=DecidedSlots(path, backups),
@@ -49,12 +49,15 @@ def recover(path: Path, backups: int) -> RecoveredState | None:
     )
 
 
-def _read_state(files: Sequence[Path]) -> RecoveredState | None:
-    """Find the last checkpoint, and apply the lines after it."""
+def last_checkpoint(lines: Iterable[Line]) -> RecoveredState | None:
+    """Find the last checkpoint that is whole, and apply the lines after it; None if there is none.
+
+    `lines` are the parsed lines that a state is restored from, the newest first.
+    """
     since: list[Line] = []  # lines after the checkpoint, newest first
     checkpoint: list[Line] = []  # its lines as far as they were read, the last one first
     last_line_at: datetime | None = None
-    lines = state_lines(files)
+    lines = iter(lines)
     for line in lines:
         last_line_at = last_line_at or datetime.fromisoformat(line["time"])
         if checkpoint and not _is_part(line):
@@ -81,12 +84,17 @@ def _replay(checkpoint: Sequence[Line], since: Iterable[Line], last_line_at: dat
 
 
 def _read_full(files: Sequence[Path]) -> FullCheckpoint | None:
-    """Find the last full checkpoint, and bring it up to date; None if there is none that is whole."""
-    if not mentions(files, "full"):
-        return None
+    return full_checkpoint(change_lines(files)) if mentions(files, "full") else None
+
+
+def full_checkpoint(lines: Iterable[Line]) -> FullCheckpoint | None:
+    """Find the last full checkpoint, and bring it up to date; None if there is none that is whole.
+
+    `lines` are the parsed lines that may change what it says, the newest first.
+    """
     since: list[Line] = []
     checkpoint: list[Line] = []
-    for line in change_lines(files):
+    for line in lines:
         if _is_part(line):
             checkpoint += [line] if checkpoint else []  # else it is a part of a checkpoint without its end
         else:

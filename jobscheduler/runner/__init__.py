@@ -15,6 +15,7 @@ from jobscheduler.runner.outputs import KeepsNothing, OutputKeeper, tail
 from jobscheduler.runner.process_loop import ProcessLoop
 from jobscheduler.runner.process_start import runs_as_process
 from jobscheduler.runner.run import Attempt, Run
+from jobscheduler.runner.run_ids import new_run_id
 from jobscheduler.runner.run_reporter import LogThen
 from jobscheduler.runner.run_state import RetryAfter
 from jobscheduler.runner.runner import STOP_GRACE_S, Runner
@@ -40,6 +41,7 @@ __all__ = [
     "execute_task",
     "is_alive",
     "kill_leftovers",
+    "new_run_id",
     "runs_as_process",
     "stopped_fields",
     "tail",

@@ -27,7 +27,7 @@ class ClockProgress:
 
     def restore(self, now: datetime, ahead: datetime) -> None:
         """Take over how far the clock had come before this start, which is at `now`."""
-        self.settled_floor = now
+        self.settled_floor, self.ahead = now, None
         if ahead > now:
             self.ahead = ahead
             self._log_set_back(now)

@@ -10,12 +10,13 @@ from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
 
-from jobscheduler.model import Job, LogEntry
+from jobscheduler.model import Job
+from jobscheduler.scheduler.accounting import Accounting
 from jobscheduler.scheduler.checkpoint_builder import CheckpointBuilder
 from jobscheduler.scheduler.clock_setback import NO_SETBACK
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.job_recovery import JobHistory, JobRecovery
-from jobscheduler.scheduler.records import decided_events, missed_record
+from jobscheduler.scheduler.records import missed_record
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import NO_EFFECTS, Effect, RunActions
 from jobscheduler.status.standings import Standings
@@ -27,10 +28,11 @@ from jobscheduler.util.time_spans import TICK, span_at, unite
 
 
 class Phase(Enum):
-    """How far the service is."""
+    """How far the service is, or whether another one decides."""
 
     STARTING = auto()
     RUNNING = auto()
+    STANDBY = auto()  # another service decides
     STOPPED = auto()
 
 
@@ -45,7 +47,7 @@ class DefinitionChanges:
         recovery: JobRecovery,
         standings: Standings,
         circumstances: Circumstances,
-        write: Callable[[LogEntry], object],
+        accounting: Accounting,
         phase: Callable[[], Phase],
     ) -> None:
         """`circumstances` are those of slots while no clock was set back; `phase` returns how far the service is."""
@@ -55,7 +57,7 @@ class DefinitionChanges:
         self._recovery = recovery
         self._standings = standings
         self._circumstances = circumstances
-        self._write = write
+        self._accounting = accounting
         self._phase = phase
 
     def define(
@@ -64,7 +66,7 @@ class DefinitionChanges:
         """Activate a definition for slots after `now`; return its entry. It is `being_added` until it has a wake-up."""
         last = history.last_decided
         self._registry.memory.note_decided(job.id, min(last, now))
-        self.log_pending(job.id, now)
+        self.keep_pending(job.id, now)
         known = self._registry.get(job.id)
         former = NO_SETBACK if known is None else known.setback
         comes_back = self._registry.memory.is_removed(job.id)
@@ -76,7 +78,7 @@ class DefinitionChanges:
             decided = unite([*entry.setback.decided, (last, last)])
             entry.setback = replace(entry.setback, decided=decided)
         if entry.setback != former:
-            self._log_decided(entry, now)
+            self._keep_decided(entry, now)
         effects = self._replace_definition(entry, job, timetable, now)
         effects += self._recovery.recover(entry, now, last, is_first_sync=is_first_sync)
         if is_first_sync and self._phase() is not Phase.STARTING:
@@ -93,21 +95,20 @@ class DefinitionChanges:
         self._registry.remove(entry, now)
         return effects
 
-    def log_pending(self, job_id: str, now: datetime) -> None:
-        """Log the pending slots of a job again: a start would else take them for older than the changed file."""
+    def keep_pending(self, job_id: str, now: datetime) -> None:
+        """Account again for the pending slots of a job: a start would else take them for older than its file."""
         entry = self._registry.get(job_id)
         if entry is not None and self._phase() is Phase.RUNNING:
-            for event in entry.pending_slot_events(now):
-                self._write(event)
+            for slot in entry.pending_slots(now):
+                self._accounting.pending(job_id, slot.scheduled, now, slot.starts, slot.extra)
 
-    def _log_decided(self, entry: JobEntry, now: datetime) -> None:
-        """Log the slots beyond the cursor that count as decided; at a start the checkpoint contains them.
+    def _keep_decided(self, entry: JobEntry, now: datetime) -> None:
+        """Account for the slots beyond the cursor that are decided; at a start the checkpoint contains them.
 
-        Without these lines, a crash before the next full checkpoint would reopen those slots.
+        Without this, a crash before the next full checkpoint would reopen those slots.
         """
         if self._phase() is not Phase.STARTING:
-            for event in decided_events(entry.job.id, entry.setback, now):
-                self._write(event)
+            self._accounting.decided_ahead(entry.job.id, entry.setback, now)
 
     def _replace_definition(self, entry: JobEntry, job: Job, timetable: Timetable, now: datetime) -> list[Effect]:
         """Replace the former definition; with an equal timetable its slots stay, even one whose jitter is running."""
@@ -133,7 +134,7 @@ class DefinitionChanges:
         if change.repeated:
             ahead = entry.setback
             entry.setback = replace(ahead, decided=unite([*ahead.decided, *change.repeated]))
-            self._log_decided(entry, now)
+            self._keep_decided(entry, now)
         if not change.passed:
             return []
         circumstances = Circumstances(lambda: ("clock", ()), decided=change.decided)
@@ -163,7 +164,7 @@ class DefinitionChanges:
         if jittering is not None:
             corrects = span_at(jittering, entry.setback.reopened) is not None
             missed = MissedSlots(jittering, jittering, 1, reason=reason, corrects=corrects)
-            self._write(missed_record(entry.job.id, missed, now))
+            self._accounting.record(missed_record(entry.job.id, missed, now))
         return [run.end_attempts for run in entry.active_runs if run.attempts]
 
 

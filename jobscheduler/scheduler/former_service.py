@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from jobscheduler.model import Checkpoint, FullCheckpoint, Job, RecoveredState
+from jobscheduler.model import Checkpoint, FullCheckpoint, InFlightRun, Job, RecoveredState
 from jobscheduler.scheduler.clock_setback import CLOCK_MEMORY_S, MissedSpan
 from jobscheduler.timetable.definition_hash import definition_hash, has_same_slots
 from jobscheduler.util.host_id import is_same_boot
@@ -22,6 +22,7 @@ def _nothing_known(now: datetime) -> RecoveredState:
 class FormerService:
     """The service before this start, as its log shows it. Nothing here changes.
 
+    - `is_boot_known`: `@reboot` was decided for this boot of the host.
     - `started`: this start. `settled`: up to there every slot was accounted for.
     - `ahead`: the latest decided slot of all, including those decided while the clock was wrong.
     - `lagging`: the cursors of jobs that had due slots without a decision.
@@ -52,7 +53,15 @@ class FormerService:
         self.ahead = max([self.settled, state.checkpoint.clock_ahead or self.settled, *ends])
         self.lagging = dict(state.checkpoint.lagging)
         self.uptime = uptime
+        self._at_work: dict[str, list[InFlightRun]] = {}
+        for run in state.at_work:
+            self._at_work.setdefault(run.job_id, []).append(run)
         self._corrects = frozenset(state.checkpoint.corrects)
+
+    @property
+    def is_boot_known(self) -> bool:
+        """Whether what runs at a boot was decided for this one."""
+        return self.is_same_boot or self.state.knows_boot
 
     @property
     def floor(self) -> datetime:
@@ -96,6 +105,10 @@ class FormerService:
         """Return whether a job was active before the start, and due at the same times as now."""
         former_hash = self.full.hashes.get(job.id)
         return former_hash is not None and has_same_slots(former_hash, definition_hash(job))
+
+    def at_work(self, job_id: str) -> list[InFlightRun]:
+        """Return the runs of a job that go on elsewhere."""
+        return self._at_work.get(job_id, [])
 
     def is_corrected(self, job_id: str, slot: datetime) -> bool:
         """Return whether a pending or begun slot was recorded as missed before, because of a wrong clock."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from jobscheduler.model import LogEntry
+from jobscheduler.model import Record
 from jobscheduler.runner import Run
 from jobscheduler.scheduler.records import cancelled_record
 
@@ -13,9 +13,9 @@ from jobscheduler.scheduler.records import cancelled_record
 class Intake:
     """Open until the service stops. From then on each run whose turn comes is cancelled."""
 
-    def __init__(self, write: Callable[[LogEntry], object], clock: Callable[[], datetime]) -> None:
+    def __init__(self, record: Callable[[Record], object], clock: Callable[[], datetime]) -> None:
         self.is_closed = False
-        self._write = write
+        self._record = record
         self._clock = clock
 
     def close(self) -> None:
@@ -35,5 +35,5 @@ class Intake:
         if not run.cancel():
             return False
         if run.scheduled is None and not was_cancelled:
-            self._write(cancelled_record(run, "shutdown", self._clock()))
+            self._record(cancelled_record(run, "shutdown", self._clock()))
         return True

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from jobscheduler.model import EPOCH, Job, LogEntry, Once, PauseIndex, RecoveredState
+from jobscheduler.model import EPOCH, Job, Once, PauseIndex, RecoveredState
+from jobscheduler.scheduler.accounting import Accounting
 from jobscheduler.scheduler.clock_setback import ClockSetbackState
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.outage_slots import OutageSlots, RecoveryPhase
@@ -46,14 +47,14 @@ class JobRecovery:
         actions: RunActions,
         takeover: StateTakeover,
         *,
-        write: Callable[[LogEntry], object],
+        accounting: Accounting,
         is_starting: Callable[[], bool],
     ) -> None:
-        """`is_starting` returns whether the service is starting; `write` is as in `SchedulerLog`."""
+        """`is_starting` returns whether the service is starting."""
         self._registry = registry
         self._actions = actions
         self._takeover = takeover
-        self._write = write
+        self._accounting = accounting
         self._is_starting = is_starting
         self._outage: OutageSlots | None = None
         self._pauses_at_start = PauseIndex()
@@ -66,6 +67,10 @@ class JobRecovery:
         state, self._outage = self._takeover.take_over(state, now)
         self._pauses_at_start = self._registry.pauses.index
         return state
+
+    def forget(self) -> None:
+        """Forget the former service: another one decides, and the next state to restore counts."""
+        self._outage, self._effects = None, []
 
     def end_startup(self, now: datetime) -> list[Effect]:
         """Return the effects of the outage; pending slots of jobs that were not put are missed."""
@@ -119,20 +124,23 @@ class JobRecovery:
         outage, job, phase = self._outage, entry.job, self._phase(is_first_sync=is_first_sync)
         if outage is None or not outage.needs_recovery(job, now, phase):
             return NO_EFFECTS
+        entry.note_elsewhere(outage.former.at_work(job.id))
         if not job.enabled:
             outage.mark_recovered(job, now)
             return NO_EFFECTS
         paused_until = self._paused_until(job, phase)
-        if entry.timetable.at_boot and not outage.former.is_same_boot:
+        if entry.timetable.at_boot and not outage.former.is_boot_known:
             decision = outage.decide_reboot(job, entry.cursor, now, phase, paused_until)
         else:
-            decision = outage.recover(job, entry.timetable, now, last, phase, paused_until)
+            is_active = entry.situation().active_runs
+            decision = outage.recover(job, entry.timetable, now, last, phase, paused_until, is_active=is_active)
         # not `now`: every slot that has begun is decided, but the jitter of one may be running
         last_decided = self._registry.memory.last_decided(job.id)
         if last_decided > decision.cursor:
             decision = replace(decision, cursor=last_decided)
-        if decision.actions:
-            entry.since = min([entry.since, *(slot - TICK for slot, _ in decision.actions)])
+        decided = (*(slot for slot, _ in decision.actions), *(missed.first for missed in decision.missed))
+        if decided:  # earlier ones, of a job that is new to the log; a clock that is set back must not repeat them
+            entry.since = min(entry.since, *(slot - TICK for slot in decided))
         self._registry.apply(entry, decision)
         effects = self._actions.apply(entry, decision, now)
         if phase is not RecoveryPhase.STARTUP:
@@ -170,6 +178,6 @@ class JobRecovery:
         phase = self._phase()
         decision = self._outage.recover(job, timetable, now, EPOCH, phase, self._paused_until(job, phase))
         for missed in decision.missed:
-            self._write(missed_record(job.id, missed, now))
+            self._accounting.record(missed_record(job.id, missed, now))
             self._registry.remember_missed(job.id, missed, now)
         return bool(decision.missed)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from jobscheduler.model import EPOCH, Event, Job, Level, LogEntry, Once, truncate_to_ms
+from jobscheduler.model import EPOCH, Event, Job, Level, Once, truncate_to_ms
+from jobscheduler.scheduler.accounting import Accounting
 from jobscheduler.scheduler.former_decisions import FormerDecisions
 from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.scheduler.pending_slots import PendingSlots
@@ -55,12 +55,11 @@ class OutageSlots:
     Lock: none of its own. One sync at a time uses it.
     """
 
-    def __init__(self, former: FormerService, write: Callable[[LogEntry], object]) -> None:
-        """`write` takes records and events."""
+    def __init__(self, former: FormerService, accounting: Accounting) -> None:
         self.former = former
-        self.pending = PendingSlots(former, write)
+        self.pending = PendingSlots(former, accounting)
         self.former_decisions = FormerDecisions(former, self.pending)
-        self._write = write
+        self._accounting = accounting
         self._late_reason = former.late_reason()
         self._unknown_until = former.unknown_until()
         self._standstills = () if former.state.drain is None else (former.state.drain,)
@@ -86,11 +85,14 @@ class OutageSlots:
         last: datetime,
         phase: RecoveryPhase,
         paused_until: datetime | None,
+        *,
+        is_active: bool = False,
     ) -> Decision:
         """Decide the slots of a job in the outage (see the table above). Call it once for each job.
 
         `last` is from `FormerDecisions.last_decided_slot`. In the phase LATER slots were younger at the start, so
         `catch_up` counts from there; slots since the start are ignored. Slots before `paused_until` are skipped.
+        `is_active`: a run of the job is at work, as may be when another service led.
         """
         self._recovered_ids.add(job.id)
         is_open = phase is not RecoveryPhase.LATER
@@ -98,7 +100,7 @@ class OutageSlots:
         if not is_open:
             timetable, catch_up = timetable.without_jitter, catch_up - (now - self.former.started)
         outage = self._outage(job, timetable, now if is_open else self.former.started, last)
-        situation = JobSituation(Overlap(job.overlap), catch_up=catch_up, paused_until=paused_until)
+        situation = JobSituation(Overlap(job.overlap), is_active, catch_up=catch_up, paused_until=paused_until)
         decision = decide_after_outage(timetable, outage, situation)
         if is_open or isinstance(job.schedule, Once):
             return decision
@@ -152,6 +154,7 @@ class OutageSlots:
             standstills=self._standstills,
             reopened=full.reopened.get(job.id, ()),
             corrects=frozenset(slot for slot in pending if former.is_corrected(job.id, slot)),
+            is_pending_apart=former.state.is_shared,
         )
 
     def _pending_slots(
@@ -201,4 +204,4 @@ class OutageSlots:
             return
         note = "its schedule was changed while the service was down; slots of the former one have no record"
         values = (("job_id", job.id), ("since", since), ("until", until), ("note", note))
-        self._write(Event(self.former.started, Level.INFO, "job.changed", values))
+        self._accounting.note(Event(self.former.started, Level.INFO, "job.changed", values))

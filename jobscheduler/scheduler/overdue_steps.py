@@ -25,17 +25,20 @@ class OverdueSteps:
         commands_answer: Callable[[], bool],
         retries: Callable[[], Iterable[tuple[Run, float]]],
         is_short: Callable[[], bool],
+        waits_for_leave: Callable[[Run], bool] = lambda _: False,
     ) -> None:
         """`commands_answer` wakes the thread of all commands and tells whether it answered the last time.
 
         `retries` returns the runs that wait for their next attempt, and when that is due (monotonic seconds).
-        `is_short` tells whether the host refuses a thread.
+        `is_short` tells whether the host refuses a thread. A run for which `waits_for_leave` is true has a worker, and
+        is not overdue: the service that gives leave may be away for long.
         """
         self._queue = queue
         self._runner = runner
         self._commands_answer = commands_answer
         self._retries = retries
         self._is_short = is_short
+        self._waits_for_leave = waits_for_leave
 
     def find(self, now: float) -> list[OverdueStep]:
         """Return the steps that are overdue at `now` (monotonic seconds)."""
@@ -44,7 +47,7 @@ class OverdueSteps:
 
     def _not_begun(self) -> Iterator[OverdueStep]:
         """Return the oldest command, and the oldest other run, that were handed over and have not begun."""
-        waiting = self._queue.not_begun()
+        waiting = [run for run in self._queue.not_begun() if not self._waits_for_leave(run)]
         commands = [run for run in waiting if runs_as_process(run.job.task)]
         others = [] if self._is_short() else [run for run in waiting if not runs_as_process(run.job.task)]
         for run in (*commands[:1], *others[:1]):

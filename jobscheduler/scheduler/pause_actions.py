@@ -1,17 +1,17 @@
-"""Pauses jobs and resumes them, and logs it when pauses begin and end.
+"""Pauses jobs and resumes them, and accounts for it when pauses begin and end.
 
 Lock: the caller's, for every method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from jobscheduler.model import Event, Pause
+from jobscheduler.model import Pause
 from jobscheduler.model.selection import Selector
+from jobscheduler.scheduler.accounting import Accounting
 from jobscheduler.scheduler.pauses import JobTags, Resumed
-from jobscheduler.scheduler.records import paused_event, resumed_event
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.run_actions import Effect, RunActions
 
@@ -19,10 +19,10 @@ from jobscheduler.scheduler.run_actions import Effect, RunActions
 class PauseActions:
     """Changes the pauses of a registry. The line about a change stands before the records that follow from it."""
 
-    def __init__(self, registry: JobRegistry, actions: RunActions, write: Callable[[Event], object]) -> None:
+    def __init__(self, registry: JobRegistry, actions: RunActions, accounting: Accounting) -> None:
         self._registry = registry
         self._actions = actions
-        self._write = write
+        self._accounting = accounting
 
     def pause(
         self, selectors: Iterable[Selector], until: datetime | None, reason: str, by: str, now: datetime
@@ -35,7 +35,7 @@ class PauseActions:
         """
         added = self._registry.pauses.add(selectors, until, reason, by, now)
         for pause in added:
-            self._write(paused_event(pause, now))
+            self._accounting.paused(pause, now)
         effects = []
         for entry in self._registry.jobs.values():
             if not entry.is_idle and any(pause.covers(entry.job.id, entry.job.tags) for pause in added):
@@ -51,20 +51,20 @@ class PauseActions:
         """
         changes = self._registry.pauses.resume(selectors, jobs, by, now)
         for change in changes:
-            self._write(resumed_event(change, now))
+            self._accounting.resumed(change, now)
         return changes
 
     def note_time(self, now: datetime) -> None:
-        """Log the pauses whose time is over."""
-        self._log(self._registry.pauses.note_time(now), now)
+        """Account for the pauses whose time is over."""
+        self._keep(self._registry.pauses.note_time(now), now)
 
     def clock_set_back(self, now: datetime) -> None:
-        """Log the pauses that are in force again because the clock was set back to `now`."""
-        self._log(self._registry.pauses.clock_set_back(now), now)
+        """Account for the pauses that are in force again because the clock was set back to `now`."""
+        self._keep(self._registry.pauses.clock_set_back(now), now)
 
-    def _log(self, changes: Iterable[Pause | Resumed], now: datetime) -> None:
+    def _keep(self, changes: Iterable[Pause | Resumed], now: datetime) -> None:
         for change in changes:
             if isinstance(change, Resumed):
-                self._write(resumed_event(change, now))
+                self._accounting.resumed(change, now)
             else:
-                self._write(paused_event(change, now, again=True))
+                self._accounting.paused(change, now, again=True)

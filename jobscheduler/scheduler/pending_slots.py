@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from jobscheduler.model import LogEntry
 from jobscheduler.runner import kill_leftovers
+from jobscheduler.scheduler.accounting import Accounting
 from jobscheduler.scheduler.former_service import FormerService
 from jobscheduler.scheduler.records import CORRECTS, interrupted_record, missed_record
 from jobscheduler.timetable.decision import MissedSlots
@@ -19,10 +19,9 @@ class PendingSlots:
     Lock: none of its own. One sync at a time uses it.
     """
 
-    def __init__(self, former: FormerService, write: Callable[[LogEntry], object]) -> None:
-        """`write` takes records."""
+    def __init__(self, former: FormerService, accounting: Accounting) -> None:
         self._former = former
-        self._write = write
+        self._accounting = accounting
         self._pending: dict[str, list[datetime]] = {}
         self._closed: dict[str, list[datetime]] = {}
         for job_id, slot in former.state.pending:
@@ -57,7 +56,7 @@ class PendingSlots:
             kill_leftovers([run.run_id for run in in_flight])
         for run in in_flight:
             is_corrected = run.scheduled is not None and self._former.is_corrected(run.job_id, run.scheduled)
-            self._write(interrupted_record(run, now, CORRECTS if is_corrected else ()))
+            self._accounting.record(interrupted_record(run, now, CORRECTS if is_corrected else ()))
             if run.scheduled is not None:
                 self._closed.setdefault(run.job_id, []).append(run.scheduled)
 
@@ -74,5 +73,5 @@ class PendingSlots:
     def miss(self, job_id: str, slot: datetime, reason: str, now: datetime) -> None:
         """Record a slot as missed."""
         missed = MissedSlots(slot, slot, 1, reason=reason, corrects=self._former.is_corrected(job_id, slot))
-        self._write(missed_record(job_id, missed, now))
+        self._accounting.record(missed_record(job_id, missed, now))
         self._closed.setdefault(job_id, []).append(slot)

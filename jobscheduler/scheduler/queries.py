@@ -10,6 +10,8 @@ from datetime import datetime
 from itertools import islice
 
 from jobscheduler.model import Once, PauseIndex
+from jobscheduler.runner import Run
+from jobscheduler.scheduler.definition_changes import Phase
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.pausing import Pausing
@@ -35,7 +37,9 @@ class SchedulerQueries:
         waker: Waker,
         pool: WorkerPool,
         clock: Callable[[], datetime],
+        submit: Callable[[Run], object],
     ) -> None:
+        """`submit` dispatches a run whose turn has come."""
         self._lock = lock
         self._engine = engine
         self._waker = waker
@@ -43,7 +47,7 @@ class SchedulerQueries:
         self._clock = clock
         self._runtimes = RuntimeMemory()
         self.pauses = Pausing(lock, engine, clock)
-        self.runs = SchedulerRuns(lock, engine.registry, pool)
+        self.runs = SchedulerRuns(lock, engine.registry, pool, submit)
 
     # -- jobs
 
@@ -55,8 +59,12 @@ class SchedulerQueries:
     def is_held(self, job_id: str) -> bool:
         """Return whether the time of a job does not count: it is paused, disabled, not in force, or over.
 
+        It does not count here either while another service leads.
+
         Does not wait for the lock: a dictionary is asked, and an index of pauses that never changes.
         """
+        if self._engine.phase is Phase.STANDBY:
+            return True
         registry, now = self._engine.registry, self._clock()
         entry = registry.get(job_id)
         if entry is None or not entry.is_schedulable:
@@ -88,6 +96,12 @@ class SchedulerQueries:
         spans = () if entry is None else entry.setback.decided
         return tuple(span for span in spans if span[1] > now)
 
+    def definition_hashes(self) -> dict[str, str]:
+        """Return the hash of the definition of each job that has slots."""
+        with self._lock:
+            entries = list(self._engine.registry.jobs.values())
+        return {entry.job.id: entry.definition_hash for entry in entries if entry.is_schedulable}
+
     def _schedulable(self, job_id: str) -> JobEntry | None:
         """Return a copy of a job's entry, if it has slots."""
         with self._lock:
@@ -113,7 +127,8 @@ class SchedulerQueries:
         return copy(entry), self._active_runs(entry)
 
     def _active_runs(self, entry: JobEntry) -> tuple[ActiveRun, ...]:
-        runs = tuple(map(self._pool.describe, (*entry.active_runs, *entry.unkillable_runs)))
+        elsewhere = (ActiveRun(one.run_id, one.scheduled, one.started, 1) for one in entry.runs_elsewhere.values())
+        runs = (*map(self._pool.describe, (*entry.active_runs, *entry.unkillable_runs)), *elsewhere)
         queued = entry.queued_run
         return runs if queued is None else (*runs, ActiveRun(queued.run_id, queued.scheduled, None, 1, "turn"))
 

@@ -55,14 +55,17 @@ class JobRegistry:
         """Return the entry of a job, a new one if there is none; a removed job comes back."""
         removed = self.memory.take_removed(job.id)
         known = self.jobs.get(job.id)
+        if known is not None and known.is_new:
+            known.is_new, known.since = False, now
         if known is None:
             since, ahead = (removed.since, removed.setback) if removed else (now, NO_SETBACK)
             known = self.jobs[job.id] = JobEntry(job, timetable, self.initial_cursor(job, now), since, setback=ahead)
         return known
 
     def is_new(self, job_id: str) -> bool:
-        """Return whether a job is new to this process."""
-        return job_id not in self.jobs and not self.memory.is_removed(job_id)
+        """Return whether a job is new to this process, or since it began to lead."""
+        entry = self.jobs.get(job_id)
+        return (entry is None or entry.is_new) and not self.memory.is_removed(job_id)
 
     def set_definition(self, entry: JobEntry, job: Job, timetable: Timetable) -> None:
         """Replace the definition of an entry."""

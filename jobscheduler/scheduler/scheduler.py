@@ -8,33 +8,37 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 from jobscheduler.model import EPOCH, Job, Record, RecoveredState
 from jobscheduler.runner import OutputKeeper, Run
+from jobscheduler.scheduler.accounting import Accounting
+from jobscheduler.scheduler.claimed_starts import ClaimedStarts
 from jobscheduler.scheduler.definition_changes import Phase
 from jobscheduler.scheduler.drain import Drain
 from jobscheduler.scheduler.engine import Engine
 from jobscheduler.scheduler.job_entry import JobEntry
-from jobscheduler.scheduler.queries import SchedulerQueries
+from jobscheduler.scheduler.leadership import Leadership
+from jobscheduler.scheduler.log_accounting import LogAccounting
+from jobscheduler.scheduler.requests import SchedulerRequests
 from jobscheduler.scheduler.run_actions import perform_effects
-from jobscheduler.scheduler.run_chain import check_chain, parent_of
-from jobscheduler.scheduler.stop_actions import StoppedRun, StopTargets
 from jobscheduler.scheduler.surroundings import HOST_CLOCKS, UNNAMED_HOST, Clocks, SchedulerHost, SchedulerLog
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.scheduler.worker_pool import WorkerPool
 from jobscheduler.status.standings import Standings
-from jobscheduler.timetable.overlap import Action
 from jobscheduler.timetable.timetable import timetable_of
 
 LOCK_WAIT_S = 0.1  # longest wait of the main thread for the lock; it also checks that the lock is ever released
 
 
-class Scheduler(SchedulerQueries):
-    """Activates jobs and runs their slots. A context manager: leaving it stops."""
+class Scheduler(SchedulerRequests):
+    """Activates jobs and runs their slots. A context manager: leaving it stops.
+
+    `leadership` lets another service decide, where several share the slots.
+    """
 
     def __init__(
         self,
@@ -45,23 +49,43 @@ class Scheduler(SchedulerQueries):
         clocks: Clocks = HOST_CLOCKS,
         standings: Standings | None = None,
         outputs: OutputKeeper | None = None,
+        accounting: Accounting | None = None,
+        stands_by: bool = False,
     ) -> None:
-        """`standings` get the definitions and go into the checkpoints. `outputs` gets what runs print."""
+        """`standings` get the definitions and go into the checkpoints, `outputs` what runs print.
+
+        `accounting` gets what is decided; without it the log does. `stands_by`: another service decides until
+        `leadership.lead`.
+        """
         waker = Waker(max_workers, self._on_due, self._warm_up)
-        pool = WorkerPool(waker, max_workers, record=self._finished, log=log, clock=clocks.now, outputs=outputs)
+        accounting = accounting or LogAccounting(log, host)
+        pool = WorkerPool(
+            waker,
+            max_workers,
+            record=self._finished,
+            log=log,
+            clock=clocks.now,
+            outputs=outputs,
+            accounting=accounting,
+            refused=self._refused,
+        )
+        starts = ClaimedStarts(accounting.claims, pool.submit, self._refused)
         engine = Engine(
             new_run=pool.runner.new_run,
-            submit=pool.submit,
+            submit=starts.submit,
             due_jobs=waker.due_jobs,
-            write=log.write,
+            accounting=accounting,
             clocks=clocks,
             host=host,
             standings=standings or Standings(clocks.elapsed),
+            claim=starts.claim,
+            stands_by=stands_by,
         )
-        super().__init__(threading.Lock(), engine, waker, pool, clocks.now)
+        super().__init__(threading.Lock(), engine, waker, pool, clocks.now, starts.submit, host.jitter_seed)
+        self._submit = starts.submit
         self._drain = Drain(self._lock, pool)
-        self._write_checkpoint_line = log.write_checkpoint
-        self._host_seed = host.seed
+        self.leadership = Leadership(self._lock, engine, pool, starts, self, clocks.now)
+        self._accounting = accounting
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +104,10 @@ class Scheduler(SchedulerQueries):
         return self._engine.recovery.restore(state, now)
 
     def start(self) -> None:
-        """Start the scheduling thread and the runs of the outage; slots that became due since `put` follow at once."""
+        """Start the scheduling thread and the runs of the outage; slots that became due since `put` follow at once.
+
+        While the service stands by, only the thread starts.
+        """
         effects = self._engine.start(self._clock())
         self._pool.warm_up()
         self._waker.start()
@@ -97,7 +124,7 @@ class Scheduler(SchedulerQueries):
         nor doubles it. Active runs go on.
         """
         self._on_due(job.id, now)
-        timetable = timetable_of(job, self._host_seed)
+        timetable = timetable_of(job, self._seed())
         history = self._engine.recovery.history_of(job, now)
         with self._lock:
             entry, effects = self._engine.definitions.define(job, timetable, now, history, is_first_sync=is_first_sync)
@@ -116,7 +143,7 @@ class Scheduler(SchedulerQueries):
         Its pending slots are logged again: a start would else take them for older than the file.
         """
         with self._lock:
-            self._engine.definitions.log_pending(job_id, now)
+            self._engine.definitions.keep_pending(job_id, now)
 
     def expire(self, job: Job, now: datetime) -> bool:
         """Account for a one-time job whose instant is over; return whether its slot was accounted for just now.
@@ -126,7 +153,7 @@ class Scheduler(SchedulerQueries):
         recovery = self._engine.recovery
         if not recovery.has_unrecorded_slot(job, now):
             return False
-        timetable = timetable_of(job, self._host_seed)
+        timetable = timetable_of(job, self._seed())
         if recovery.may_still_run(job, timetable, now):
             self.put(job, now)
             return True
@@ -171,40 +198,13 @@ class Scheduler(SchedulerQueries):
             if self._engine.phase is Phase.STOPPED:  # only `stop` waits for this
                 self._drain.run_ended()
         if queued is not None:
-            self._pool.submit(queued)
+            self._submit(queued)
 
-    # -- requests of people
-
-    def run_now(self, job: Job, by: str, within: Iterable[str] = ()) -> tuple[Action, Run | None]:
-        """Run a job now, also one that is disabled, paused, done or expired; overlap counts as for a slot.
-
-        `by` names the caller, `within` the ids of the runs that it belongs to, the innermost first. Returns the action,
-        and the run unless it was skipped.
-
-        Raises:
-            RuntimeError: the service is stopping.
-            ChainTooLong: the job would start itself through others, or too many have started each other.
-
-        """
-        parent = parent_of(within, self._pool.runner.active_runs)
-        check_chain(job, parent)
-        timetable = timetable_of(job, self._host_seed)
+    def _refused(self, run: Run) -> None:
+        """Forget a run whose slot another service has, and start the queued run."""
         with self._lock:
-            action, run, effects = self._engine.run_now(job, timetable, by, parent, self._clock())
+            effects = self._engine.refused(run)
         perform_effects(effects)
-        return action, run
-
-    def stop_runs(self, targets: StopTargets, by: str) -> list[StoppedRun]:
-        """Stop runs with their further attempts; return those that had not ended. Does not wait for their ends.
-
-        A run that has not begun is skipped; while the service stops, it is left to the next start.
-        """
-        with self._lock:
-            stopped, effects = self._engine.stop_runs(targets, by)
-        perform_effects(effects)
-        for one in stopped:
-            self._pool.withdraw(one.run)
-        return stopped
 
     # -- the clock and the checkpoint
 
@@ -240,11 +240,14 @@ class Scheduler(SchedulerQueries):
     def write_checkpoint(self, *, full: bool = False) -> None:
         """Log up to where every slot is accounted for, and all active runs; if `full`, also the active jobs.
 
-        It is full in any case after changes that no log line tells.
+        It is full in any case after changes that no log line tells, and when the last full one is far away.
         """
         self.check_clock()
         with self._lock:
-            self._write_checkpoint_line(self._engine.checkpoints.build(full=full))
+            if self._engine.phase is Phase.STANDBY:  # the leader knows, this service does not
+                return
+            full = full or self._accounting.wants_full
+            self._accounting.checkpoint(self._engine.checkpoints.build(full=full))
             self._engine.checkpoints.written()
 
     # -- stop

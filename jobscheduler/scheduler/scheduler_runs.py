@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from jobscheduler.runner import Attempt, Run, describe_unkillable
 from jobscheduler.scheduler.registry import JobRegistry
@@ -17,11 +18,14 @@ class SchedulerRuns:
     Lock: the scheduler's, only to copy entries.
     """
 
-    def __init__(self, lock: threading.Lock, registry: JobRegistry, pool: WorkerPool) -> None:
+    def __init__(
+        self, lock: threading.Lock, registry: JobRegistry, pool: WorkerPool, submit: Callable[[Run], object]
+    ) -> None:
+        """`submit` dispatches a run whose turn has come."""
         self._lock = lock
         self._registry = registry
         self._pool = pool
-        self._unkillable = UnkillableWatch(lock, registry, pool.submit)
+        self._unkillable = UnkillableWatch(lock, registry, submit)
 
     def check(self, now: float) -> None:
         """Check for runs that wait for long, stand still or have ended at last. Call it once a second (monotonic)."""

@@ -54,6 +54,11 @@ class SlotMemory:
         if slot > self.last_decided(job_id):
             self.last[job_id] = slot
 
+    def forget(self) -> None:
+        """Forget all slots and jobs."""
+        self.last.clear()
+        self._removed.clear()
+
     def is_removed(self, job_id: str) -> bool:
         """Return whether a job was removed and is remembered."""
         return job_id in self._removed

@@ -1,15 +1,15 @@
-"""Takes over what the log says of the former service, at a start."""
+"""Takes over what is known of the former service, at a start."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
 
-from jobscheduler.model import LogEntry, RecoveredState
+from jobscheduler.model import RecoveredState
+from jobscheduler.scheduler.accounting import Accounting
 from jobscheduler.scheduler.checkpoint_builder import CheckpointBuilder
 from jobscheduler.scheduler.clock_progress import ClockProgress
 from jobscheduler.scheduler.former_service import FormerService
-from jobscheduler.scheduler.log_trust import trusted_state
 from jobscheduler.scheduler.outage_slots import OutageSlots
 from jobscheduler.scheduler.registry import JobRegistry
 from jobscheduler.scheduler.surroundings import SchedulerHost
@@ -28,16 +28,16 @@ class StateTakeover:
         progress: ClockProgress,
         checkpoints: CheckpointBuilder,
         *,
-        write: Callable[[LogEntry], object],
+        accounting: Accounting,
         elapsed: Callable[[], float],
         host: SchedulerHost,
         standings: Standings,
     ) -> None:
-        """`elapsed` returns seconds of a clock that is never set; `write` is as in `SchedulerLog`."""
+        """`elapsed` returns seconds of a clock that is never set."""
         self._registry = registry
         self._progress = progress
         self._checkpoints = checkpoints
-        self._write = write
+        self._accounting = accounting
         self._elapsed = elapsed
         self._host = host
         self._standings = standings
@@ -45,11 +45,11 @@ class StateTakeover:
     def take_over(self, state: RecoveredState | None, now: datetime) -> tuple[RecoveredState | None, OutageSlots]:
         """End interrupted runs; return the part of the state that is trusted, and the slots of the outage."""
         boot = self._host.boot
-        state, mentions_boot = trusted_state(state, self._host.id, boot, self._write, now)
+        state, mentions_boot = self._accounting.trusted(state, now)
         former = FormerService(state, boot, now, self._elapsed(), mentions_boot=mentions_boot)
         if state is not None:
             self._standings.restore(former.full.results, state.results, former.up_at, former.moved_by())
-        outage = OutageSlots(former, self._write)
+        outage = OutageSlots(former, self._accounting)
         self._checkpoints.accounted_since = former.floor
         outage.pending.fail_interrupted(now)
         self._progress.restore(now, former.ahead)

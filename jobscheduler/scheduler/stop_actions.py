@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from jobscheduler.model import Event, Level, LogEntry, LogFields
+from jobscheduler.model import Event, Level, LogFields
 from jobscheduler.runner import STOPPED, Run
+from jobscheduler.scheduler.accounting import Accounting
 from jobscheduler.scheduler.job_entry import JobEntry
 from jobscheduler.scheduler.records import stopped_record
 from jobscheduler.scheduler.registry import JobRegistry
@@ -33,19 +34,19 @@ class StoppedRun:
 class StopActions:
     """Stops the runs of entries, and returns the effects of that.
 
-    Lock: the caller's. `write` must not wait.
+    Lock: the caller's.
     """
 
     def __init__(
         self,
         registry: JobRegistry,
         submit: Callable[[Run], object],
-        write: Callable[[LogEntry], object],
+        accounting: Accounting,
         clock: Callable[[], datetime],
     ) -> None:
         self._registry = registry
         self._submit = submit
-        self._write = write
+        self._accounting = accounting
         self._clock = clock
 
     def stop(self, targets: StopTargets, by: str, *, may_skip: bool) -> tuple[list[StoppedRun], list[Effect]]:
@@ -83,7 +84,7 @@ class StopActions:
 
     def _skip(self, entry: JobEntry, run: Run, by: str) -> list[Effect]:
         """Write the record of a run that was cancelled. Return the start of the run behind it, if there is one."""
-        self._write(stopped_record(run, by, self._clock()))
+        self._accounting.record(stopped_record(run, by, self._clock()))
         if run is entry.queued_run:
             entry.queued_run = None
             return []
@@ -93,4 +94,4 @@ class StopActions:
     def _log_request(self, run: Run, by: str) -> None:
         slot: LogFields = () if run.scheduled is None else (("scheduled", run.scheduled),)
         values: LogFields = (("job_id", run.job.id), ("run_id", run.run_id), *slot, ("by", by))
-        self._write(Event(self._clock(), Level.INFO, "run.stop_requested", values))
+        self._accounting.note(Event(self._clock(), Level.INFO, "run.stop_requested", values))

@@ -14,6 +14,8 @@ from functools import partial
 
 from jobscheduler.model import Record
 from jobscheduler.runner import OutputKeeper, ProcessLoop, RetryAfter, Run, Runner, runs_as_process
+from jobscheduler.scheduler.accounting import Accounting
+from jobscheduler.scheduler.begin_requests import BeginRequests
 from jobscheduler.scheduler.intake import Intake
 from jobscheduler.scheduler.lost_workers import LostWorkers
 from jobscheduler.scheduler.overdue_steps import OverdueSteps
@@ -23,11 +25,14 @@ from jobscheduler.scheduler.surroundings import SchedulerLog
 from jobscheduler.scheduler.waker import Waker
 from jobscheduler.status.snapshot import ActiveRun
 
+WORKER_LOST = "worker_lost"  # the reason of a run that another service has decided about
+
 
 class WorkerPool:
     """Starts each run on a worker, and ends what runs.
 
-    `waker` has the threads, `runner` the active runs, and `monitor` watches all of it.
+    `waker` has the threads, `runner` the active runs, and `monitor` watches all of it. `beginning` has the runs that
+    wait for leave to begin.
     """
 
     def __init__(
@@ -39,13 +44,23 @@ class WorkerPool:
         log: SchedulerLog,
         clock: Callable[[], datetime],
         outputs: OutputKeeper | None = None,
+        accounting: Accounting | None = None,
+        refused: Callable[[Run], object] = lambda _: None,
     ) -> None:
-        """`record` gets the record of each run, `log` its events and those of the pool, `outputs` what it prints."""
+        """`record` gets the record of each run, `log` its events and those of the pool, `outputs` what it prints.
+
+        `accounting` gives runs leave to begin, and gets the records of manual runs that a stop cancels; without it the
+        log does. `refused` gets runs that must not begin, cancelled or not.
+        """
         self._waker = waker
         self._queue = RunQueue(max_workers)
-        self._intake = Intake(log.write, clock)
+        self._intake = Intake(log.write if accounting is None else accounting.record, clock)
         self._lost_workers = LostWorkers(waker, self._queue, log.write, clock)
         self._retries: dict[Run, float] = {}
+        self.beginning = BeginRequests(
+            None if accounting is None else accounting.claims, self._hand_over, self._may_not_begin
+        )
+        self._refused = refused
         self.runner = Runner(
             record,
             log.write,
@@ -61,6 +76,7 @@ class WorkerPool:
             self.runner,
             commands_answer=self._process_loop.answers,
             retries=lambda: tuple(self._retries.items()),
+            waits_for_leave=self.beginning.__contains__,
             is_short=waker.is_short,
         )
         self.monitor = PoolMonitor(self._queue, max_workers, overdue=overdue.find, write=log.write, clock=clock)
@@ -89,12 +105,27 @@ class WorkerPool:
         if self._intake.refuses(run):  # no record: the next start accounts for its slot
             self._queue.release(run)
             return
+        self.beginning.begin(run)
+
+    def _may_not_begin(self, run: Run) -> None:
+        """Free the worker of a run whose slot another service has taken. One that has begun ends: it is lost here."""
+        self._queue.release(run)
+        if run.attempts:
+            run.stop(WORKER_LOST)
+        else:
+            self._refused(run)
+        self._dispatch()
+
+    def _hand_over(self, run: Run) -> None:
+        """Give a run to the process loop, or to a thread of the pool."""
         try:
             if not self._try_process_loop(run):
                 self._waker.submit(partial(self._work, run))
         except RuntimeError:  # the host refuses a thread, or the service has stopped
             self._queue.release(run)
-            if not self._intake.refuses(run):
+            if self._intake.refuses(run):
+                self.beginning.never_began(run)
+            else:
                 run.stop("shutdown" if self._intake.is_closed else "start")
 
     def _try_process_loop(self, run: Run) -> bool:
@@ -115,6 +146,8 @@ class WorkerPool:
             due = time.monotonic() + result.delay
             self._retries[run] = due
             self.runner.timer.call_at(due, partial(self.submit, run))
+        elif not run.attempts:
+            self.beginning.never_began(run)
         self._queue.release(run)
         self._dispatch()
 

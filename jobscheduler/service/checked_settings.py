@@ -14,6 +14,7 @@ from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.jobs.sources import Source
 from jobscheduler.model import Problem
 from jobscheduler.service.alert_defaults import read_alert_defaults
+from jobscheduler.service.cluster_node import read_cluster_url
 from jobscheduler.service.database_jobs import DatabaseJobs, NoDatabase, UnusableDatabase, open_database
 from jobscheduler.service.errors import StartupError
 from jobscheduler.service.guarded_calls import call_at_startup
@@ -33,7 +34,7 @@ class CheckedSettings:
     `read_settings` reads the settings again, for a reload. `optional` are the parts that the service can do without.
     `guard` makes every call that may hang, each under a name; `jobs_name` and `log_name` are the names for the jobs
     directory and the log file. `hung_alerts` is set when a file with an alert does not answer: the service starts
-    without the alert until the file does.
+    without the alert until the file does. `cluster_url` is the database that several services share, if they do.
     """
 
     settings: Settings
@@ -49,6 +50,7 @@ class CheckedSettings:
     hung_alerts: CallHung | None
     has_page: bool
     web_token: str | None
+    cluster_url: str | None
 
     @property
     def sources(self) -> list[Source]:
@@ -60,7 +62,7 @@ def check_settings(settings: Settings, read_settings: Callable[[], Settings], gu
     """Judge the settings and read what they name. A problem of an optional part is only noted.
 
     Raises:
-        StartupError: the jobs directory, the log or the socket does not answer.
+        StartupError: the jobs directory, the log or the socket does not answer, or the cluster cannot be used.
         SettingsError: one of them or the zone cannot be used, or something in `[defaults]` is wrong. It has all
             problems.
 
@@ -92,6 +94,7 @@ def check_settings(settings: Settings, read_settings: Callable[[], Settings], gu
         hung_alerts=hung_alerts,
         has_page=has_page,
         web_token=web_token,
+        cluster_url=read_cluster_url(settings, guard),
     )
 
 

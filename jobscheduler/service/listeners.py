@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobscheduler.control.administration import Administration
 from jobscheduler.control.alert_tests import AlertTestRequests
@@ -15,7 +15,7 @@ from jobscheduler.control.logged_runs import LoggedRuns
 from jobscheduler.control.output_api import OutputService
 from jobscheduler.control.past_runs import PastRuns
 from jobscheduler.control.requested_runs import RequestedRuns
-from jobscheduler.control.routes import build_app
+from jobscheduler.control.routes import ControlApi, OutputApi, build_app
 from jobscheduler.control.run_finder import RunFinder
 from jobscheduler.control.server import ControlServer, ListenError
 from jobscheduler.control.service import ControlService
@@ -23,7 +23,9 @@ from jobscheduler.control.service_status import LiveIssues, ServiceStatusBuilder
 from jobscheduler.control.service_view import LiveServiceView
 from jobscheduler.control.snapshot_builder import SnapshotBuilder
 from jobscheduler.model import EventLogger, Level, Problem
+from jobscheduler.model.cluster_view import ClusterView
 from jobscheduler.runlog import LogWriter
+from jobscheduler.service.cluster_faces import NodeFaces, open_faces
 from jobscheduler.service.errors import StartupError
 from jobscheduler.service.guarded_calls import entered
 from jobscheduler.service.open_log import OpenLog
@@ -42,16 +44,16 @@ def open_listeners(
     issues = supervision.issues
     checked, settings, stats = parts.checked, parts.checked.settings, parts.stats
     ask_log = partial(parts.checked.guard.call, checked.log_name)
-    snapshots = _snapshots(parts, issues, opened, ask_log)
+    faces = open_faces(parts, supervision.node, stack)
+    snapshots = _snapshots(parts, issues, opened, ask_log, faces)
     stored, requested = parts.outputs.stored(), RequestedRuns(parts.scheduler.runs.active)
     logged = LoggedRuns(settings.log_file, settings.log_backups, ask=ask_log, kept=opened.kept)
     finder = RunFinder(parts.scheduler, stats, requested, logged, stored)
     outputs = OutputService(finder, stored, lambda: list(parts.reconciler.active_state()[0]))
     is_kept = partial(_is_kept, parts.log, settings.log_file)
-    control = ControlService(
-        snapshots, parts.scheduler, parts.reconciler, requested, stored, is_kept, stats.last_record
-    )
-    maintain_control = _open_control(parts, supervision, control, outputs, stack)
+    last_record = stats.last_record if faces is None else faces.results.last_record
+    control = ControlService(snapshots, parts.scheduler, parts.reconciler, requested, stored, is_kept, last_record)
+    maintain_control = _open_control(parts, supervision, _Apis.of(control, outputs, faces, parts.log.event), stack)
     view = LiveServiceView(
         settings,
         snapshots,
@@ -61,13 +63,32 @@ def open_listeners(
         parts.recent,
         PastRuns(logged, stored, requested),
         ask_log,
-        opened.kept,
+        opened.kept if faces is None else faces.lines,
     )
     _open_page(parts, view, stack)
     return maintain_control
 
 
-def _snapshots(parts: Parts, issues: LiveIssues, opened: OpenLog, ask_log: Callable[..., Any]) -> SnapshotBuilder:
+class _Apis(NamedTuple):
+    """What the control socket offers: of a service on its own, or of a node of a cluster."""
+
+    control: ControlApi
+    outputs: OutputApi
+    cluster: Callable[[], ClusterView | None]
+
+    @classmethod
+    def of(
+        cls, control: ControlService, outputs: OutputService, faces: NodeFaces | None, log_event: EventLogger
+    ) -> _Apis:
+        """Return that of a node, if there are faces of one."""
+        if faces is None:
+            return cls(control, outputs, lambda: None)
+        return cls(faces.control(control, partial(_report_error, log_event)), faces.outputs(outputs), faces.view)
+
+
+def _snapshots(
+    parts: Parts, issues: LiveIssues, opened: OpenLog, ask_log: Callable[..., Any], faces: NodeFaces | None
+) -> SnapshotBuilder:
     """Build what describes the service and its jobs to clients."""
     checked, settings, stats = parts.checked, parts.checked.settings, parts.stats
     recent = parts.recent if checked.has_page else None
@@ -79,14 +100,21 @@ def _snapshots(parts: Parts, issues: LiveIssues, opened: OpenLog, ask_log: Calla
         database=str(checked.database),
         alerts=parts.alerts.waiting,
         notes=opened.notes,
+        cluster=(lambda: None) if faces is None else faces.view,
+        pauses=None if faces is None else lambda: faces.runs.in_force(parts.scheduler.pauses.in_force()),
     )
     load = LastRecordLoader(settings.log_file, settings.log_backups, stats, recent, ask_log)
-    return SnapshotBuilder(service, parts.scheduler, parts.reconciler, stats, parts.standings, load)
+    if faces is None:
+        return SnapshotBuilder(service, parts.scheduler, parts.reconciler, stats, parts.standings, load)
+
+    def read() -> None:
+        load()
+        faces.read()
+
+    return SnapshotBuilder(service, parts.scheduler, parts.reconciler, faces.results, faces.standings, read, faces.runs)
 
 
-def _open_control(
-    parts: Parts, supervision: Supervision, service: ControlService, outputs: OutputService, stack: ExitStack
-) -> Callable[[float], None]:
+def _open_control(parts: Parts, supervision: Supervision, apis: _Apis, stack: ExitStack) -> Callable[[float], None]:
     """Open the control socket and return its maintenance. If that fails, log a warning: jobs run without it."""
     log, guard, settings = parts.log, parts.checked.guard, parts.checked.settings
     path = settings.socket
@@ -94,10 +122,10 @@ def _open_control(
     reconciler = parts.reconciler
     tests = AlertTestRequests(parts.alert_tests, reconciler.job, lambda: [*reconciler.active_state()[0]], log.event)
     administration = Administration(
-        supervision.live.report, supervision.reloads, log.event, tests, supervision.issues.waiting_rules
+        supervision.live.report, supervision.reloads, log.event, tests, supervision.issues.waiting_rules, apis.cluster
     )
     report = partial(_report_error, log.event)
-    app = build_app(service, administration, outputs, report)
+    app = build_app(apis.control, administration, apis.outputs, report)
     try:
         control = stack.enter_context(entered(guard, name, ControlServer(path, app)))
     except (ListenError, StartupError) as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from jobscheduler.alerts import AlertDispatcher, AlertSenderPool, AlertTests
 from jobscheduler.control.recent_record_times import RecentRecordTimes
@@ -14,11 +15,12 @@ from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Record, Status
 from jobscheduler.output import OutputThread
 from jobscheduler.runlog import LogWriter, last_record
-from jobscheduler.scheduler import Clocks, Scheduler, SchedulerHost, SchedulerLog
+from jobscheduler.scheduler import Clocks, LogAccounting, Scheduler, SchedulerHost, SchedulerLog
 from jobscheduler.service.checked_settings import CheckedSettings
 from jobscheduler.service.clock_monitor import ClockMonitor
+from jobscheduler.service.cluster_node import open_account
 from jobscheduler.service.mailbox import Mailbox
-from jobscheduler.service.open_log import read_boot_id
+from jobscheduler.service.open_log import OpenLog, read_boot_id
 from jobscheduler.service.outputs import ServiceOutputs
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.standings import Standings
@@ -26,10 +28,13 @@ from jobscheduler.tasks.command.reaper_thread import REAPER
 from jobscheduler.util.hang_guard import CallHung
 from jobscheduler.util.host_id import host_id, host_seed, uptime
 
+if TYPE_CHECKING:
+    from jobscheduler.cluster.node import NodeAccount
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of a service that has judged its settings and opened its log."""
+    """The parts of a service that has judged its settings and opened its log. `account` is that of a cluster."""
 
     checked: CheckedSettings
     mailbox: Mailbox
@@ -44,14 +49,34 @@ class Parts:
     recent: RecentRecordTimes
     outputs: ServiceOutputs
     output_thread: OutputThread | None
+    account: NodeAccount | None
 
 
-def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stack: ExitStack) -> Parts:
-    """Build the way of a job: the reconciler activates it, the scheduler has it run, observers see its records."""
+def build_parts(checked: CheckedSettings, mailbox: Mailbox, opened: OpenLog, stack: ExitStack) -> Parts:
+    """Build the way of a job: the reconciler activates it, the scheduler has it run, observers see its records.
+
+    Raises:
+        StartupError: the URL of the cluster cannot be used.
+
+    """
+    log = opened.log
     stack.callback(REAPER.pipes.detach)  # background processes go on writing when this process has ended
     clock, stats, recent, standings = ClockMonitor(), RunStats(), RecentRecordTimes(), Standings(uptime)
     outputs = ServiceOutputs(checked)
-    scheduler = stack.enter_context(_scheduler(checked, log, clock, standings, outputs))
+    scheduler_log, host = _surroundings(checked, log)
+    account = _account(checked, opened, LogAccounting(scheduler_log, host))
+    scheduler = stack.enter_context(
+        Scheduler(
+            scheduler_log,
+            max_workers=checked.settings.max_workers,
+            host=host if account is None else replace(host, shared_seed=account.seed),
+            clocks=Clocks(late_reason=clock.late_reason, standstills=clock.standstills),
+            standings=standings,
+            outputs=outputs.recent,
+            accounting=None if account is None else account.accounting,
+            stands_by=account is not None,
+        )
+    )
     thread = outputs.write(scheduler, log.event, stack)
     reconciler = Reconciler(
         checked.sources,
@@ -64,6 +89,7 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stac
     counters = [stats.observe, recent.observe] if checked.has_page else [stats.observe]
     alerts, tests = _alerts(checked, log, standings, reconciler, stats)
     log.subscribe(before=[standings.observe, *counters], after=[alerts.observe])
+    log.subscribe(after=[] if account is None else [account.accounting.observe])
     return Parts(
         checked,
         mailbox,
@@ -78,25 +104,26 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, log: LogWriter, stac
         recent,
         outputs,
         thread,
+        account,
     )
 
 
-def _scheduler(
-    checked: CheckedSettings, log: LogWriter, clock: ClockMonitor, standings: Standings, outputs: ServiceOutputs
-) -> Scheduler:
+def _surroundings(checked: CheckedSettings, log: LogWriter) -> tuple[SchedulerLog, SchedulerHost]:
     settings = checked.settings
-    return Scheduler(
-        SchedulerLog(log.write, checked.database.checkpoint_gate(log.checkpoint), log.write_and_call, log.warn_behind),
-        max_workers=settings.max_workers,
-        host=SchedulerHost(
-            seed=host_seed(settings.host_id, settings.log_file.parent),
-            id=host_id(settings.host_id, settings.log_file.parent),
-            boot=read_boot_id(log),
-        ),
-        clocks=Clocks(late_reason=clock.late_reason, standstills=clock.standstills),
-        standings=standings,
-        outputs=outputs.recent,
+    gate = checked.database.checkpoint_gate(log.checkpoint)
+    folder = settings.log_file.parent
+    host = SchedulerHost(
+        seed=host_seed(settings.host_id, folder), id=host_id(settings.host_id, folder), boot=read_boot_id(log)
     )
+    return SchedulerLog(log.write, gate, log.write_and_call, log.warn_behind), host
+
+
+def _account(checked: CheckedSettings, opened: OpenLog, log: LogAccounting) -> NodeAccount | None:
+    """Return the account of the cluster, if the service is one of several."""
+    if checked.cluster_url is None:
+        return None
+    knows_jobs = checked.database.is_known
+    return open_account(checked.cluster_url, checked.settings, log, opened.log.event, opened.recovered, knows_jobs)
 
 
 def _alerts(

@@ -31,9 +31,14 @@ class Shutdown:
         files: FileThread,
         scheduler: Scheduler,
         alerts: AlertDispatcher,
+        hand_over: Callable[[], object],
+        leave: Callable[[], object],
         finish: Callable[[], object],
     ) -> None:
-        """`finish` is called before the last line of the log."""
+        """`hand_over` lets another service lead, and does not wait; `leave` is called when no run is at work any more.
+
+        `finish` is called before the last line of the log.
+        """
         self._drain_timeout = drain_timeout
         self._mailbox = mailbox
         self._log = log
@@ -42,6 +47,8 @@ class Shutdown:
         self._files = files
         self._scheduler = scheduler
         self._alerts = alerts
+        self._hand_over = hand_over
+        self._leave = leave
         self._finish = finish
 
     def run(self, cause: str) -> None:
@@ -49,8 +56,10 @@ class Shutdown:
         request = StopRequest(self._mailbox, self._keep_alive)
         drained_at = time.monotonic() + self._drain_timeout
         self._manager.stopping(cause)
+        self._hand_over()  # first: while runs end here, the slots to come are another one's
         self._files.close(STEP_WAIT_S)
         self._scheduler.stop(self._drain_timeout, request.poll)
+        self._leave()
         self._alerts.stop(drained_at - time.monotonic(), request.poll)
         self._scheduler.write_checkpoint(full=True)
         self._scheduler.write_checkpoint()  # a small one, for which there is room on a disk that is full

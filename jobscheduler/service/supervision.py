@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from jobscheduler.control.administration import ReloadRequests
 from jobscheduler.service.alert_defaults import AlertDefaultsReader
@@ -29,10 +30,16 @@ from jobscheduler.service.sync_requests import SyncRequests
 from jobscheduler.service.zone_rules_watch import ZoneRulesWatch
 from jobscheduler.service.zone_watch import ZoneWatch
 
+if TYPE_CHECKING:
+    from jobscheduler.cluster.node import ClusterNode
+
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
-    """What supervises the parts. `turns` times the supervising loop, and `files` is the file thread."""
+    """What supervises the parts. `turns` times the supervising loop, `files` is the file thread.
+
+    `node` is the service as one of several.
+    """
 
     turns: TurnTimer
     files: FileThread
@@ -45,10 +52,14 @@ class Supervision:
     alert_defaults: AlertDefaultsReader
     shutdown: Shutdown
     issues: ServiceIssues
+    node: ClusterNode | None
 
 
-def build_supervision(parts: Parts, sources: SourceWatch, stack: ExitStack) -> Supervision:
-    """Build all but the loop, before the first sync: that may take long, and a signal may end it."""
+def build_supervision(parts: Parts, sources: SourceWatch, node: ClusterNode | None, stack: ExitStack) -> Supervision:
+    """Build all but the loop, before the first sync: that may take long, and a signal may end it.
+
+    `node` is the service as one of several that share a database, if it is.
+    """
     checked, log, scheduler, reconciler = parts.checked, parts.log, parts.scheduler, parts.reconciler
     files, turns = FileThread(partial(request_settle, reconciler, parts.mailbox)), TurnTimer()
     loops = {"the supervising loop": turns.busy_for, "the thread that reads files": files.busy_for}
@@ -67,8 +78,9 @@ def build_supervision(parts: Parts, sources: SourceWatch, stack: ExitStack) -> S
         zone,
         rules,
         AlertDefaultsReader(live, zone, parts.alerts, checked.optional, log, checked.guard),
-        _shutdown(parts, manager, turns, files),
+        _shutdown(parts, manager, turns, files, node),
         ServiceIssues(zone, rules, health, parts, sources),
+        node,
     )
 
 
@@ -119,7 +131,9 @@ def _notifier(stack: ExitStack) -> Notifier:
     return notifier
 
 
-def _shutdown(parts: Parts, manager: ManagerStatus, turns: TurnTimer, files: FileThread) -> Shutdown:
+def _shutdown(
+    parts: Parts, manager: ManagerStatus, turns: TurnTimer, files: FileThread, node: ClusterNode | None
+) -> Shutdown:
     return Shutdown(
         parts.checked.settings.drain_timeout,
         parts.mailbox,
@@ -129,6 +143,8 @@ def _shutdown(parts: Parts, manager: ManagerStatus, turns: TurnTimer, files: Fil
         files,
         parts.scheduler,
         parts.alerts,
+        (lambda: None) if node is None else node.hand_over,
+        (lambda: None) if node is None else node.close,
         close_outputs(parts.output_thread, parts.checked.database.report_unsent),
     )
 

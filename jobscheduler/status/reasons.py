@@ -36,9 +36,10 @@ def failure_text(last: RecordJson, last_line: str | None) -> str:
 
 
 def process_text(run: RecordJson) -> str:
-    """Return the process of a run at work, and which attempt it is if not the first; empty if neither is known."""
-    pid, attempt = run.get("pid"), run.get("attempt") or 1
-    return ", ".join([*([f"attempt {attempt}"] if attempt > 1 else ()), *([f"pid {pid}"] if pid else ())])
+    """Return which attempt a run at work is if not the first, its process, and the other node that it is on, if any."""
+    attempt, pid, node = run.get("attempt") or 1, run.get("pid"), run.get("node")
+    known = (f"attempt {attempt}" if attempt > 1 else "", f"pid {pid}" if pid else "", f"on {node}" if node else "")
+    return ", ".join(filter(None, known))
 
 
 def reason_text(last: RecordJson) -> str:

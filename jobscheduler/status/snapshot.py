@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobscheduler.model import Job, Pause, Problem, Record
 from jobscheduler.model.errors import ProblemError
+
+if TYPE_CHECKING:  # a verb that asks the service needs no view of a cluster
+    from jobscheduler.model.cluster_view import ClusterView
 
 
 class NotFound(ProblemError):
@@ -44,7 +47,7 @@ class ActiveRun:
     """A run that has no record yet. `waiting_for` is a `worker`, a `retry` or its `turn`; None while it is at work.
 
     `scheduled` is None for a manual run, `started` is None before its first attempt; `attempt` counts from 1. `pid` is
-    the main process of a command at work.
+    the main process of a command at work. `node` is the node of a cluster that it is on, if that is another one.
     """
 
     run_id: str
@@ -53,6 +56,7 @@ class ActiveRun:
     attempt: int
     waiting_for: str | None = None
     pid: int | None = None
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,7 @@ class ServiceStatus:
     `notes` are remarks that a user should know though nothing is wrong.
     `pauses` are all in force.
     `new_rules` are the zones whose rules have changed on disk and wait for a reload.
+    `cluster` is the cluster as this node knows it; None for a service that is alone.
     """
 
     version: str
@@ -158,6 +163,7 @@ class ServiceStatus:
     pauses: tuple[Pause, ...] = ()
     left_pipes: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
+    cluster: ClusterView | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from jobscheduler.model import EVERY_CHANGE, NO_TASK, SLOT_FIELDS, Cron, Job, Limits, Pause, Problem, Record, TaskSpec
+from jobscheduler.status.cluster_json import cluster_json
 from jobscheduler.status.snapshot import ActiveRun, Detail, JobStatus, Snapshot
 from jobscheduler.util.instants import format_instant
 
@@ -83,6 +84,7 @@ def service_json(snapshot: Snapshot) -> dict[str, Any]:
         "issues": list(service.issues),
         "notes": list(service.notes),
         "new_rules": list(service.new_rules),
+        "cluster": cluster_json(service.cluster),
         "pauses": [pause_json(pause) for pause in service.pauses],
         "pending_alerts": list(service.alerts[:MAX_ALERTS]),
         "pending_alert_count": len(service.alerts),
@@ -124,6 +126,7 @@ def active_run_json(run: ActiveRun) -> dict[str, Any]:
         "attempt": run.attempt,
         "waiting_for": run.waiting_for,
         "pid": run.pid,
+        "node": run.node,
     }
 
 

@@ -28,6 +28,7 @@ class Outage:
     `standstills`: spans in which the service itself stood still. Slots do not age in them.
     `reopened`: slots that were recorded as missed while the clock was wrong. The latest slot of all may still run.
     `corrects`: pending slots that are also recorded as missed. Their next record corrects that one.
+    `is_pending_apart`: a pending slot that is missed has its own record, because another service may have begun it.
     """
 
     after: datetime
@@ -39,6 +40,7 @@ class Outage:
     standstills: tuple[TimeSpan, ...] = ()
     reopened: tuple[TimeSpan, ...] = ()
     corrects: frozenset[datetime] = frozenset()
+    is_pending_apart: bool = False
 
 
 def decide_after_outage(slots: Slots, outage: Outage, situation: JobSituation) -> Decision:
@@ -69,9 +71,10 @@ def decide_after_outage(slots: Slots, outage: Outage, situation: JobSituation) -
     due = () if runs is None else (runs,)
     reopened = unite((*outage.reopened, *((slot, slot) for slot in outage.corrects)))
     actions, corrects = overlap_actions(due, situation), corrected_slots(due, reopened)
+    apart = pending if outage.is_pending_apart else ()
     decided_until = _decided_until(outage, recorded)
     cursor = decided_until if latest is None else max(decided_until, latest)
-    return Decision(cursor, actions, tuple(_merge_adjacent(slots, missed)), corrects)
+    return Decision(cursor, actions, tuple(_merge_adjacent(slots, missed, apart)), corrects)
 
 
 def _has_slot(slots: Slots, outage: Outage) -> bool:
@@ -186,11 +189,15 @@ def _may_have_started(slots: Slots, slot: datetime, outage: Outage) -> bool:
     return outage.unknown is not None and slots.start_time(slot) <= outage.unknown
 
 
-def _merge_adjacent(slots: Slots, missed: list[MissedSlots]) -> Iterator[MissedSlots]:
-    """Merge neighbours with the same reason and no slot between them. A record that corrects stays separate."""
+def _merge_adjacent(slots: Slots, missed: list[MissedSlots], apart: Sequence[datetime]) -> Iterator[MissedSlots]:
+    """Merge neighbours with the same reason and no slot between them, without the slots that stay `apart`.
+
+    A record that corrects stays separate.
+    """
     group: MissedSlots | None = None
     for current in missed:
-        if group is not None and _are_alike(group, current) and slots.next(group.last) == current.first:
+        may_merge = group is not None and not {group.first, current.first} & {*apart}
+        if may_merge and group is not None and _are_alike(group, current) and slots.next(group.last) == current.first:
             group = MissedSlots(group.first, current.last, group.count + current.count, current.more, current.reason)
         else:
             if group is not None:

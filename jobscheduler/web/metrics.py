@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from jobscheduler.status.histogram import Histogram
 from jobscheduler.status.run_stats import JobStats, Totals
 from jobscheduler.status.snapshot import JobState, Snapshot
+from jobscheduler.web.cluster_metrics import cluster_metrics
 from jobscheduler.web.view import ServiceView
 
 
@@ -51,6 +52,8 @@ class ServiceCollector(Collector):
         yield from _job_metrics(snapshot)
         yield _job_info(snapshot)
         yield from _pause_metrics(snapshot)
+        if snapshot.service.cluster is not None:
+            yield from cluster_metrics(snapshot.service.cluster)
         yield from _total_metrics(self._view.results.totals())
         yield from _per_job(snapshot, self._view.results.all_jobs())
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +10,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psycopg
 import pytest
 from sqlalchemy import make_url, select
 
@@ -31,94 +26,10 @@ from tests.host.test_database_service_lock import Other, assert_ended
 from tests.host.test_database_upkeep import NOW, Told, counts, fill
 from tests.support.database_world import DatabaseWorld
 from tests.support.databases import Place
-from tests.support.job_files import unavailable
+from tests.support.postgresql import Server, server
 from tests.support.service import job, wait_until
 
-
-class Server:
-    """A PostgreSQL server of our own: data directory, a port on loopback. It can be stopped and started."""
-
-    def __init__(self, programs: Path) -> None:
-        self._programs = programs
-        self._base = Path(tempfile.mkdtemp(prefix="jobscheduler-postgresql-", dir="/tmp"))
-        self._user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._made = 0
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def make(self) -> None:
-        """Make the data directory, and start."""
-        if self._user:
-            shutil.chown(self._base, "postgres", "postgres")
-        command = [
-            str(self._programs / "initdb"),
-            "-D",
-            f"{self._base}/data",
-            "-A",
-            "trust",
-            "-U",
-            "tester",
-            "--no-sync",
-        ]
-        subprocess.run(command, check=True, capture_output=True, timeout=60, cwd="/", **self._user)
-        self.start()
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        options = ["-D", f"{self._base}/data", "-p", str(self.port), "-k", str(self._base), "-h", "127.0.0.1", "-F"]
-        with (self._base / "errors").open("ab") as errors:
-            self._process = subprocess.Popen(
-                [str(self._programs / "postgres"), *options], cwd="/", stderr=errors, **self._user
-            )
-        wait_until(self._answers, 30, "PostgreSQL answers")
-
-    def _answers(self) -> bool:
-        try:
-            self.sql("SELECT 1")
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    def sql(self, statement: str) -> None:
-        """Run one statement."""
-        with psycopg.connect(
-            host="127.0.0.1", port=self.port, user="tester", dbname="postgres", autocommit=True
-        ) as one:
-            one.execute(statement)
-
-    def stop(self) -> None:
-        """End it at once."""
-        assert self._process is not None
-        self._process.send_signal(3)
-        self._process.wait(20)
-
-    def fresh(self) -> str:
-        """Make an empty database; return its URL."""
-        self._made += 1
-        self.sql(f"CREATE DATABASE test{self._made}")
-        return f"postgresql+psycopg://tester@127.0.0.1:{self.port}/test{self._made}"
-
-    def remove(self) -> None:
-        """End it, and leave nothing behind."""
-        if self._process is not None and self._process.poll() is None:
-            self.stop()
-        shutil.rmtree(self._base, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """One server for all tests of this file."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        unavailable("no PostgreSQL: `apt-get install postgresql`")
-    made = Server(found[-1].parent)
-    try:
-        made.make()
-        yield made
-    finally:
-        made.remove()
+__all__ = ["server"]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -24,6 +25,7 @@ from jobscheduler.alerts.dispatcher import MIN_DRAIN_S
 from jobscheduler.config import OPTIONS, default_text
 from jobscheduler.tasks.command.processes import KILL_TIMEOUT_S, TERM_GRACE_S
 from tests.support.booted import copy_of_the_checkout, filled_checkout, make
+from tests.support.job_files import unavailable
 from tests.support.service import ROOT
 
 __all__ = ["filled_checkout"]
@@ -67,6 +69,8 @@ def test_the_wheel_has_every_module_and_the_schema(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler").rglob("*.py")}
     extra = {"jobscheduler/py.typed", "jobscheduler/schemas/__init__.py", "jobscheduler/schemas/job.schema.json"}
     extra |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler/web/files").iterdir()}
+    extra |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler/cli/shells").iterdir()}
+    extra.add("jobscheduler/cli/arguments.json")
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert packed == modules | extra
@@ -259,6 +263,55 @@ def test_prefix_is_where_command_and_unit_lead(staged: Path) -> None:
     assert settings == (ROOT / "systemd/scheduler.toml").read_bytes()
 
 
+SHARED = {
+    "usr/local/share/man/man1/jobscheduler.1",
+    "usr/local/share/man/man5/jobscheduler-job.5",
+    "usr/local/share/man/man5/scheduler.toml.5",
+    "usr/local/share/bash-completion/completions/jobscheduler",
+    "usr/local/share/zsh/site-functions/_jobscheduler",
+    "usr/share/fish/vendor_completions.d/jobscheduler.fish",
+}
+
+
+def test_manual_pages_and_completion_are_links_to_the_present_release(staged: Path) -> None:
+    """So an upgrade changes all of them at once."""
+    usr = [path for path in (staged / "usr").rglob("*") if path.is_symlink() and path.parent.name != "bin"]
+    links = {path.relative_to(staged).as_posix(): os.readlink(path) for path in usr}
+    assert links == {name: f"/srv/scheduler/current/{name}" for name in SHARED}
+    current = staged / "srv/scheduler/current"
+    assert {path.relative_to(current).as_posix() for path in (current / "usr").rglob("*") if path.is_file()} == SHARED
+    for name in SHARED:
+        assert len((current / name).read_text("utf-8")) > 1000
+
+
+MOUNTED = ("srv", "usr/local/share", "usr/local/bin", "usr/share/fish/vendor_completions.d")
+FOUND = {
+    "man -w jobscheduler": "/srv/scheduler/RELEASE/usr/local/share/man/man1/jobscheduler.1",
+    "man -w 5 jobscheduler-job": "/srv/scheduler/RELEASE/usr/local/share/man/man5/jobscheduler-job.5",
+    "fish -c 'complete -C \"jobscheduler li\"'": "list\tshow the jobs, those that need you first",
+    "zsh -f -c 'autoload -Uz compinit; compinit -D; print $_comps[jobscheduler]'": "_jobscheduler",
+    "bash -c '. /usr/share/bash-completion/bash_completion; $(compgen -A function | "
+    "grep -xe _completion_loader -e _comp_complete_load | head -1) jobscheduler; complete -p jobscheduler'": (
+        "complete -F _jobscheduler jobscheduler"
+    ),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+@pytest.mark.parametrize(("command", "answer"), FOUND.items())
+def test_man_and_the_shells_find_it_by_themselves(staged: Path, tmp_path: Path, command: str, answer: str) -> None:
+    """In a view of the host where the staged root is the real one."""
+    program, _, _ = command.partition(" ")
+    if shutil.which(program) is None or not Path("/usr/share/bash-completion/bash_completion").exists():
+        unavailable(f"{program} or bash-completion is not installed")
+    mounts = [f"mount --bind {staged}/{path} /{path}" for path in MOUNTED]
+    environment = f"HOME={tmp_path} LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin"
+    script = " && ".join([*mounts, f"exec env -i {environment} {command}"])
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
+    release = os.readlink(staged / "srv/scheduler/current")
+    assert (done.stdout.strip(), done.returncode) == (answer.replace("RELEASE", release), 0), done.stderr
+
+
 def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) -> None:
     """Nothing on the host is touched."""
     arguments = [f"DESTDIR={staged}", "PREFIX=/srv/scheduler"]
@@ -268,10 +321,15 @@ def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) 
     assert not [path for path in staged.rglob("*") if not path.is_dir()]
 
 
-def test_variables_that_stood_there_are_carried_over_below_destdir_too(filled_checkout: Path, tmp_path: Path) -> None:
+def test_what_an_administrator_had_there_is_carried_over_or_kept_below_destdir_too(
+    filled_checkout: Path, tmp_path: Path
+) -> None:
     """Names are those of the host to be. What was edited is kept by a further install and by an uninstall."""
     (tmp_path / "etc/default").mkdir(parents=True)
     (tmp_path / "etc/default/jobscheduler").write_text("JOBSCHEDULER_LOG_BACKUPS=3\nJOBSCHEDULER_OOPS=1\n")
+    own = tmp_path / "usr/share/fish/vendor_completions.d/jobscheduler.fish"
+    own.parent.mkdir(parents=True)
+    own.write_text("# of an administrator\n")
     done = make("install", f"DESTDIR={tmp_path}", cwd=filled_checkout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 setting carried over to /etc/scheduler/scheduler.toml: log-backups\n" in done.stdout
@@ -281,12 +339,19 @@ def test_variables_that_stood_there_are_carried_over_below_destdir_too(filled_ch
     environment = (tmp_path / "etc/default/jobscheduler").read_text("utf-8")
     assert "\n#JOBSCHEDULER_LOG_BACKUPS=3\n" in environment
 
+    release = tmp_path / "opt/jobscheduler/current"
+    former = "usr/local/share/man/man1/former.1"
+    (release / former).touch()
+    (tmp_path / former).symlink_to(f"/opt/jobscheduler/current/{former}")
     again = make("install", f"DESTDIR={tmp_path}", cwd=filled_checkout)
+    assert not (tmp_path / former).is_symlink(), "only the former release had it"
     gone = make("uninstall", f"DESTDIR={tmp_path}")
 
     for name in ("scheduler/scheduler.toml", "default/jobscheduler"):
         assert f"/etc/{name} has been edited and is kept as it is\n" in again.stdout
         assert f"kept /etc/{name}\n" in gone.stdout
+    assert f"/{own.relative_to(tmp_path)} belongs to something else and is kept as it is\n" in again.stdout
+    assert own.read_text() == "# of an administrator\n"
     assert (tmp_path / "etc/scheduler/scheduler.toml").read_text("utf-8") == settings
     assert (tmp_path / "etc/default/jobscheduler").read_text("utf-8") == environment
 

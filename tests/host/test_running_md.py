@@ -4,7 +4,8 @@ Its fenced blocks are executed in order, in a copy of the checkout:
 
 - `console`: a line after `$` is run as a shell command and one after `#` as root in a booted machine; the lines below
   it are compared with what it prints. `make run` and the service stay in the foreground, so they are started and go on.
-- `text`: lines that the service in the foreground prints, in this order, perhaps with others between.
+- `text`: lines that the service in the foreground prints, in this order, perhaps with others between. There may be a
+  second one in another terminal; then they are its lines.
 - `json`: a file, saved under the name at the end of the paragraph before.
 
 Instants, ids, durations and processor time may differ. A line `…` stands for any lines, and `…` within a line for any
@@ -109,11 +110,11 @@ def run_as_shown(run: Callable[[str], tuple[int, str]], command: str, shown: lis
         assert (status != 0) == fails, f"`{command}`: status {status}\n{printed}"
 
 
-class FirstTerminal:
+class Terminal:
     """A command that stays in the foreground of a terminal of its own."""
 
-    def __init__(self, checkout: Path, command: str) -> None:
-        self._seen = checkout.parent / "terminal"
+    def __init__(self, checkout: Path, command: str, number: int) -> None:
+        self._seen = checkout.parent / f"terminal-{number}"
         with self._seen.open("wb") as output:
             environment = {**without_make(), "TZ": "UTC"}
             self.process = subprocess.Popen(
@@ -136,11 +137,11 @@ class FirstTerminal:
         """Wait until these lines have appeared, in this order, after what was waited for before."""
 
         def appeared() -> bool:
-            lines, at = [plain(line) for line in self.lines()], self._from
-            for line in map(plain, shown):
-                if line not in lines[at:]:
+            lines, at = [plain(line) + "\n" for line in self.lines()], self._from
+            for pattern in map(pattern_of, ([line] for line in shown)):
+                at = next((number for number in range(at, len(lines)) if pattern.fullmatch(lines[number])), -1) + 1
+                if not at:
                     return False
-                at = lines.index(line, at) + 1
             self._from = at
             return True
 
@@ -180,29 +181,29 @@ def in_directory(directory: Path) -> Callable[[str], tuple[int, str]]:
 def test_from_a_clone_to_a_job_that_fired_and_one_that_was_broken(tmp_path: Path) -> None:
     """The first half of the page, in a fresh copy of the checkout with nothing made yet."""
     checkout = copy_of_the_checkout(tmp_path / "clone")
-    run, terminal = in_directory(checkout), None
+    run, terminals = in_directory(checkout), list[Terminal]()
     try:
         for block in blocks(PAGE.partition(CUT)[0]):
             if "Ctrl-C" in block.before:
-                terminal.press_ctrl_c()
+                terminals[0 if "first terminal" in block.before else -1].press_ctrl_c()
             if block.kind == "json":
                 (checkout / file_of(block)).write_text(block.text, "utf-8")
             elif block.kind == "text":
-                terminal.wait_for(block.text.splitlines(), 30)
+                terminals[-1].wait_for(block.text.splitlines(), 30)
             else:
                 assert block.kind == "console"
                 for prompt, command, shown in commands(block):
                     assert prompt == "$"
                     if command == "make run" or "main.py --" in command:
-                        if terminal:
-                            assert terminal.process.wait(20) == -signal.SIGINT  # how make itself ends
-                        terminal = FirstTerminal(checkout, command)
-                        terminal.wait_for(shown, 100)
+                        if terminals and "another terminal" not in block.before:
+                            assert terminals.pop().process.wait(20) in {-signal.SIGINT, 0}  # the first is how make ends
+                        terminals.append(Terminal(checkout, command, len(terminals)))
+                        terminals[-1].wait_for(shown, 100)
                     else:
                         run_as_shown(run, command, shown)
-        assert terminal.process.wait(20) == 0
+        assert [terminal.process.wait(20) for terminal in terminals] == [0, 0]
     finally:
-        if terminal:
+        for terminal in terminals:
             terminal.close()
     lines = [parse_line(line) for line in (checkout / "var/scheduler.log").read_text("utf-8").splitlines()]
     first = next(line for line in lines if line["word"] == "SUCCESS")

@@ -33,6 +33,7 @@ VERBS_SHOWN: dict[str, list[list[str]]] = {
     "agenda": [["--to", "2d"]],
     "next": [["daily", "-n", "3"], [MIDDLE], ["--cron", "*/5 1,2 * * mon-fri"]],
     "explain": [["fails"], ["wide"], [LONG_IDS[0]], ["rotten"]],
+    "cluster": [[]],
     "run": [["daily"], ["wide", "--wait"], ["fail"]],
     "stop": [["daily"], ["tag:nope"]],
     "pause": [["daily", "--for", "1h", "--reason", WIDE]],
@@ -110,8 +111,8 @@ def on_a_terminal(service: Service, words: tuple[str, ...], columns: int, **more
 
 
 def test_every_verb_is_looked_at() -> None:
-    """But for the service itself."""
-    assert set(VERBS_SHOWN) == set(VERBS) - {"serve"}
+    """But for the service itself, what prints a program, and what reads tables of other schedulers."""
+    assert set(VERBS_SHOWN) == set(VERBS) - {"serve", "completion", "import"}
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -141,7 +142,15 @@ def test_a_pipe_gets_whole_lines_and_no_colour_unless_that_is_forced(service: Se
 
 
 TABLES = {"list", "agenda", "history"}
-PLAIN = {"next", "explain", "pause", "resume", "reload", "run"}  # with nothing to colour, but for problems and results
+PLAIN = {
+    "cluster",
+    "next",
+    "explain",
+    "pause",
+    "resume",
+    "reload",
+    "run",
+}  # with nothing to colour, but for problems and results
 _ONE_WORD = re.compile(r" *(?:-->|! refused|paused:|also|(?:failing|files) +\d+|\d+ \|)? *\S+")
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from jobscheduler.model import Cron, Job, KeptOutput, Pause, Problem, Record, Status, StoredAttempt, TaskSpec
+from jobscheduler.model.cluster_view import ClusterView, Difference, DriftedJob, NodeView, Role
 from jobscheduler.model.selection import Selector
 from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.run_stats import Records, RunStats
@@ -33,6 +34,25 @@ SERVICE = ServiceStatus(
     queued=0,
     lost_threads=0,
     last_tick_age=0.4,
+)
+
+
+CLUSTER = ClusterView(
+    "shop-2",
+    Role.STANDBY,
+    "shop-1",
+    7,
+    NOW - timedelta(hours=3),
+    (
+        NodeView("shop-1", "shop-1.example.org", "0.1.0", 1.2, 0.02),
+        NodeView("shop-2", "shop-2", "0.1.0", 2.5, -0.31, differs=True),
+        NodeView("shop-3", "shop-3", "0.1.0", 200.0, is_alive=False),
+    ),
+    (DriftedJob("report-001", Difference.CHANGED),),
+    "mysql://db.example.org/cluster",
+    NOW,
+    queued=1,
+    running=4,
 )
 
 
@@ -179,6 +199,13 @@ class FakeServiceView:
     def missed(self, job_id: str, at: datetime, last: datetime | None = None, count: int = 1) -> None:
         details = (("last", last), ("count", count)) if last else ()
         self.tell(Record(NOW, Status.MISSED, job_id, scheduled=at, reason="down", details=details))
+
+
+def a_day_in_a_cluster() -> FakeServiceView:
+    """Return the day of a node that stands by."""
+    view = a_day()
+    view.service = replace(view.service, cluster=CLUSTER)
+    return view
 
 
 def _after(record: Record, job: JobStatus) -> JobStatus:

@@ -30,18 +30,22 @@ ALLOWED: dict[str, set[str]] = {
     "scheduler": {"runner", "status", "timetable", "util", "model"},
     "jobs": {"timetable", "util", "model"},
     "explain": {"timetable", "util", "model"},
+    "imports": {"timetable", "util", "model"},
     "control": PARTS_OF_THE_SERVICE,
     "web": {"status", "timetable", "util", "model"},
     "alerts": {"jobs", "runner", "runlog", "status", "tasks", "util", "model"},
     "database": {"jobs", "tasks", "timetable", "util", "model"},
-    "service": PARTS_OF_THE_SERVICE | {"control", "web", "alerts", "database"},
+    "cluster": {"database", "scheduler", "runner", "runlog", "timetable", "util", "model"},
+    "service": PARTS_OF_THE_SERVICE | {"control", "web", "alerts", "database", "cluster"},
     "cli": {
+        "cluster",
         "config",
         "service",
         "control",
         "database",
         "jobs",
         "explain",
+        "imports",
         "runlog",
         "output",
         "status",
@@ -57,8 +61,9 @@ LAYERS = (
     {"model", "util", "config"},
     {"tasks", "timetable"},
     {"runner", "runlog", "output", "status"},
-    {"scheduler", "jobs", "explain"},
+    {"scheduler", "jobs", "explain", "imports"},
     {"control", "web", "alerts", "database"},
+    {"cluster"},
     {"service"},
     {"cli"},
 )
@@ -75,7 +80,7 @@ DOORS = {
     "argparse": {"cli"},
     "signal": {"service", "tasks"},
     "waitress": {"web"},
-    "sqlalchemy": {"database"},
+    "sqlalchemy": {"database", "cluster"},
     "pymysql": {"database"},
     "jinja2": {"web"},
     "prometheus_client": {"web"},
@@ -103,10 +108,14 @@ def imported(path: Path) -> frozenset[str]:
 
 def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{name.name}" for name in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from names_in(node)
+
+
+def names_in(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    """Yield the dotted names of one import."""
+    prefix = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+    yield from (f"{prefix}{name.name}" for name in node.names)
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -145,6 +154,14 @@ def test_a_library_is_imported_by_its_package_only(path: Path) -> None:
     """Each library on the list is imported nowhere else."""
     used = {name.split(".")[0] for name in imported(path)}
     assert {library for library in used & DOORS.keys() if package_of(path) not in DOORS[library]} == set()
+
+
+def test_a_service_on_its_own_imports_nothing_of_a_cluster() -> None:
+    """What needs it imports it when it is used: a single service is no slower and no larger for it."""
+    for path in files():
+        body = ast.parse(path.read_text("utf-8")).body if package_of(path) != "cluster" else []
+        at_once = {name for node in body if isinstance(node, ast.Import | ast.ImportFrom) for name in names_in(node)}
+        assert {name for name in at_once if name.startswith("jobscheduler.cluster")} == set(), path
 
 
 def test_every_package_is_on_the_list() -> None:

@@ -101,6 +101,7 @@ def test_every_option_can_be_carried_over() -> None:
         "timezone": "UTC",
         "http": "127.0.0.1:1",
         "database_url": "sqlite:////srv/jobs.db",
+        "cluster_url": "sqlite:////srv/cluster.db",
         "log_format": "json",
     }
     texts = {

@@ -75,6 +75,42 @@ def test_init_says_whether_it_made_the_tables(tmp_path: Path, capsys: pytest.Cap
     assert here("init") == (0, f"the tables in `{tmp_path}/jobs.db` exist already\n", "")
 
 
+def test_init_and_upgrade_change_the_tables_of_every_database_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of jobs and of a cluster. An upgrade makes no table and no file; without a database both are wrong usage."""
+    jobs = ["--database-url", f"sqlite:///{tmp_path}/jobs.db"]
+    cluster = ["--cluster-url", f"sqlite:///{tmp_path}/cluster.db"]
+
+    def tables(*words: str) -> tuple[int, str, str]:
+        status = main(["db", *words])
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    status, _, errors = tables("upgrade", *cluster)
+    assert (status, list(tmp_path.iterdir())) == (1, [])
+    assert "help: `jobscheduler db init` makes it" in errors
+    of_jobs, of_cluster = f"the tables in `{tmp_path}/jobs.db`", f"the tables of the cluster in `{tmp_path}/cluster.db`"
+    assert tables("init", *cluster, *jobs) == (0, f"created {of_jobs}\ncreated {of_cluster}\n", "")
+    for verb in ("init", "upgrade"):
+        assert tables(verb, *cluster, *jobs) == (0, f"{of_jobs} exist already\n{of_cluster} exist already\n", "")
+    assert tables("init")[0] == 2
+
+
+def test_the_url_of_a_cluster_is_a_secret_like_that_of_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A password is refused on the command line and not repeated; a file with it has to be closed."""
+    assert main(["db", "init", "--cluster-url", "mysql://user:hunter2@db/x"]) == 2
+    told = capsys.readouterr().err
+    assert "--cluster-url-file FILE" in told
+    assert "hunter2" not in told
+    file = tmp_path / "url"
+    file.write_text(f"sqlite:///{tmp_path}/cluster.db\n")
+    file.chmod(0o644)
+    assert main(["db", "init", "--cluster-url-file", str(file)]) == 1
+    file.chmod(0o600)
+    assert main(["db", "init", "--cluster-url-file", str(file)]) == 0
+
+
 def test_import_and_export_make_a_table_and_a_directory_the_same_thing(here: Here, tmp_path: Path) -> None:
     """To the letter; what is the same is not touched."""
     text = json.dumps(job("a", description="Größe"), indent=4, ensure_ascii=False) + "\n"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jobscheduler.config import OPTIONS, BadSetting, Settings, default_text, load_settings
+from jobscheduler.config import OPTIONS, BadSetting, Settings, default_text, load_settings, parse_settings
+from jobscheduler.config.cluster_times import problems_of_cluster_times
 
 
 def test_without_options_the_defaults_hold() -> None:
@@ -52,6 +53,10 @@ def test_a_flag_wins_over_its_variable_and_that_over_the_default() -> None:
         ("http", "localhost:80", ("127.0.0.1", 80)),
         ("http", "[::1]:65535", ("::1", 65535)),
         ("http", "0.0.0.0:1", ("0.0.0.0", 1)),
+        ("node", "web-1", "web-1"),
+        ("lease", "1", 1.0),
+        ("lost_after", "2s", 2.0),
+        ("keep_runs", "30d", 30 * 86400.0),
     ],
 )
 def test_values_are_parsed_as_users_write_them(name: str, text: str, value: object) -> None:
@@ -78,6 +83,11 @@ def test_values_are_parsed_as_users_write_them(name: str, text: str, value: obje
         ("http", "::1:9080"),
         ("http", "example.org:80"),
         ("http", "[127.0.0.1]:80"),
+        ("node", "web 1"),
+        ("lease", "0.5"),
+        ("lost_after", "1"),
+        ("keep_runs", "59s"),
+        ("cluster_url", "host/db"),
     ],
 )
 def test_a_value_that_cannot_be_parsed_is_refused_by_name(name: str, text: str) -> None:
@@ -88,6 +98,27 @@ def test_a_value_that_cannot_be_parsed_is_refused_by_name(name: str, text: str) 
     if text:
         with pytest.raises(BadSetting, match=f"^{option.variable}: "):
             load_settings({}, {option.variable: text})
+
+
+def test_runs_must_not_be_lost_before_another_service_leads() -> None:
+    """Both times are right alone. The problem stands where the time is given, if it is in the settings file."""
+    assert [*problems_of_cluster_times(load_settings({"lease": "30"}, {}))] == []
+    (told,) = problems_of_cluster_times(load_settings({"lease": "31"}, {}))
+    assert (told.message, told.line) == ("`lost-after` (60 s) is too short for `lease` (31 s)", None)
+    file = parse_settings(b"# times\nlost-after = '9s'", Path("s.toml"))
+    (told,) = problems_of_cluster_times(load_settings({}, {}, file))
+    assert (told.file, told.line) == ("s.toml", 2)
+
+
+def test_the_url_of_a_cluster_is_a_secret() -> None:
+    """It is refused on the command line with its password, and is never shown."""
+    with pytest.raises(BadSetting, match="--cluster-url-file FILE") as refused:
+        load_settings({"cluster_url": "mysql://me:hunter2@db/x"}, {})
+    assert "hunter2" not in str(refused.value)
+    made = load_settings({}, {"JOBSCHEDULER_CLUSTER_URL": "mysql://me:hunter2@db/x"})
+    assert made.has_cluster
+    assert "hunter2" not in repr(made)
+    assert not load_settings({}, {}).has_cluster
 
 
 def test_every_setting_is_an_option_whose_default_can_be_written() -> None:

@@ -50,6 +50,12 @@ class FakeControlApi:
     def zone_rules(self) -> Mapping[str, Any]:
         return {"new_rules": ["Europe/Berlin"]}
 
+    def records(self, query: str) -> Mapping[str, Any]:
+        return {"lines": [query], "next": None}
+
+    def cluster(self) -> Mapping[str, Any]:
+        return {"cluster": None}
+
     def reload(self, by: str) -> Mapping[str, Any]:
         self.asked.append(("reload", by))
         return {"jobs": 1}
@@ -59,6 +65,9 @@ class FakeControlApi:
 
     def definitions(self) -> Mapping[str, Any]:
         return {"key": "k", "items": []}
+
+    def names(self, begin: str) -> Mapping[str, Any]:
+        return {"jobs": {f"{begin}1": ""}}
 
     def job(self, job_id: str) -> Mapping[str, Any]:
         if job_id == "broken":
@@ -147,7 +156,10 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
     """Ids may hold characters that mean something in a path."""
     assert request(path, "GET", "/v1/status") == {"pid": os.getpid()}
     assert request(path, "GET", "/v1/zone-rules") == {"new_rules": ["Europe/Berlin"]}
+    assert request(path, "GET", "/v1/cluster") == {"cluster": None}
+    assert request(path, "GET", "/v1/records?job=x")["lines"] == ["job=x"]
     assert len(request(path, "GET", "/v1/jobs")["jobs"]) == 1000
+    assert request(path, "GET", "/v1/names?begin=a%26b") == {"jobs": {"a&b1": ""}}
     assert request(path, "GET", "/v1/runs/abc?wait=1e9") == {"run_id": "abc", "wait": 30.0}
     assert (
         request(path, "GET", "/v1/runs/abc?wait=-1")["wait"]
@@ -221,7 +233,10 @@ def test_a_refusal_says_why(path: Path, faults: list[str], method: str, target: 
 @pytest.mark.parametrize(
     ("target", "allowed"),
     [
-        *((f"/v1/{word}", "GET") for word in ("status", "jobs", "definitions", "settings", "zone-rules", "output")),
+        *(
+            (f"/v1/{word}", "GET")
+            for word in ("status", "jobs", "definitions", "settings", "zone-rules", "cluster", "records", "output")
+        ),
         *((f"/v1/{word}", "POST") for word in ("select", "stop", "pause", "resume", "reload")),
         ("/v1/jobs/x", "GET"),
         ("/v1/jobs/x/run", "GET, POST"),

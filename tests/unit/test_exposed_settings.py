@@ -53,6 +53,13 @@ def test_a_secret_in_any_file_of_the_settings_is_found(settings: Settings, tmp_p
     assert "hunter2" not in str(problems)
 
 
+def test_the_help_names_the_file_for_the_url_of_a_cluster(settings: Settings, tmp_path: Path) -> None:
+    """Not that for the URL of jobs."""
+    (tmp_path / "s.toml").write_text("cluster-url = 'mysql://sched:hunter2@host/cluster'\n")
+    (told,) = found(replace(settings, file=read_settings_file(tmp_path / "s.toml")), tmp_path)["s.toml"]
+    assert "`cluster-url-file`" in str(told.help)
+
+
 def test_nothing_is_said_of_a_file_that_is_closed(settings: Settings, tmp_path: Path) -> None:
     """Nor of one in a closed directory, or of none."""
     for name in ("s.toml", "alert.json", "default"):

@@ -325,6 +325,17 @@ def test_an_expired_job_is_logged_once_and_never_put(world: World) -> None:
     assert world.schedule.calls == [("put", "once")]
 
 
+def test_a_schedule_that_begins_to_decide_is_told_which_jobs_are_over(world: World) -> None:
+    """Another service decided before: their instants may have come since, and nobody has accounted for them."""
+    world.write("over.json", job("over", (NOON - timedelta(days=1)).isoformat()))
+    world.write("coming.json", job("coming", (NOON + timedelta(days=1)).isoformat()))
+    world.sync()
+    told: list[list[str]] = []
+    world.reconciler.lead(lambda over: told.append([one.id for one in over]))
+
+    assert told == [["over"]]
+
+
 @pytest.mark.parametrize("kind", ["fifo", "socket", "directory", "device", "broken link", "circle", "huge"])
 def test_a_file_that_is_not_regular_is_refused_without_blocking(world: World, kind: str) -> None:
     """Only that name is refused."""

@@ -13,7 +13,8 @@ from jobscheduler.model import Checkpoint, Event, InFlightRun, Level, LogEntry, 
 from jobscheduler.model.standing import LoggedResult
 from jobscheduler.runlog import LogFile, LogWriter, format_text, recover, to_events
 from jobscheduler.runlog.parse import parse_line, to_json_object
-from jobscheduler.scheduler.records import interrupted_record, pending_event
+from jobscheduler.scheduler.log_lines import pending_event
+from jobscheduler.scheduler.records import interrupted_record
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

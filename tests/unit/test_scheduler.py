@@ -56,15 +56,17 @@ class Gate(Task):
 class World:
     """A scheduler whose clock the test moves, and all its log entries."""
 
-    def __init__(self, workers: int = 4) -> None:
+    def __init__(self, workers: int = 4, log: SchedulerLog | None = None, *, stands_by: bool = False) -> None:
         self.now = NOON
         self.late_reason = "asleep"
         self.written: list[LogEntry] = []
+        self.checkpoints: list[Checkpoint] = []
         self.scheduler = Scheduler(
-            SchedulerLog(self.written.append),
+            log or SchedulerLog(self.written.append, self.checkpoints.append),
             max_workers=workers,
             host=SchedulerHost(boot="boot-1"),
             clocks=Clocks(now=lambda: self.now, late_reason=lambda: self.late_reason),
+            stands_by=stands_by,
         )
         self.scheduler._waker.start = lambda: None  # the host's clock is not the test's
 

@@ -46,6 +46,12 @@ EXAMPLES: dict[str, tuple[str, Any]] = {  # for each option a value in TOML, and
     "keep_log_rows": ('"2d"', 172800.0),
     "keep_markers": ('"3d"', 259200.0),
     "host_id": ('"web-1"', "web-1"),
+    "cluster_url": ('"sqlite:////srv/cluster.db"', "sqlite:////srv/cluster.db"),
+    "cluster_url_file": ('"/srv/cluster-url"', Path("/srv/cluster-url")),
+    "node": ('"web-1"', "web-1"),
+    "lease": ('"10s"', 10.0),
+    "lost_after": ('"2m"', 120.0),
+    "keep_runs": ('"7d"', 604800.0),
 }
 OTHERS = {  # for each option two further values, as a flag or a variable gives them
     "jobs_dir": ("/a", "/b"),
@@ -72,6 +78,12 @@ OTHERS = {  # for each option two further values, as a flag or a variable gives 
     "keep_log_rows": ("61", "62"),
     "keep_markers": ("61", "62"),
     "host_id": ("a", "b"),
+    "cluster_url": ("sqlite:////a", "sqlite:////b"),
+    "cluster_url_file": ("/a", "/b"),
+    "node": ("a", "b"),
+    "lease": ("5", "8"),
+    "lost_after": ("70", "80"),
+    "keep_runs": ("61", "62"),
 }
 
 
@@ -257,8 +269,10 @@ def test_the_file_that_an_installation_brings_shows_every_option_with_its_defaul
         "on_recovery",
         "database_url_file",
         "host_id",
+        "cluster_url_file",
+        "node",
     }
-    without = {"database_url"}  # a secret, whose place is a file of its own
+    without = {"database_url", "cluster_url"}  # secrets, whose place is a file of their own
     assert set(given) == {option.name for option in OPTIONS} - without
     defaults = {name: getattr(Settings(), name) for name in given if name not in examples}
     assert {name: value for name, value in given.items() if name not in examples} == defaults

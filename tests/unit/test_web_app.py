@@ -28,7 +28,7 @@ from jobscheduler.web.job_list import PER_PAGE
 from jobscheduler.web.job_page import HISTORY, MAX_OUTPUT_BYTES
 from jobscheduler.web.timeline import timeline as laid_out
 from tests.support.service import wait_until
-from tests.support.web_view import HOSTILE, NOW, FakeServiceView, a_day, hostile, local, many
+from tests.support.web_view import HOSTILE, NOW, FakeServiceView, a_day, a_day_in_a_cluster, hostile, local, many
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
 
@@ -318,6 +318,27 @@ def test_issues_of_the_service_are_at_the_top() -> None:
     assert "the watcher is not on time" in text
     assert "<code>mkdir /x</code>" in get(view).text
     assert "<title>! " in get(view).text
+
+
+def test_a_node_shows_its_cluster_and_what_it_does_there() -> None:
+    """Who leads, each node with its last sign of life, and the jobs in which this one differs."""
+    alone = get(a_day()).text
+    assert "h-cluster" not in alone
+    view = a_day_in_a_cluster()
+    text = " ".join(Reader(get(view).text).text.split())
+    assert "stands by for shop-1" in text
+    assert "Cluster shop-1 leads, term 7; 1 run waiting, 4 at work" in text
+    assert "leader shop-1 alive 1.20 s ago version 0.1.0, clock +0.02 s, host shop-1.example.org" in text
+    assert "stands by shop-2 this node alive 2.50 s ago other jobs or time zone data than the leader" in text
+    assert "silent shop-3 for 3 min 20 s" in text
+    assert "Not the same here as on the leader: report-001 (different)." in text
+    assert view.service.cluster is not None
+    away = replace(view.service.cluster, leader=None, away_since=NOW)
+    view.service = replace(view.service, cluster=away)
+    text = " ".join(Reader(get(view).text).text.split())
+    assert "stands by, no node leads" in text
+    assert "Cluster no node leads; the database does not answer since" in text
+    assert "stands by, no node leads" in " ".join(Reader(get(view, "/files").text).text.split())
 
 
 def test_updating_keeps_what_was_asked_for() -> None:

@@ -13,9 +13,10 @@ pytest.importorskip("prometheus_client", reason="the extra `web` is not installe
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from jobscheduler.model.cluster_view import Role
 from tests.support.job_files import need
 from tests.support.service import ROOT
-from tests.support.web_view import PAUSE, SERVICE, FakeServiceView, a_day, local, many
+from tests.support.web_view import CLUSTER, PAUSE, SERVICE, FakeServiceView, a_day, a_day_in_a_cluster, local, many
 from tests.unit.test_web_app import get
 
 RULES = ROOT / "docs/prometheus-rules.yml"
@@ -35,7 +36,9 @@ def promtool(*arguments: object, given: bytes | None = None) -> None:
     assert b"FAILED" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("view", [a_day(), FakeServiceView()], ids=["a day", "no jobs"])
+@pytest.mark.parametrize(
+    "view", [a_day(), FakeServiceView(), a_day_in_a_cluster()], ids=["a day", "no jobs", "a cluster"]
+)
 def test_prometheus_finds_nothing_wrong_with_the_metrics(view: FakeServiceView) -> None:
     """Names, types, units and help."""
     promtool("check", "metrics", given=get(view, "/metrics").body)
@@ -57,13 +60,13 @@ def test_each_alert_fires_when_it_should_and_not_before() -> None:
 def test_every_metric_that_an_alert_uses_is_served() -> None:
     """A renamed metric would make an alert silent."""
     used = set(re.findall(r"\bjobscheduler_\w+", RULES.read_text("utf-8")))
-    assert used <= {name for name, *_ in metrics(a_day())}
+    assert used <= {name for name, *_ in metrics(a_day_in_a_cluster())}
 
 
 def test_every_metric_is_in_the_documentation() -> None:
     """And nothing else."""
     answer = set(re.findall(r"^\| `(jobscheduler_\w+)", (ROOT / "docs/page.md").read_text("utf-8"), re.MULTILINE))
-    served = {re.sub(r"_(bucket|count|sum)$", "", name) for name, *_ in metrics(a_day())}
+    served = {re.sub(r"_(bucket|count|sum)$", "", name) for name, *_ in metrics(a_day_in_a_cluster())}
     assert answer == {name for name in served if name.startswith("jobscheduler_")}
 
 
@@ -162,6 +165,23 @@ def test_the_state_of_the_service_is_served() -> None:
     view.results.observe_latency(0.02)
     assert metrics(view)["jobscheduler_change_latency_seconds_count",] == 1
     assert metrics(view)["process_resident_memory_bytes",] > 1_000_000
+
+
+def test_a_node_has_the_metrics_of_its_cluster() -> None:
+    """A service that is alone has none of them."""
+    assert not [name for name, *_ in metrics(a_day()) if "cluster" in name]
+    view = a_day_in_a_cluster()
+    found, prefix = metrics(view), "jobscheduler_cluster"
+    assert (found[f"{prefix}_leader",], found[f"{prefix}_term",], found[f"{prefix}_database_up",]) == (0, 7, 1)
+    assert (found[f"{prefix}_runs", "queued"], found[f"{prefix}_runs", "running"]) == (1, 4)
+    assert found[f"{prefix}_node_last_beat_seconds", "shop-3"] == 200
+    assert found[f"{prefix}_node_clock_skew_seconds", "shop-2"] == -0.31
+    assert (found[f"{prefix}_node_differs", "shop-1"], found[f"{prefix}_node_differs", "shop-2"]) == (0, 1)
+    away = replace(CLUSTER, role=Role.LEADER, term=None, away_since=SERVICE.started)
+    view.service = replace(view.service, cluster=away)
+    found = metrics(view)
+    assert (found[f"{prefix}_leader",], found[f"{prefix}_database_up",]) == (1, 0)
+    assert (f"{prefix}_term",) not in found
 
 
 def test_a_scraper_that_asks_for_openmetrics_gets_it() -> None:

@@ -1,0 +1,110 @@
+"""Takes what a service decides to the account, in one thread: the decisions about slots, and all else in its order.
+
+1. What is asked here is done in order, each by itself. It is rare: a pause, a checkpoint, a run that is given back.
+2. Of what waits when a step begins, the decisions about slots come first. So a checkpoint is written only when the
+   slots that were decided before it have their rows.
+3. What changes the state of jobs is gathered, and becomes one row.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+from jobscheduler.cluster.account import Account
+from jobscheduler.cluster.account_work import AccountWork
+from jobscheduler.cluster.values import Fenced, Term
+from jobscheduler.model import Checkpoint, LogEntry
+
+MAX_ENTRIES = 2000  # entries of the log in one row
+
+Request = Callable[[Account], object]
+
+
+class AccountRequests:
+    """What waits for the account besides the decisions about slots. `step` takes all of it there.
+
+    `rows_of_state` is how many rows on how the jobs stand were queued since the last full checkpoint.
+
+    Thread: one for `step`; any for the others, which do not wait.
+    """
+
+    def __init__(self, account: Account, work: AccountWork) -> None:
+        self.waiting = work.waiting
+        self._account = account
+        self._work = work
+        self.rows_of_state = 0
+        self._lock = threading.Lock()
+        self._requests: list[Request] = []
+        self._changes: list[tuple[Term, list[LogEntry]]] = []
+
+    def ask(self, request: Request) -> None:
+        """Queue a request. It is given up when the term of which it is has ended."""
+        with self._lock:
+            self._requests.append(request)
+        self.waiting.set()
+
+    def change(self, term: Term, entry: LogEntry) -> None:
+        """Queue an entry of the log that changes how jobs stand."""
+        with self._lock:
+            last = self._changes[-1] if self._changes else None
+            if last is not None and last[0] == term and len(last[1]) < MAX_ENTRIES:
+                last[1].append(entry)
+                return
+            entries = [entry]
+            self._changes.append((term, entries))
+            self.rows_of_state += 1
+            self._requests.append(lambda account: self._write(account, term, entries))
+        self.waiting.set()
+
+    def write_checkpoint(
+        self,
+        term: Term,
+        checkpoint: Checkpoint,
+        at: datetime,
+        counts: Callable[[], bool],
+        then: Callable[[], object],
+    ) -> None:
+        """Queue a checkpoint; `then` is called when it is written. What has changed before it is written before it.
+
+        It is given up unless it `counts` when its time comes.
+        """
+
+        def write(account: Account) -> None:
+            if counts():
+                account.write_checkpoint(term, checkpoint, at)
+                then()
+
+        with self._lock:
+            self._changes.clear()
+            self.rows_of_state = self.rows_of_state + 1 if checkpoint.full is None else 0
+            self._requests.append(write)
+        self.waiting.set()
+
+    def step(self) -> None:
+        """Take all that waits to the account.
+
+        Raises:
+            Unavailable: the database cannot be used. What waits still waits.
+
+        """
+        with self._lock:
+            count = len(self._requests)
+        self._work.step()
+        for _ in range(count):
+            self._do_first()
+
+    def _do_first(self) -> None:
+        with self._lock:
+            request = self._requests[0]
+        with suppress(Fenced):  # the next leader knows better
+            request(self._account)
+        with self._lock:
+            del self._requests[0]
+
+    def _write(self, account: Account, term: Term, entries: list[LogEntry]) -> None:
+        with self._lock:  # from now on a further change is a further row
+            self._changes = [one for one in self._changes if one[1] is not entries]
+        account.write_changes(term, entries)

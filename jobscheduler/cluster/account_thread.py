@@ -1,0 +1,132 @@
+"""The thread that speaks with the account: it takes decisions there, beats, and does what is due now and then.
+
+While the database is away it tries again each `retry` seconds. What waits still waits, and whether the runs of this
+node have to end is asked of the clock, so nothing depends on an answer.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+
+from jobscheduler.cluster.beats import Beats, Verdicts
+from jobscheduler.cluster.values import Attempt, Fenced
+from jobscheduler.database.errors import Unavailable
+from jobscheduler.util.text import format_error
+
+RETRY_S = 1.0  # seconds between two tries while the database is away
+
+_CLOSE_WAIT_S = 5.0  # seconds that the end of a service waits for what is still to be written
+
+
+class Work(Protocol):
+    """What waits for the account. `waiting` is set while something does."""
+
+    @property
+    def waiting(self) -> threading.Event: ...  # noqa: D102
+
+    def step(self) -> object:
+        """Take all that waits to the account.
+
+        Raises:
+            Unavailable: the database cannot be used. What waits still waits.
+
+        """
+
+
+@dataclass
+class Chore:
+    """Something that is due now and then, such as the removal of old rows. `do` may use the account."""
+
+    interval: float
+    do: Callable[[], object]
+    next_at: float = field(default=0.0)
+
+
+class AccountThread:
+    """Runs work, `Beats` and chores on one thread. A context manager: leaving it writes what still waits.
+
+    `own` returns the attempts that this node has begun, and `on_verdicts` gets what has become of them.
+    `on_trouble` gets why the database cannot be used, and None when it can be used again. Neither may wait.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        beats: Beats,
+        own: Callable[[], Collection[Attempt]],
+        on_verdicts: Callable[[Verdicts], object],
+        on_trouble: Callable[[Unavailable | None], object] = lambda _: None,
+        chores: Sequence[Chore] = (),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._work = work
+        self._beats = beats
+        self._own = own
+        self._on_verdicts = on_verdicts
+        self._on_trouble = on_trouble
+        self._monotonic = monotonic
+        self._chores = (Chore(beats.interval, self._beat), *chores)
+        self._is_in_trouble = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="account", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._closing.set()
+        self._work.waiting.set()
+        self._thread.join(_CLOSE_WAIT_S)
+
+    def step(self) -> float:
+        """Do what is to be done now; return after how many seconds the next thing is due."""
+        now = self._monotonic()
+        try:
+            self._do_if_due(self._chores[0], now)  # the beat, which notes when the database was away
+            self._work.step()
+            for chore in self._chores[1:]:
+                self._do_if_due(chore, now)
+        except Unavailable as reason:
+            self._beats.note_silence()
+            self._tell(reason)
+            return RETRY_S
+        except Exception as error:  # a fault of ours, or of a driver: this node may not lead for ever without it
+            self._tell(Unavailable(format_error(error)))
+            return RETRY_S
+        self._tell(None)
+        return max(0.0, min(chore.next_at for chore in self._chores) - now)
+
+    def _do_if_due(self, chore: Chore, now: float) -> None:
+        """Do a chore whose time has come. One whose lease is over is done by the next leader."""
+        if now >= chore.next_at:
+            with suppress(Fenced):
+                chore.do()
+            chore.next_at = now + chore.interval
+
+    def _beat(self) -> None:
+        verdicts = self._beats.step(self._own())
+        if verdicts != Verdicts():
+            self._on_verdicts(verdicts)
+
+    def _tell(self, reason: Unavailable | None) -> None:
+        """Tell that the trouble begins or is over; each once."""
+        if (reason is not None) != self._is_in_trouble:
+            self._is_in_trouble = reason is not None
+            self._on_trouble(reason)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            wait = self.step()
+            if self._is_in_trouble:
+                self._closing.wait(wait)
+            else:
+                self._work.waiting.wait(wait)
+        with suppress(Unavailable):
+            self._work.step()

@@ -1,0 +1,1 @@
+"""Tests of several services on one database, with private servers: `make test-cluster`."""

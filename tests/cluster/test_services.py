@@ -1,0 +1,148 @@
+"""The real service as nodes of a cluster, on SQLite and on servers: leaders that die, freeze or lose their database."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster_servers import KINDS, Server, running
+from tests.support.databases import Place
+from tests.support.node_services import LEASE_S, NO_CLOCK, Nodes, nodes
+from tests.support.service import job, wait_until
+
+GRACE_S = 4.0
+"""How much longer than its lease a leader may be missed."""
+
+
+@pytest.fixture(scope="module", params=["sqlite", *KINDS])
+def server(request: pytest.FixtureRequest) -> Iterator[Server | None]:
+    """A server of each kind for all tests of this file, or none for SQLite."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with running(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def place(server: Server | None, tmp_path: Path) -> Place:
+    """An empty database that can go away and come back."""
+    file = tmp_path / "cluster.db"
+    if server is None:
+        return Place(f"sqlite:///{file}", None, file)
+    return Place(server.fresh(), server, file)
+
+
+@pytest.fixture
+def cluster(place: Place, tmp_path: Path) -> Iterator[Nodes]:
+    """A database with the tables."""
+    with nodes(place.url, tmp_path) as made:
+        yield made
+
+
+def lose_leader(cluster: Nodes, *, is_kill: bool) -> tuple[str, float]:
+    """Kill or freeze the leader; return its name, and how many seconds it takes until another one leads."""
+    name, term = cluster.leader()
+    cluster.run_in_term(term)
+    began = time.monotonic()
+    cluster.signal(name, signal.SIGKILL) if is_kill else cluster.freeze(name)
+    other, later = cluster.leader(other_than=term)
+    taken = time.monotonic() - began
+    assert other != name
+    cluster.run_in_term(later)
+    return name, taken
+
+
+def pid_in(file: Path) -> int:
+    """Wait until a command has written its process id."""
+    return int(wait_until(lambda: file.exists() and file.read_text().strip(), why="the command has begun"))
+
+
+@pytest.mark.parametrize("code", ["", NO_CLOCK], ids=["own clock", "no clock"])
+def test_another_node_leads_in_time_when_a_leader_dies_or_freezes(cluster: Nodes, code: str) -> None:
+    """No slot is missing and none runs twice, also if the frozen one ignores its own clock: it is refused."""
+    for name in ("a", "b"):
+        cluster.add(name, cluster.marked(), code=code)
+    for _ in range(2):
+        killed, taken = lose_leader(cluster, is_kill=True)
+        assert taken <= LEASE_S + GRACE_S
+        cluster.services[killed].close()
+        cluster.services[killed].start()
+        frozen, taken = lose_leader(cluster, is_kill=False)
+        assert taken <= LEASE_S + GRACE_S
+        cluster.signal(frozen, signal.SIGCONT)
+        cluster.services[frozen].wait_for("cluster.stands_by", len(cluster.services[frozen].words("cluster.leads")))
+    if code:
+        assert any("fenced" in service.stderr() for service in cluster.services.values())
+    cluster.end()
+    cluster.check()
+
+
+def test_a_run_outlives_a_short_loss_of_the_database(place: Place, tmp_path: Path) -> None:
+    """Nobody claims meanwhile. When it is back, its outcome is written, and what fell due is caught up or missed."""
+    long = job("long", "* * * * *", "sleep 4", enabled=False)
+    with nodes(place.url, tmp_path, lost_after=20.0) as cluster:
+        service = cluster.add("a", cluster.marked(), long)
+        other = cluster.add("b", cluster.marked(), long)
+        name, term = cluster.leader()
+        leader = cluster.services[name]
+        cluster.run_in_term(term)
+        cluster.run_by_hand(name, "long")
+        leader.wait_for("run.started", job_id="long")
+        place.go()
+        for one in (service, other):
+            one.wait_for("cluster.unavailable")
+        leader.wait_for("cluster.stands_by", reason="unavailable")
+        marks = cluster.marks.read_text()
+        time.sleep(2.5)
+        assert cluster.marks.read_text() == marks
+        assert leader.words("FAILURE") == []
+        place.come()
+        for one in (service, other):
+            one.wait_for("cluster.restored")
+        cluster.run_in_term(cluster.leader(other_than=term)[1])
+        wait_until(lambda: service.words("SUCCESS", job_id="long") or other.words("SUCCESS", job_id="long"))
+        cluster.end()
+        cluster.check()
+        assert {row.reason for row in cluster.rows() if row.status == "MISSED"} <= {"down"}
+
+
+def test_runs_end_before_others_take_them_for_lost(place: Place, tmp_path: Path) -> None:
+    """A node without the database cannot know whether it is alone. It says so, and the record says why."""
+    long = job("long", "* * * * *", f"echo $$ > {tmp_path}/pid; exec sleep 60", enabled=False)
+    with nodes(place.url, tmp_path, lost_after=4.0) as cluster:
+        service = cluster.add("a", cluster.marked(), long)
+        cluster.run_in_term(cluster.leader()[1])
+        cluster.run_by_hand("a", "long")
+        pid = pid_in(tmp_path / "pid")
+        began = time.monotonic()
+        place.go()
+        service.wait_for("cluster.runs_ended")
+        assert time.monotonic() - began >= 1.5
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), 15, "the run has ended")
+        place.come()
+        (told,) = service.wait_for("FAILURE", job_id="long")
+        assert told["reason"] == "worker_lost"
+        cluster.end()
+        cluster.check()
+
+
+def test_a_node_that_comes_back_under_its_name_ends_what_it_has_left(cluster: Nodes, tmp_path: Path) -> None:
+    """At once, not when it was silent for long: its former process is known to be gone."""
+    long = job("long", "* * * * *", f"echo $$ > {tmp_path}/pid; exec sleep 60", enabled=False)
+    first = cluster.add("a", cluster.marked(), long)
+    cluster.leader()
+    cluster.run_by_hand("a", "long")
+    pid = pid_in(tmp_path / "pid")
+    first.close()
+    assert Path(f"/proc/{pid}").exists()
+    first.start()
+    (told,) = first.wait_for("FAILURE", job_id="long")
+    assert told["reason"] == "interrupted"
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 15, "its process is ended")
+    cluster.end()
+    cluster.check()
