@@ -24,6 +24,7 @@ from tests.support.service import job, wait_until
 pytestmark = [pytest.mark.deep, pytest.mark.timeout(3600)]
 
 RELEASE = "trixie"
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
 NAMESPACES = ("--mount", "--pid", "--ipc", "--uts")
 RUN = """
 set -e
@@ -92,7 +93,7 @@ def running(root: Path, errors: Path, *command: str) -> Iterator[int]:
     (root / "etc/scheduler/jobs.d/tick.json").write_text(json.dumps(job("tick", "* * * * * *", "echo $$")))
     words = ["unshare", *NAMESPACES, "--fork", "--kill-child", "sh", "-c", RUN, "sh", str(root), *command]
     with errors.open("wb") as output:
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=ENVIRONMENT)
     try:
         wait_until(lambda: " SUCCESS job_id=tick " in errors.read_text("utf-8"), 60, "a run")
         (pid,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()
@@ -109,7 +110,8 @@ def running(root: Path, errors: Path, *command: str) -> Iterator[int]:
 def inside(pid: int, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the container, as its health check is."""
     enter = ["nsenter", "--target", str(pid), *NAMESPACES, "--root", "--wd=/"]
-    return subprocess.run([*enter, *command], check=False, capture_output=True, text=True, timeout=60)
+    options = {"capture_output": True, "text": True, "timeout": 60, "env": ENVIRONMENT}
+    return subprocess.run([*enter, *command], check=False, **options)
 
 
 def test_the_image_runs_jobs_as_root_and_as_an_ordinary_user_and_answers_its_health_check(tmp_path: Path) -> None:

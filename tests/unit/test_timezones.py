@@ -115,7 +115,7 @@ def test_a_region_is_said_to_be_one():
 
 
 def test_a_host_without_zone_data_is_told_to_install_it():
-    """In a process that has no zone data at all, the service can be imported, and the error names the package; for UTC too."""
+    """In a process without any zone data the service is imported, and the error names the package; for UTC too."""
     program = """
 import sys, zoneinfo
 sys.modules["tzdata"] = None
