@@ -11,6 +11,7 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -86,7 +87,7 @@ def restored(fields: Mapping[str, Any], source_name: str) -> Job:
         ValueError: it has fields that this version does not know.
 
     """
-    job = parse(json.dumps(fields).encode(), source_name, _CONTEXT)
+    job = parse(json.dumps(fields).encode(), source_name, _context())
     if not isinstance(job, Job):
         raise ValueError(job[0].message)
     return job
@@ -103,4 +104,7 @@ class _AnyTask:
         return ()
 
 
-_CONTEXT = ParseContext(ZoneInfo("UTC"), lambda _: _AnyTask, is_portable=True)
+@cache
+def _context() -> ParseContext:
+    """Return what a definition is read with. Not made by the import, which has to work on a host without zone data."""
+    return ParseContext(ZoneInfo("UTC"), lambda _: _AnyTask, is_portable=True)

@@ -30,6 +30,11 @@ SETTINGS = (
     "/etc/default/jobscheduler",
     "/etc/needrestart/conf.d/jobscheduler.conf",
 )
+SHARED = (
+    *("man/man1/jobscheduler.1.gz", "man/man5/jobscheduler-job.5.gz", "man/man5/scheduler.toml.5.gz"),
+    *("bash-completion/completions/jobscheduler", "zsh/vendor-completions/_jobscheduler"),
+    *("fish/vendor_completions.d/jobscheduler.fish", "doc/jobscheduler/bundled.txt"),
+)
 SECONDS = 600  # for apt on a busy machine
 
 
@@ -112,6 +117,8 @@ def one_command_gives_a_running_service(years: Years) -> None:
     assert machine("dpkg --verify jobscheduler") == ""
     for name in ("urllib3", "apprise", "sqlalchemy", "pymysql", "waitress", "jinja2", "prometheus_client"):
         machine(f"{PLACE}/current/bin/python -c 'import {name}'")
+    for path in SHARED:
+        machine(f"test -s /usr/share/{path}")
     conffiles = machine("dpkg-query --show --showformat '${Conffiles}' jobscheduler")
     for path in (
         "/etc/scheduler/scheduler.toml",

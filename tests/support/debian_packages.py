@@ -52,6 +52,19 @@ def built_package(release: str, output: Path) -> Path:
     return package
 
 
+def checkout_with_wheels(release: str) -> Path:
+    """A copy of the checkout whose `wheels/` is filled for the Python of a release."""
+    need("mmdebstrap", "unshare", "git")
+    roots, packages = script("debian_roots", "scripts/debian_roots.py"), script("deb", "packaging/deb").PACKAGES
+    root = ROOTS / f"build-{release}"
+    with roots.lock(root):
+        roots.provide(root, release, packages)
+        roots.use_pip_of_host(root)
+        roots.copy_checkout(root / "usr/src/filled")
+        assert roots.run_in(root, "/usr/src/filled", ["systemd/install.sh", "wheels"]) == 0
+    return root / "usr/src/filled"
+
+
 def version_of(package: Path) -> str:
     """The version in a package, such as `0.1.0-1~deb12`."""
     shown = subprocess.run(["dpkg-deb", "--field", package, "Version"], capture_output=True, text=True, check=True)

@@ -115,11 +115,12 @@ def test_a_region_is_said_to_be_one():
 
 
 def test_a_host_without_zone_data_is_told_to_install_it():
-    """In a process that has no zone data at all, the error names the package; for UTC as well."""
+    """In a process without any zone data the service is imported, and the error names the package; for UTC too."""
     program = """
 import sys, zoneinfo
 sys.modules["tzdata"] = None
 zoneinfo.reset_tzpath([])
+import jobscheduler.service
 from jobscheduler.timetable.zone_rules import ZONE_RULES, zone_data
 from jobscheduler.timetable.timezones import UnknownTimezone, get_zone, zone_note, service_zone
 from jobscheduler.timetable.former_zone_names import CURRENT_NAME
