@@ -118,10 +118,11 @@ def test_each_process_is_read_once() -> None:
 
 def test_an_environment_that_is_still_empty_is_read_again(monkeypatch) -> None:
     """A process has none for a moment while it starts. One that stays empty is read no more."""
-    monkeypatch.setattr(run_markers, "_START_WINDOW_S", 0.05)
     answers = iter([None, None, RUN_7])
     starting, empty = MarkerReader(lambda _pid, _most: next(answers)), MarkerReader(lambda _pid, _most: None)
+    monkeypatch.setattr(run_markers, "_START_WINDOW_S", 60.0)
     eventually(lambda: starting.known((1, 1)) == RUN_7)
+    monkeypatch.setattr(run_markers, "_START_WINDOW_S", 0.05)
     eventually(lambda: empty.known((1, 1)) is NO_MARKERS)
 
 
