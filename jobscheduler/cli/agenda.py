@@ -13,6 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from jobscheduler.cli.agenda_lines import Agenda, Period, agenda, entry_json, ical_lines, remarks, rows
+from jobscheduler.cli.jitter_seed import jitter_seed
 from jobscheduler.cli.job_files import parse_path
 from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import ArgumentProblem, print_problem
@@ -24,7 +25,6 @@ from jobscheduler.config import Settings
 from jobscheduler.config.job_context import job_context
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import Job, Problem
-from jobscheduler.util.host_id import host_seed
 from jobscheduler.util.instants import utc_now
 from jobscheduler.util.text import plural
 
@@ -49,7 +49,7 @@ DEFAULT_PERIOD = timedelta(hours=24)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the jobs, the bounds and the options."""
     which = "jobs, or files or directories of jobs (default: all jobs of the service)"
-    parser.add_argument("jobs", nargs="*", metavar="JOB", help=which)
+    parser.add_argument("jobs", nargs="*", metavar="JOB|PATH", help=which)
     parser.add_argument("--from", dest="first", metavar="TIME", help="starts from this time on (default: now)")
     parser.add_argument(
         "--to", "--until", dest="last", metavar="TIME", help="no starts after this time (default: 24h later)"
@@ -69,7 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     rules, now = job_context(settings), utc_now()
     period = _period(arguments, rules.zone, now)
     jobs = list(_jobs(arguments.jobs, settings, rules))
-    found = agenda(jobs, period, host_seed(settings.host_id, settings.log_file.parent), settings.max_workers)
+    seed = jitter_seed(settings) if any(one.job.jitter for one in jobs) else ""
+    found = agenda(jobs, period, seed, settings.max_workers)
     is_whole = arguments.n == 0 or (arguments.n is None and (arguments.json or arguments.ical))
     shown = list(islice(found.entries, None if is_whole else LIMIT if arguments.n is None else arguments.n))
     if arguments.ical:

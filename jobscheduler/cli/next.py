@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from jobscheduler.cli.jitter_seed import jitter_seed
 from jobscheduler.cli.job_files import ParseResult, parse_path
 from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.problems import ArgumentProblem, print_problem
@@ -30,7 +32,6 @@ from jobscheduler.timetable.crontab import Crontab, ScheduleError
 from jobscheduler.timetable.timetable import Timetable, timetable_of
 from jobscheduler.timetable.timezones import get_zone, zone_note
 from jobscheduler.util.durations import format_compact_duration
-from jobscheduler.util.host_id import host_seed
 from jobscheduler.util.instants import format_instant, utc_now
 
 EXAMPLES = """examples:
@@ -68,7 +69,7 @@ class _SlotListing:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the paths, the bounds and the options."""
     which = "jobs, or files or directories of jobs (default: the jobs directory)"
-    parser.add_argument("jobs", nargs="*", metavar="JOB", default=[], help=which)
+    parser.add_argument("jobs", nargs="*", metavar="JOB|PATH", default=[], help=which)
     parser.add_argument("--cron", metavar="EXPR", help="a crontab expression or macro instead of jobs")
     count = whole_number("-n", 1, MAX_SLOTS)
     parser.add_argument("-n", type=count, default=5, metavar="N", help="how many slots each (default: 5)")
@@ -96,10 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
     except ArgumentProblem as wrong:
         print_problem(wrong.problem, sys.stderr)
         return 1
-    status = 0
+    status, seed = 0, cache(lambda: jitter_seed(settings))
     for verdict in () if arguments.cron is not None else _verdicts(arguments.jobs, settings, rules):
         if isinstance(verdict, Job):
-            found.append(_of_job(verdict, rules.zone, _seed(settings)))
+            found.append(_of_job(verdict, rules.zone, seed() if verdict.jitter else ""))
         else:
             status = max(status, _show_all(verdict))
     note = waiting_rules_note(settings, {listing.zone.key for listing in found})
@@ -135,11 +136,6 @@ def _verdicts(words: list[str], settings: Settings, rules: ParseContext) -> Iter
         yield from (known.job for known in jobs_of_service(settings, texts))
     except ServiceUnreachable:
         yield from jobs_of_files(texts, settings.jobs_dir, rules)
-
-
-def _seed(settings: Settings) -> str:
-    """Return what makes the jitter of this host, as the service does."""
-    return host_seed(settings.host_id, settings.log_file.parent)
 
 
 def _show_all(problems: Iterable[Problem]) -> int:

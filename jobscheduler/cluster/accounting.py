@@ -55,8 +55,15 @@ class ClusterAccounting:
         log: LogAccounting,
         now: Callable[[], datetime],
         new_id: Callable[[], str] = new_run_id,
+        *,
+        knows_jobs: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`term` is that for which the scheduler decides, `log` the one of this node, `now` the clock of the host."""
+        """`term` is that for which the scheduler decides, `log` the one of this node, `now` the clock of the host.
+
+        `knows_jobs` returns whether every source of jobs was read once. Before that the slots of some jobs are decided
+        by nobody, and a checkpoint would have the next leader take them for decided.
+        """
+        self._knows_jobs = knows_jobs
         self._identity = identity
         self._term = term
         self._log = log
@@ -157,7 +164,7 @@ class ClusterAccounting:
         """Keep up to where every slot is decided, and how every job stands."""
         self._log.checkpoint(checkpoint)
         term = self._term()
-        if term is not None:
+        if term is not None and self._knows_jobs():
             settled = min([checkpoint.settled, *(cursor for _, cursor in checkpoint.lagging)])
             self._requests.write_checkpoint(
                 term,

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, select
 
 from jobscheduler.cluster import attempts, nodes, verdicts
 from jobscheduler.cluster.identity import is_process_gone, take_identity, this_process
+from jobscheduler.cluster.jitter_seed import read_seed
 from jobscheduler.cluster.job_state import read_state
 from jobscheduler.cluster.nodes import Loaded, NodeRow, Population
 from jobscheduler.cluster.schema import check_version
@@ -75,6 +76,10 @@ class Membership:
     def hashes_of_leader(self) -> Mapping[str, str]:
         """Return the hash of the definition of each job that the leader has."""
         return self._perform(read_state()).hashes
+
+    def seed(self) -> str | None:
+        """Return the text that seeds `jitter` on all nodes."""
+        return self._perform(read_seed())
 
     def leave(self) -> None:
         """Give the place back."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -24,6 +25,7 @@ from jobscheduler.cluster.accounting import ClusterAccounting
 from jobscheduler.cluster.beats import Beats
 from jobscheduler.cluster.database_watch import DatabaseWatch
 from jobscheduler.cluster.identity import IdentityInUse
+from jobscheduler.cluster.jitter_seed import JitterSeed
 from jobscheduler.cluster.leading import Leading, Schedule
 from jobscheduler.cluster.leading_term import LeadingTerm
 from jobscheduler.cluster.lease import Standing
@@ -76,6 +78,9 @@ class NodeSchedule(Schedule, LoadedJobs, Protocol):
     def end_processes(self, run_ids: Iterable[str]) -> object:
         """End what is left of the processes of runs of a former instance."""
 
+    def follow_seed(self) -> object:
+        """Compute the starts of slots with `jitter` anew: their seed is another one. May wait for a sync."""
+
 
 class NodeAccount:
     """The account and the lease as one node has them, without a thread yet. `accounting` is for the scheduler.
@@ -89,11 +94,14 @@ class NodeAccount:
         options: NodeOptions,
         log: LogAccounting,
         log_event: EventLogger,
+        knows_jobs: Callable[[], bool] = lambda: True,
         *,
         knows_boot: bool,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connect to nothing yet. `log` is that of this node; `knows_boot`: it shows a service of this boot.
+
+        `knows_jobs` returns whether every source of jobs was read once.
 
         Raises:
             DatabaseConfigError: the URL cannot be used.
@@ -116,9 +124,12 @@ class NodeAccount:
             on_change=self._lease_changed,
             monotonic=monotonic,
         )
+        self.seed = JitterSeed()
         self.boot = BootKnowledge(self.identity.instance, is_known=knows_boot, uptime=uptime)
         self.account = Account(self.database)
-        self.accounting = ClusterAccounting(self.account, self.identity, LeadingTerm(self.lease.term), log, utc_now)
+        self.accounting = ClusterAccounting(
+            self.account, self.identity, LeadingTerm(self.lease.term), log, utc_now, knows_jobs=knows_jobs
+        )
         self._skew = SkewReport(log_event)
 
     def _settled(self, term: Term) -> str | None:
@@ -155,7 +166,12 @@ class ClusterNode:
             is_cut_off=beats.is_cut_off,
         )
         self._viewer = NodeViewer(
-            options.name, account.watch, lambda: lease.standing, lambda: self._leading.role, options.lost_after
+            options.name,
+            account.watch,
+            lambda: lease.standing,
+            lambda: self._leading.role,
+            options.lost_after,
+            account.seed,
         )
         membership = Membership(account.database, account.identity, options.lost_after)
         node_beat = NodeBeat(
@@ -173,7 +189,7 @@ class ClusterNode:
         )
         self._thread = NodeThread(
             self._leading,
-            lambda: membership.join(schedule.end_processes),
+            partial(_join, membership, account.seed, schedule),
             membership.leave,
             _threads(lease, _account_thread(account, beats, node_beat, schedule)),
             release=lease.hand_over,
@@ -218,6 +234,13 @@ class ClusterNode:
     def view(self) -> ClusterView:
         """Return how the cluster stands, as this node knows it. Waits for nothing."""
         return self._viewer.view()
+
+
+def _join(membership: Membership, seed: JitterSeed, schedule: NodeSchedule) -> None:
+    """Take the place of the node; before it can lead it has the seed of the cluster."""
+    membership.join(schedule.end_processes)
+    if seed.note(membership.seed()):
+        schedule.follow_seed()
 
 
 def _account_thread(account: NodeAccount, beats: Beats, node_beat: NodeBeat, schedule: NodeSchedule) -> AccountThread:

@@ -23,14 +23,16 @@ class NodeViewer:
         standing: Callable[[], Standing],
         role: Callable[[], Role],
         lost_after: float,
+        seed: Callable[[], str | None] = lambda: None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`lost_after` are the seconds after which a silent node is lost."""
+        """`lost_after` are the seconds after which a silent node is lost; `seed` returns what seeds `jitter`."""
         self._node = node
         self._watch = watch
         self._standing = standing
         self._role = role
         self._lost_after = lost_after
+        self._seed = seed
         self._now = now
         self._known: tuple[Population, Drift, datetime | None] = (Population(), Drift(), None)
         self._since: tuple[Role, datetime] = (Role.STANDBY, now())
@@ -67,6 +69,7 @@ class NodeViewer:
             population.running,
             standing.skew,
             MAX_SKEW_S,
+            self._seed(),
         )
 
     def _node_view(self, row: NodeRow, leader: NodeRow | None) -> NodeView:

@@ -6,6 +6,7 @@ written last.
 
 from __future__ import annotations
 
+import secrets
 from enum import Enum
 
 from sqlalchemy import Connection, Inspector, delete, func, insert, inspect, select
@@ -92,7 +93,8 @@ def _complete(connection: Connection) -> Made:
     METADATA.create_all(connection)
     _create_indexes(connection)
     if connection.execute(select(func.count()).select_from(LEASE)).scalar_one() == 0:
-        connection.execute(insert(LEASE).values(name=LEADER, holder=FREE, instance=FREE, term=0, expires_at=from_now()))
+        free = {"name": LEADER, "holder": FREE, "instance": FREE, "term": 0, "expires_at": from_now()}
+        connection.execute(insert(LEASE).values(free | {"seed": secrets.token_hex(8)}))
     connection.execute(delete(VERSIONS))
     connection.execute(insert(VERSIONS).values(version=VERSION, made_at=from_now()))
     return Made.CREATED if before is None else Made.UPGRADED

@@ -45,7 +45,7 @@ VERSIONS = Table(  # one row: the version of all tables
     **_OPTIONS,
 )
 
-LEASE = Table(  # one row: the leader, its term, and up to when slots are decided
+LEASE = Table(  # one row: the leader, its term, up to when slots are decided, and the seed of `jitter`
     "js_lease",
     METADATA,
     Column("name", _word(32), primary_key=True),
@@ -54,6 +54,7 @@ LEASE = Table(  # one row: the leader, its term, and up to when slots are decide
     Column("term", BigInteger, nullable=False),
     Column("expires_at", DatabaseInstant),
     Column("settled", _SLOT),
+    Column("seed", _RUN_ID, nullable=False),
     **_OPTIONS,
 )
 

@@ -18,6 +18,8 @@ BATCH_SIZE = 500  # values in one statement, at most
 
 MAX_DEFINITION_CHARS = 1024 * 1024  # characters read of a definition; a longer one is refused
 
+MAX_LATEST = 100  # requests that a node looks at for such as another one has completed
+
 _MAX_ID_CHARS = 1024
 _MAX_INSTANT_CHARS = 64
 _SPACE = 4_000_000  # bytes of definitions in one statement, at most
@@ -235,6 +237,15 @@ def request_reload(
 def pending_reloads(connection: Connection) -> list[int]:
     """Return the ids of requests that are not completed."""
     return list(connection.execute(select(MARKERS.c.id).where(MARKERS.c.updated == 0)).scalars())
+
+
+def latest_done_reloads(connection: Connection) -> frozenset[int]:
+    """Return the ids of the latest requests that are completed.
+
+    Not the highest alone: a request with a lower id may be completed after it.
+    """
+    latest = select(MARKERS.c.id).where(MARKERS.c.updated == 1).order_by(MARKERS.c.id.desc()).limit(MAX_LATEST)
+    return frozenset(connection.execute(latest).scalars())
 
 
 def is_reload_done(connection: Connection, marker: int) -> bool:

@@ -16,12 +16,24 @@ class ReloadSignals:
         self._woken = threading.Event()
         self._has_tried = threading.Event()
         self._sync_allowed = threading.Event()
+        self._is_answered = threading.Event()
         self._is_wanted = False
 
     def request(self) -> None:
         """Ask for a reload soon, without a request in the database."""
         self._is_wanted = True
         self._woken.set()
+
+    def request_and_wait(self, seconds: float) -> bool:
+        """Ask for a reload, and wait at most so long until one is over that began since; return whether it is."""
+        self._is_answered.clear()
+        self.request()
+        return self._is_answered.wait(seconds)
+
+    def note_round(self) -> None:
+        """Note that a round is over: what was asked for before it has been done, unless it was put back."""
+        if not self._is_wanted:
+            self._is_answered.set()
 
     def take_request(self) -> bool:
         """Return whether a reload was asked for, and forget that."""
@@ -65,4 +77,5 @@ class ReloadSignals:
         """End every wait: the service ends."""
         self.closing.set()
         self._woken.set()
+        self._is_answered.set()
         self._sync_allowed.set()

@@ -21,6 +21,7 @@ from jobscheduler.database.reload_signals import ReloadSignals
 from jobscheduler.database.retention import DEFAULT_KEEP_S, Retention
 from jobscheduler.database.schedule_sync import Handover, ScheduleSync, SyncFailed
 from jobscheduler.database.service_lock import CHECK_INTERVAL_S, ServiceLock
+from jobscheduler.database.shared_polling import SharedPolling
 from jobscheduler.database.source import DatabaseSource
 from jobscheduler.model import EventLogger
 from jobscheduler.util.backoff import Backoff
@@ -45,17 +46,23 @@ class Reloader:
         interval: float,
         keep: tuple[float, float] = (DEFAULT_KEEP_S, DEFAULT_KEEP_S),
         now: Callable[[], datetime] = utc_now,
+        decides: Callable[[], bool] | None = None,
     ) -> None:
         """`sync` applies the source to the schedule, and raises if that fails.
 
         `interval` are the seconds between two polls; `keep` those for which log rows and completed requests are kept.
+
+        `decides` is for a node of several that share the database: it returns whether this one leads. No lock is taken
+        then, and the leader alone completes requests.
         """
         self._source = source
         self._signals = ReloadSignals()
-        self._lock = ServiceLock(database, log_event, self._signals.closing)
+        self._lock = (
+            ServiceLock(database, log_event, self._signals.closing) if decides is None else SharedPolling(database)
+        )
         self._schedule = ScheduleSync(sync, log_event)
         self._handover = Handover(source, self._schedule, log_event)
-        self._reload = JobReload(database, source, self._lock, self._schedule, log_event, now)
+        self._reload = JobReload(database, source, self._lock, self._schedule, log_event, now, decides)
         self._retention = Retention(database, log_event, *keep, now)
         self._timer = AnswerTimer()
         self._backoff = Backoff(interval, MAX_BACKOFF_S)
@@ -87,6 +94,13 @@ class Reloader:
         """Read the table soon without a request in the database: a user asked the service itself."""
         self._signals.request()
 
+    def refresh(self, seconds: float) -> None:
+        """Read the table and apply it; wait for that at most so many seconds.
+
+        Thread: any but one that a sync waits for.
+        """
+        self._signals.request_and_wait(seconds)
+
     def issues(self) -> tuple[str, ...]:
         """Return what is wrong with the database, apart from its loss.
 
@@ -101,6 +115,7 @@ class Reloader:
     def _work(self) -> None:
         while not self._signals.closing.is_set():
             self._run_round()
+            self._signals.note_round()
             self._signals.note_tried()
             self._timer.end()
             self._rest()

@@ -93,6 +93,11 @@ class Reconciler:
             if self._updater.forget_unexpired():
                 self._sync(set())
 
+    def follow_seed(self) -> None:
+        """Compute the starts of slots with `jitter` anew: their seed is another one."""
+        with self._lock:
+            self._updater.put_jittered()
+
     def lead(self, begin: Callable[[list[Job]], object]) -> None:
         """Have the schedule decide, after another service did; `begin` gets the one-time jobs that are over.
 

@@ -87,6 +87,13 @@ class ScheduleUpdater:
             job.id for job in self.applied.values() if isinstance(job.schedule, Cron) and job.schedule.timezone in zones
         )
 
+    def put_jittered(self) -> None:
+        """Put the jobs with `jitter` again, as they are: their slots start at other moments from now on."""
+        now = self._now()
+        for job in [job for job in self.applied.values() if job.jitter and job.id not in self._expired]:
+            self._schedule.put(job, now, is_first_sync=False)
+            self.changes += 1
+
     def apply(self, desired: Mapping[str, Job], changed_ids: Iterable[str], *, everything: bool) -> None:
         """Apply the difference for these ids and those that failed before, or for all ids.
 

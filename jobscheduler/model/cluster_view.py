@@ -58,7 +58,7 @@ class ClusterView:
     `database` is the URL without its password. `away_since` is set while the database does not answer, with the reason
     `away`; all else is then what was last known, at `known_at` (None: never).
     `queued` and `running` count the rows of the account that wait and that are at work, on all nodes. `skew` is that of
-    this node; with one of more than `max_skew` seconds it may not lead.
+    this node; with one of more than `max_skew` seconds it may not lead. `seed` seeds `jitter`, None until it is known.
     """
 
     node: str
@@ -76,6 +76,7 @@ class ClusterView:
     running: int = 0
     skew: float = 0.0
     max_skew: float = 30.0
+    seed: str | None = None
 
     @property
     def leads(self) -> bool:

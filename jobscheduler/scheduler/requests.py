@@ -30,11 +30,11 @@ class SchedulerRequests(SchedulerQueries):
         pool: WorkerPool,
         clock: Callable[[], datetime],
         submit: Callable[[Run], object],
-        host_seed: str,
+        seed: Callable[[], str],
     ) -> None:
-        """`submit` dispatches a run whose turn has come; `host_seed` seeds `jitter`."""
+        """`submit` dispatches a run whose turn has come; `seed` returns what seeds `jitter`."""
         super().__init__(lock, engine, waker, pool, clock, submit)
-        self._host_seed = host_seed
+        self._seed = seed
 
     def run_now(self, job: Job, by: str, within: Iterable[str] = ()) -> tuple[Action, Run | None]:
         """Run a job now, also one that is disabled, paused, done or expired; overlap counts as for a slot.
@@ -49,7 +49,7 @@ class SchedulerRequests(SchedulerQueries):
         """
         parent = parent_of(within, self._pool.runner.active_runs)
         check_chain(job, parent)
-        timetable = timetable_of(job, self._host_seed)
+        timetable = timetable_of(job, self._seed())
         with self._lock:
             action, run, effects = self._engine.run_now(job, timetable, by, parent, self._clock())
         perform_effects(effects)

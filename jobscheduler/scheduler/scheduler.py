@@ -81,7 +81,7 @@ class Scheduler(SchedulerRequests):
             claim=starts.claim,
             stands_by=stands_by,
         )
-        super().__init__(threading.Lock(), engine, waker, pool, clocks.now, starts.submit, host.seed)
+        super().__init__(threading.Lock(), engine, waker, pool, clocks.now, starts.submit, host.jitter_seed)
         self._submit = starts.submit
         self._drain = Drain(self._lock, pool)
         self.leadership = Leadership(self._lock, engine, pool, starts, self, clocks.now)
@@ -124,7 +124,7 @@ class Scheduler(SchedulerRequests):
         nor doubles it. Active runs go on.
         """
         self._on_due(job.id, now)
-        timetable = timetable_of(job, self._host_seed)
+        timetable = timetable_of(job, self._seed())
         history = self._engine.recovery.history_of(job, now)
         with self._lock:
             entry, effects = self._engine.definitions.define(job, timetable, now, history, is_first_sync=is_first_sync)
@@ -153,7 +153,7 @@ class Scheduler(SchedulerRequests):
         recovery = self._engine.recovery
         if not recovery.has_unrecorded_slot(job, now):
             return False
-        timetable = timetable_of(job, self._host_seed)
+        timetable = timetable_of(job, self._seed())
         if recovery.may_still_run(job, timetable, now):
             self.put(job, now)
             return True

@@ -31,12 +31,18 @@ class SchedulerLog:
 class SchedulerHost:
     """The host of a scheduler. `id` names the host whose log it is, `boot` one boot of it.
 
-    `seed` seeds `jitter`, so that two hosts differ and one host does not change.
+    `seed` seeds `jitter`, so that two hosts differ and one host does not change. `shared_seed` returns the one of all
+    hosts that share the slots, if there are several and it is known.
     """
 
     seed: str = ""
     id: str = ""
     boot: str = ""
+    shared_seed: Callable[[], str | None] = lambda: None
+
+    def jitter_seed(self) -> str:
+        """Return what seeds `jitter` now."""
+        return self.shared_seed() or self.seed
 
 
 @dataclass(frozen=True, slots=True)

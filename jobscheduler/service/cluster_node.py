@@ -48,9 +48,16 @@ def read_cluster_url(settings: Settings, guard: HangGuard) -> str | None:
 
 
 def open_account(
-    url: str, settings: Settings, log: LogAccounting, log_event: EventLogger, recovered: RecoveredState | None
+    url: str,
+    settings: Settings,
+    log: LogAccounting,
+    log_event: EventLogger,
+    recovered: RecoveredState | None,
+    knows_jobs: Callable[[], bool],
 ) -> NodeAccount:
     """Return the account that the services share, without asking the database yet.
+
+    `knows_jobs` returns whether every source of jobs was read once.
 
     Raises:
         StartupError: the URL cannot be used.
@@ -62,7 +69,9 @@ def open_account(
     times = settings.lease, settings.lost_after, settings.keep_runs
     knows_boot = recovered is not None and is_same_boot(recovered.checkpoint.boot, boot_id())
     try:
-        return NodeAccount(url, NodeOptions(name, *times, settings.max_workers), log, log_event, knows_boot=knows_boot)
+        return NodeAccount(
+            url, NodeOptions(name, *times, settings.max_workers), log, log_event, knows_jobs, knows_boot=knows_boot
+        )
     except DatabaseConfigError as error:
         raise StartupError(error.problem) from None
 
@@ -71,15 +80,21 @@ class NodeOfService:
     """The scheduler and the jobs of the service, as its node uses them. Thread: that of the node or of the account."""
 
     def __init__(
-        self, scheduler: Scheduler, reconciler: Reconciler, run_sync: Callable[[Callable[[], None]], None]
+        self,
+        scheduler: Scheduler,
+        reconciler: Reconciler,
+        run_sync: Callable[[Callable[[], None]], None],
+        refresh: Callable[[], object],
     ) -> None:
-        """`run_sync` runs a sync, whose failure it reports."""
+        """`run_sync` runs a sync, whose failure it reports; `refresh` reads the jobs of a database anew."""
+        self._refresh = refresh
         self._scheduler = scheduler
         self._reconciler = reconciler
         self._run_sync = run_sync
 
     def sync(self) -> None:
-        """Sync all that has changed."""
+        """Sync all that has changed, also in a database that another node has read last."""
+        self._refresh()
         self._run_sync(self._reconciler.sync_all)
 
     def lead(self, state: RecoveredState | None, still_leads: Callable[[], bool]) -> bool:
@@ -110,6 +125,10 @@ class NodeOfService:
     def hashes(self) -> Mapping[str, str]:
         """Return the hash of the definition of each job that has slots."""
         return self._scheduler.definition_hashes()
+
+    def follow_seed(self) -> None:
+        """Compute the starts of slots with `jitter` anew: their seed is another one."""
+        self._reconciler.follow_seed()
 
     def end_processes(self, run_ids: Iterable[str]) -> None:
         """End what is left of the processes of runs."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jobscheduler.database.reloader import Reloader
 
 FIRST_READ_WAIT_S = 10.0  # limit of a start's wait for the database; then it goes on with the jobs that are known
+REFRESH_WAIT_S = 1.0  # limit of the wait of a node that is to lead; then it leads with the jobs that are known
 _POLL_S = 0.1  # between two checks whether a signal ends the service meanwhile
 
 
@@ -61,9 +62,17 @@ class DatabaseJobs:
         log.subscribe(lines=[self._copier.put])
 
     def start(
-        self, stack: ExitStack, sync: Callable[[], None], log_event: EventLogger, *, is_ending: Callable[[], bool]
+        self,
+        stack: ExitStack,
+        sync: Callable[[], None],
+        log_event: EventLogger,
+        *,
+        is_ending: Callable[[], bool],
+        decides: Callable[[], bool] | None = None,
     ) -> None:
         """Begin to read the database, and wait up to `FIRST_READ_WAIT_S` for the first answer.
+
+        `decides` is for a node of several that share the database: it returns whether this one leads.
 
         Raises:
             StartupError: another service uses the database.
@@ -76,7 +85,13 @@ class DatabaseJobs:
             self._is_known = True
 
         reloader = Reloader(
-            self._database, self._source, sync_and_note, log_event, interval=self._interval, keep=self._keep
+            self._database,
+            self._source,
+            sync_and_note,
+            log_event,
+            interval=self._interval,
+            keep=self._keep,
+            decides=decides,
         )
         self._reloader = stack.enter_context(reloader)
         _wait_first_read(reloader, is_ending)
@@ -91,6 +106,15 @@ class DatabaseJobs:
         """Let the database change the schedule from now on: the first sync is over."""
         if self._reloader is not None:
             self._reloader.allow_sync()
+
+    def refresh(self) -> None:
+        """Read the database and apply its jobs, before this node leads; wait `REFRESH_WAIT_S` for it at most."""
+        if self._reloader is not None:
+            self._reloader.refresh(REFRESH_WAIT_S)
+
+    def is_known(self) -> bool:
+        """Return whether the database was read since the start."""
+        return self._is_known
 
     def reload(self) -> None:
         """Read the database soon, even without a marker that asks for it."""
@@ -133,12 +157,25 @@ class NoDatabase:
         """Copy nothing."""
 
     def start(
-        self, stack: ExitStack, sync: Callable[[], None], log_event: EventLogger, *, is_ending: Callable[[], bool]
+        self,
+        stack: ExitStack,
+        sync: Callable[[], None],
+        log_event: EventLogger,
+        *,
+        is_ending: Callable[[], bool],
+        decides: Callable[[], bool] | None = None,
     ) -> None:
         """Read nothing."""
 
     def allow_sync(self) -> None:
         """Change nothing."""
+
+    def refresh(self) -> None:
+        """Read nothing."""
+
+    def is_known(self) -> bool:
+        """Return True: the first sync knows all jobs."""
+        return True
 
     def reload(self) -> None:
         """Read nothing."""
@@ -161,6 +198,10 @@ class UnusableDatabase(NoDatabase):
     def checkpoint_gate(self, write: Callable[[Checkpoint], object]) -> Callable[[Checkpoint], object]:
         """Write no checkpoint: nothing is accounted for of the jobs that the database has."""
         return lambda checkpoint: None
+
+    def is_known(self) -> bool:
+        """Return False: its jobs were never read."""
+        return False
 
 
 def open_database(settings: Settings) -> DatabaseJobs | NoDatabase:

@@ -101,7 +101,9 @@ def _join_cluster(parts: Parts, sources: SourceWatch, stack: ExitStack) -> Clust
     """
     if parts.account is None:
         return None
-    schedule = NodeOfService(parts.scheduler, parts.reconciler, sources.directory.run_sync)
+    schedule = NodeOfService(
+        parts.scheduler, parts.reconciler, sources.directory.run_sync, parts.checked.database.refresh
+    )
     return join_cluster(parts.account, schedule, parts.log.event, stack, parts.mailbox.is_stopping)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, opened: OpenLog, sta
         Scheduler(
             scheduler_log,
             max_workers=checked.settings.max_workers,
-            host=host,
+            host=host if account is None else replace(host, shared_seed=account.seed),
             clocks=Clocks(late_reason=clock.late_reason, standstills=clock.standstills),
             standings=standings,
             outputs=outputs.recent,
@@ -122,7 +122,8 @@ def _account(checked: CheckedSettings, opened: OpenLog, log: LogAccounting) -> N
     """Return the account of the cluster, if the service is one of several."""
     if checked.cluster_url is None:
         return None
-    return open_account(checked.cluster_url, checked.settings, log, opened.log.event, opened.recovered)
+    knows_jobs = checked.database.is_known
+    return open_account(checked.cluster_url, checked.settings, log, opened.log.event, opened.recovered, knows_jobs)
 
 
 def _alerts(

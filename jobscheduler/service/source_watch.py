@@ -36,7 +36,8 @@ def watch_sources(parts: Parts, lock: DirectoryLock, stack: ExitStack) -> Source
     watcher = _watcher(parts)
     stack.enter_context(entered(checked.guard, checked.jobs_name, watcher))
     sync_all = partial(_sync_items, reconciler, mailbox, frozenset[str]())
-    checked.database.start(stack, sync_all, log.event, is_ending=mailbox.is_stopping)
+    decides = None if parts.account is None else partial(_decides, parts)
+    checked.database.start(stack, sync_all, log.event, is_ending=mailbox.is_stopping, decides=decides)
     keeper = LockKeeper(lock, log.event, checked.guard, checked.jobs_name)
     directory = DirectoryGuard(watcher, reconciler, keeper, log.event, checked.guard, checked.jobs_name)
     return SourceWatch(watcher, keeper, directory)
@@ -46,6 +47,10 @@ def request_settle(reconciler: Reconciler, mailbox: Mailbox, fault: BaseExceptio
     """Wake the main thread if bad news is to settle, or if the file thread has failed."""
     if fault is not None or reconciler.next_settle_at() is not None:
         mailbox.put(Message.SETTLE)
+
+
+def _decides(parts: Parts) -> bool:
+    return parts.scheduler.leadership.decides
 
 
 def _watcher(parts: Parts) -> DirectoryWatcher:

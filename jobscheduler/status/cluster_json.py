@@ -28,6 +28,7 @@ def cluster_json(view: ClusterView | None) -> dict[str, Any] | None:
         "queued": view.queued,
         "running": view.running,
         "skew": round(view.skew, 3),
+        "jitter_seed": view.seed,
         "nodes": [_node_json(node, view) for node in view.nodes],
         "drift": [{"job_id": job.job_id, "difference": job.difference.value} for job in view.drift[:MAX_DRIFTED]],
         "drift_count": len(view.drift),

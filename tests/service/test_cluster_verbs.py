@@ -27,6 +27,7 @@ JOBS = {
     "quick": job("quick", "@manual", "echo hello"),
     "fails": job("fails", "@manual", "echo why; exit 3"),
     "daily": job("daily", "0 3 * * *", "true"),
+    "spread": job("spread", "0 0 1 1 *", "true", jitter="20d"),
 }
 
 
@@ -57,7 +58,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     services = []
     for name in ("a", "b"):
         (base / name).mkdir()
-        service = Service(base / name, "--cluster-url", url, "--node", name, "--lease", "3s", "--lost-after", "9s")
+        options = ("--cluster-url", url, "--node", name, "--host-id", name, "--lease", "3s", "--lost-after", "9s")
+        service = Service(base / name, *options)
         for job_id, definition in JOBS.items():
             service.write(f"{job_id}.json", definition)
         services.append(service.start())
@@ -130,6 +132,17 @@ def test_a_pause_is_in_force_on_both_nodes(cluster: Cluster) -> None:
     wait_until(lambda: pauses(cluster.b) == [])
 
 
+def test_a_slot_with_jitter_starts_at_the_same_moment_on_both_nodes(cluster: Cluster) -> None:
+    """By all verbs, and though each host has a jitter of its own."""
+    starts = [cluster.seen(service, "/v1/jobs/spread")["next_start"] for service in (cluster.a, cluster.b)]
+    assert starts[0] == starts[1]
+    for words in (("next", "-n", "2", "spread", "--json"), ("agenda", "--to", "400d", "spread", "--json")):
+        here, there = (cluster.said(service, *words) for service in (cluster.a, cluster.b))
+        assert here == there
+        assert here[0] == 0
+        assert starts[0] in here[1]
+
+
 def test_history_has_the_records_of_all_nodes(cluster: Cluster) -> None:
     """As lines of the log; with `--log-file` it is the log of the host."""
     here, there = (
@@ -146,8 +159,8 @@ def test_history_has_the_records_of_all_nodes(cluster: Cluster) -> None:
 
 def test_each_node_says_what_it_does_and_who_leads(cluster: Cluster) -> None:
     """In the status, and with the verb for it."""
-    assert "the service is well, leads, 4 jobs" in cluster.said(cluster.a, "status")[1]
-    assert "the service is well, stands by for a, 4 jobs" in cluster.said(cluster.b, "status")[1]
+    assert "the service is well, leads, 5 jobs" in cluster.said(cluster.a, "status")[1]
+    assert "the service is well, stands by for a, 5 jobs" in cluster.said(cluster.b, "status")[1]
 
     def names() -> list[str]:
         return [node["node"] for node in cluster.seen(cluster.a, "/v1/cluster")["cluster"]["nodes"]]

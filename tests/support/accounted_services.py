@@ -227,7 +227,7 @@ class Service:
         self.scheduler = Scheduler(
             log,
             max_workers=workers,
-            host=SchedulerHost(boot=f"boot-{node}"),
+            host=SchedulerHost(f"seed-{node}", boot=f"boot-{node}", shared_seed=lambda: "shared"),
             clocks=Clocks(now=lambda: world.now, elapsed=world.elapsed, late_reason=late_reason),
             accounting=accounting,
             stands_by=stands_by,

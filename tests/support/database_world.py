@@ -26,8 +26,19 @@ INTERVAL = 0.05  # seconds between two polls
 class DatabaseWorld:
     """A directory and a database, one reconciler on both, and the thread that reads the database."""
 
-    def __init__(self, base: Path, place: Place, *, reader: Database | None = None, interval: float = INTERVAL) -> None:
-        """`reader` is the database as the reloader may use it, with the account of another user."""
+    def __init__(
+        self,
+        base: Path,
+        place: Place,
+        *,
+        reader: Database | None = None,
+        interval: float = INTERVAL,
+        decides: Callable[[], bool] | None = None,
+    ) -> None:
+        """`reader` is the database as the reloader may use it, with the account of another user.
+
+        `decides` is for a node of a cluster: it returns whether it leads.
+        """
         self.place = place
         self.directory = base / "jobs.d"
         self.directory.mkdir()
@@ -41,7 +52,9 @@ class DatabaseWorld:
             [DirectorySource(self.directory), self.source], self.schedule, RULES, self.log_event
         )
         self.during: Callable[[], object] = lambda: None
-        self.reloader = Reloader(self.database, self.source, self.sync, self.log_event, interval=interval)
+        self.reloader = Reloader(
+            self.database, self.source, self.sync, self.log_event, interval=interval, decides=decides
+        )
         self.syncs = 0
 
     def log_event(self, level: Level, name: str, /, **values: LogValue | None) -> None:

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -104,12 +104,19 @@ class Nodes:
         """Return a job that is due each second, and adds its slot to the marks."""
         return job("s", "* * * * * *", f"echo $JOB_SCHEDULED_TIME >> {self.marks}", catch_up="1m", **fields)
 
-    def add(self, name: str, *definitions: dict[str, Any], code: str = "", wait: bool = True) -> Service:
-        """Start a node with these jobs."""
+    def add(
+        self,
+        name: str,
+        *definitions: dict[str, Any],
+        code: str = "",
+        wait: bool = True,
+        more: Sequence[str] = (),
+    ) -> Service:
+        """Start a node with these jobs, and `more` options."""
         folder = self.base / name
         folder.mkdir()
         times = ("--lease", f"{self.lease_length}s", "--lost-after", f"{self.lost_after}s", "--drain-timeout", "10s")
-        service = Service(folder, "--cluster-url-file", str(self.url_file), "--node", name, *times)
+        service = Service(folder, "--cluster-url-file", str(self.url_file), "--node", name, *times, *more)
         self.services[name] = service
         for definition in definitions:
             service.write(f"{definition['job_id']}.json", definition)

@@ -437,6 +437,41 @@ def test_a_slot_that_waits_for_its_jitter_keeps_its_definition(place: ClusterPla
         second.crash()
 
 
+@pytest.mark.parametrize("after", [-20.0, -1.0, 0.0, 30.0], ids=lambda after: f"{after:+.0f}s")
+@pytest.mark.parametrize("is_claimed", [False, True], ids=["", "claimed"])
+def test_a_slot_that_waits_for_its_jitter_has_the_same_start_on_the_next_leader(
+    place: ClusterPlace, after: float, *, is_claimed: bool
+) -> None:
+    """The leader dies meanwhile. The next one leads so many seconds after the start, or else waits for it as before."""
+    with emptied(place) as store:
+        world = World(store, job(jitter=50.0))
+        first, second = world.service(), world.standby()
+        first.settle()
+        ((slot, start),) = first.scheduler.upcoming("x", 1)
+        assert [(slot, start)] == second.scheduler.upcoming("x", 1)
+        assert slot + timedelta(seconds=25) < start
+        world.wait((start - NOON).total_seconds() - 25)
+        first.settle()
+        assert world.began == {}
+        world.wait(25 + min(after, 0))
+        if is_claimed:
+            first.due()
+            first.answer(1)
+        world.wait(max(after, 0))
+        first.crash()
+        second.lead()
+        second.settle()
+        if after < 0:
+            world.wait(-after - 0.001)
+            second.settle()
+            assert world.began == {}
+            world.wait(0.001)
+            second.settle()
+        assert world.began == {("x", slot): 1}
+        assert world.told() == [(1, "SUCCESS", None)]
+        second.crash()
+
+
 # --- a clock that was wrong --------------------------------------------------------------------------------
 
 
@@ -476,3 +511,17 @@ def test_a_checkpoint_after_a_claim_that_was_given_up_is_not_written(here: Here)
     other = here.successor()
     assert here.world.told() == [(1, "SUCCESS", None)]
     other.crash()
+
+
+def test_a_leader_that_has_not_read_all_jobs_settles_nothing(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs of a database that is away have slots that nobody decides; whoever leads next accounts for them."""
+    known = here.store.recovered(here.world.now)
+    monkeypatch.setattr(here.node.accounting, "_knows_jobs", lambda: False)
+    here.world.wait(60)
+    here.leader.settle()
+    here.leader.scheduler.write_checkpoint(full=True)
+    here.leader.answer()
+    found = here.store.recovered(here.world.now)
+    assert known is not None
+    assert found is not None
+    assert found.checkpoint.settled == known.checkpoint.settled

@@ -56,6 +56,9 @@ class Idle:
     def end_processes(self, run_ids: Iterable[str]) -> None:
         """End nothing."""
 
+    def follow_seed(self) -> None:
+        """Compute no start anew."""
+
     def hashes(self) -> Mapping[str, str]:
         """Return the jobs."""
         return {"j": "0123"}

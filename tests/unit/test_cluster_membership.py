@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -11,6 +12,7 @@ from jobscheduler.cluster import nodes
 from jobscheduler.cluster.identity import IdentityInUse
 from jobscheduler.cluster.membership import Membership
 from jobscheduler.cluster.nodes import Loaded, Process
+from jobscheduler.cluster.schema import make_tables
 from jobscheduler.cluster.tables import NODES
 from jobscheduler.cluster.values import Attempt, Claim, Identity, State, Term
 from tests.support.cluster_place import ClusterPlace, opened
@@ -69,6 +71,16 @@ def test_a_new_instance_ends_what_the_former_one_has_left(place: ClusterPlace) -
     joined.join(ended.extend)
     assert ended == ["r1"]
     joined.close()
+
+
+def test_the_seed_of_jitter_is_made_once_with_the_tables(place: ClusterPlace, tmp_path: Path) -> None:
+    """Each node finds the same, also after another `db init`; another cluster has another one."""
+    seed = member(place, "a1").seed()
+    make_tables(place.database)
+    assert seed
+    assert member(place, "b1", "b").seed() == seed
+    with opened(f"sqlite:///{tmp_path}/other.db") as other:
+        assert member(other, "a1").seed() not in {seed, None, ""}
 
 
 def test_a_second_service_of_one_name_is_refused(place: ClusterPlace) -> None:

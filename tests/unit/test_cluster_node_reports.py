@@ -120,7 +120,7 @@ def test_the_view_says_who_leads_and_how_the_others_are() -> None:
     log = Log()
     standing = Standing("x1", LeaseTimes(6.0), 0.0).answered(0.0, LeaseRow("y", Term("y1", 7), 6.0), 0.0, 0.5)
     watch = DatabaseWatch("db", log, lambda: NOON)
-    viewer = NodeViewer("x", watch, lambda: standing, lambda: Role.STANDBY, 60.0, lambda: NOON)
+    viewer = NodeViewer("x", watch, lambda: standing, lambda: Role.STANDBY, 60.0, now=lambda: NOON)
     assert viewer.view().known_at is None
     drift = Drift(("a",), ("c",), ("b",))
     viewer.note(Population((row("x", "other"), row("y"), row("z", silent=61.0)), 2, 3), drift)
