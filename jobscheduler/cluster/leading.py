@@ -135,7 +135,8 @@ class Leading:
             return "claims" if self._past.lacks_claims else None
         if abs(standing.skew) > MAX_SKEW_S:
             return "clock"
-        return "unavailable" if standing.seen is None else "replaced"
+        seen = standing.seen  # by another answer than that of its own renewals: silence tells nothing of other nodes
+        return "replaced" if seen is not None and seen.term != self._term else "unavailable"
 
     def _take_over(self, now: float) -> None:
         """Lead, if this node holds the lease."""

@@ -62,12 +62,23 @@ def pid_in(file: Path) -> int:
     return int(wait_until(lambda: file.exists() and file.read_text().strip(), why="the command has begun"))
 
 
-@pytest.mark.parametrize("code", ["", NO_CLOCK], ids=["own clock", "no clock"])
-def test_another_node_leads_in_time_when_a_leader_dies_or_freezes(cluster: Nodes, code: str) -> None:
-    """No slot is missing and none runs twice, also if the frozen one ignores its own clock: it is refused."""
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("code", "rounds"),
+    [
+        pytest.param("", 2, id="own clock"),
+        pytest.param(NO_CLOCK, 2, id="no clock"),
+        pytest.param(NO_CLOCK, 17, id="no clock, long", marks=pytest.mark.deep),
+    ],
+)
+def test_another_node_leads_in_time_when_a_leader_dies_or_freezes(cluster: Nodes, code: str, rounds: int) -> None:
+    """No slot is missing and none runs twice, also if the frozen one ignores its own clock: it is refused.
+
+    On all databases together these are 12 kills and freezes of leaders without a clock, and 102 in the long form.
+    """
     for name in ("a", "b"):
         cluster.add(name, cluster.marked(), code=code)
-    for _ in range(2):
+    for _ in range(rounds):
         killed, taken = lose_leader(cluster, is_kill=True)
         assert taken <= LEASE_S + GRACE_S
         cluster.services[killed].close()

@@ -65,6 +65,36 @@ lease_thread.LeaseThread._ask = ask_late
 """
 
 
+# A node with this code stops for a second amid a step, after its first statement, when the file `want-STEP` is there.
+# It makes `at-STEP` first. The statement is done then, and its answer may get lost.
+STOPS_AMID = """
+import time
+from pathlib import Path
+from jobscheduler.cluster import attempts, claims, lease_rows
+
+def stopping(name, real):
+    wanted, there = Path({base!r}, "want-" + name), Path({base!r}, "at-" + name)
+    def steps(*arguments, **named):
+        inner = real(*arguments, **named)
+        try:
+            statement = next(inner)
+            while True:
+                rows = yield statement
+                if wanted.exists():
+                    wanted.unlink()
+                    there.touch()
+                    time.sleep(1)
+                statement = inner.send(rows)
+        except StopIteration as end:
+            return end.value
+    return steps
+
+claims.claim = stopping("claim", claims.claim)
+attempts.finish = stopping("result", attempts.finish)
+lease_rows.renew = stopping("renewal", lease_rows.renew)
+"""
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of the account."""
@@ -111,12 +141,15 @@ class Nodes:
         code: str = "",
         wait: bool = True,
         more: Sequence[str] = (),
+        prefix: Sequence[str] = (),
     ) -> Service:
-        """Start a node with these jobs, and `more` options."""
+        """Start a node with these jobs, and `more` options, which win; by a command that begins with `prefix`."""
         folder = self.base / name
         folder.mkdir()
         times = ("--lease", f"{self.lease_length}s", "--lost-after", f"{self.lost_after}s", "--drain-timeout", "10s")
         service = Service(folder, "--cluster-url-file", str(self.url_file), "--node", name, *times, *more)
+        if prefix:
+            service.forks, service.program = False, [*prefix, *service.program]
         self.services[name] = service
         for definition in definitions:
             service.write(f"{definition['job_id']}.json", definition)
@@ -146,6 +179,12 @@ class Nodes:
         process = self.services[name].process
         assert process is not None
         process.send_signal(number)
+
+    def stop_amid(self, step: str) -> None:
+        """Wait until a node is amid a step, for a second."""
+        (self.base / f"want-{step}").touch()
+        wait_until((self.base / f"at-{step}").exists, 20, f"a node is amid a {step}")
+        (self.base / f"at-{step}").unlink()
 
     def run_by_hand(self, name: str, job_id: str) -> None:
         """Ask a node to run a job."""

@@ -148,6 +148,16 @@ def test_the_own_clock_alone_ends_a_term() -> None:
     assert world.told[-1][1]["reason"] == "unavailable"
 
 
+def test_a_renewal_without_an_answer_tells_nothing_of_another_leader() -> None:
+    """The link may be cut: the last answer is that of this node's own lease, and the next one has not failed yet."""
+    world = World()
+    leading = world.leading()
+    world.hold(MINE)
+    leading.step(0.0)
+    leading.step(5.5)
+    assert world.told[-1][1]["reason"] == "unavailable"
+
+
 def test_another_term_of_the_same_node_is_accounted_for_anew() -> None:
     """Another node may have led in between."""
     world = World()
