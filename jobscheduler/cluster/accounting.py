@@ -68,7 +68,8 @@ class ClusterAccounting:
         self._term = term
         self._log = log
         self._now = now
-        self._work = AccountWork(account, identity, term, new_id)
+        self.accounted = term.accounted
+        self._work = AccountWork(account, identity, term, new_id, accounted=term.accounted)
         self._requests = AccountRequests(account, self._work)
         self.rows = RunRows(self._work, self._requests, term, new_id, self._taken, identity.queue)
         self.claims: Claims | None = self.rows
@@ -110,6 +111,10 @@ class ClusterAccounting:
         self._times_led += 1
         self._work.begin_anew()
         self._term.begin(term)
+
+    def note_led(self) -> None:
+        """Note that the scheduler leads, and has taken over how the jobs stand."""
+        self._term.note_accounted()
 
     @property
     def lacks_claims(self) -> bool:

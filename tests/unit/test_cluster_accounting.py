@@ -151,6 +151,24 @@ def test_a_term_counts_only_after_the_gap_before_it_was_accounted_for() -> None:
     assert term() is None
 
 
+def test_outcomes_of_others_are_taken_when_the_scheduler_leads() -> None:
+    """Before, it would forget them when it takes over how the jobs stand."""
+    held: list[Term | None] = [Term("a1", 1)]
+    term = LeadingTerm(lambda: held[-1])
+    term.begin(Term("a1", 1))
+    assert term.accounted() is None
+    term.note_accounted()
+    assert term.accounted() == Term("a1", 1)
+    held.append(None)
+    assert term.accounted() is None
+    held.append(Term("a1", 1))
+    term.begin(Term("a1", 1))
+    assert term.accounted() is None, "it leads anew, and accounts for the gap anew"
+    term.note_accounted()
+    term.end()
+    assert term.accounted() is None
+
+
 # --- further attempts --------------------------------------------------------------------------------------
 
 
