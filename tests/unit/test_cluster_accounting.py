@@ -418,6 +418,26 @@ def test_results_since_the_checkpoint_are_those_of_the_rows(here: Here) -> None:
     assert state.results == ()
 
 
+def test_what_was_told_of_a_job_is_not_told_again_by_the_next_leader(here: Here) -> None:
+    """Alerts and overdue jobs since the checkpoint come between the results that they are about."""
+    here.leader.settle()
+    here.world.wait(60)
+    here.leader.settle()
+    accounting = here.store.nodes[here.leader.node].accounting
+    accounting.observe(Event.of(here.world.now, Level.INFO, "alert.sent", job_id="x", on="failure"))
+    accounting.observe(Event.of(here.world.now, Level.WARNING, "job.overdue", job_id="x"))
+    here.leader.answer()
+    here.world.wait(60)
+    here.leader.settle()
+    state = here.store.recovered(here.world.now)
+    assert state is not None
+    told = [(one.word, one.reason) for one in state.results]
+    first = told.index(("alert.sent", "failure"))
+    assert told[first + 1] == ("job.overdue", None)
+    assert [word for word, _ in (*told[:first], *told[first + 2 :])] == ["SUCCESS"] * (len(told) - 2)
+    assert 0 < first < len(told) - 2
+
+
 @pytest.mark.parametrize("knows_boot", [False, True])
 def test_at_reboot_is_decided_by_what_is_known_of_this_boot(place: ClusterPlace, knows_boot: bool) -> None:
     """The checkpoint may be of another host, whose boot says nothing."""
