@@ -1,7 +1,7 @@
 """The statements on the one row of the lease.
 
-Nothing is concluded from a count of rows: each change is followed by a look at the row. The look says the version of the
-tables, too: they may be carried on while nodes of an older program are at work, which then lead no more.
+Nothing is concluded from a count of rows: each change is followed by a look at the row. The look says the version of
+the tables, too: they may be carried on while nodes of an older program are at work, which then lead no more.
 """
 
 from __future__ import annotations
