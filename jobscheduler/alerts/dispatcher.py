@@ -51,7 +51,10 @@ class AlertDispatcher:
         sender: AlertSenderPool | None = None,
         clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
+        stands_by: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`stands_by` returns whether another service leads: that one has every result, too, and tells it."""
+        self._stands_by = stands_by
         self.defaults = defaults
         self._changes = ChangeFinder(standings, find_job, last_record, clock)
         self._host = host
@@ -67,6 +70,8 @@ class AlertDispatcher:
 
     def observe(self, entry: LogEntry) -> None:
         """Queue what needs an alert. Never waits, and wakes no thread for the result of a job that stands as before."""
+        if self._stands_by():
+            return
         if isinstance(entry, Record):
             if counts_as_result(entry.status, entry.reason):
                 self._observe_result(entry)
@@ -90,6 +95,8 @@ class AlertDispatcher:
 
     def check_reminders(self, now: float) -> None:
         """Queue the reminders that are due at `now` (monotonic seconds). Call it about once a second."""
+        if self._stands_by():
+            return
         for job_id in self._changes.due_reminders(now):
             self._put(job_id, AlertKind.REMINDER)
 

@@ -107,7 +107,7 @@ def _cells(node: Mapping[str, Any], cluster: Cluster) -> tuple[str, ...]:
         f"{node['node']}{asked}",
         role,
         f"{format_age(max(0.0, node['silent']))} ago",
-        "differs" if node["differs"] else "same",
+        "differs" if node["differs"] else "same" if node["version"] else "-",  # it has just joined, and says so soon
         f"{skew:+.2f}s" + (" !" if abs(skew) > _LARGE_SKEW_S else ""),
         str(node["host"]),
         str(node["version"]),

@@ -61,6 +61,10 @@ class AccountPast:
         self._accounting.lead(term)
         self._boot.note_led()
 
+    def note_led(self) -> None:
+        """Note that the scheduler leads, and knows what the leaders before have left."""
+        self._accounting.note_led()
+
     def end(self) -> None:
         """Take no more decisions."""
         self._accounting.stand_by()

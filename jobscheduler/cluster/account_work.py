@@ -117,12 +117,19 @@ class AccountWork:
     """
 
     def __init__(
-        self, account: Account, identity: Identity, term: Callable[[], Term | None], new_run_id: Callable[[], str]
+        self,
+        account: Account,
+        identity: Identity,
+        term: Callable[[], Term | None],
+        new_run_id: Callable[[], str],
+        *,
+        accounted: Callable[[], Term | None] | None = None,
     ) -> None:
-        """`term` returns the term for which this node leads now."""
+        """`term` returns the term for which this node leads now, `accounted` only once it knows how the jobs stand."""
         self._account = account
         self._identity = identity
         self._term = term
+        self._accounted = accounted or term
         self._new_run_id = new_run_id
         self.waiting = threading.Event()
         self._claims: _Queue[tuple[Term, Claim], tuple[Claim, Won] | None] = _Queue(self.waiting)
@@ -235,7 +242,7 @@ class AccountWork:
         return [attempt.key in counted for attempt, _ in ended]
 
     def _record(self, rows: list[AccountRow]) -> list[bool]:
-        term = self._term()
+        term = self._accounted()  # before, the row is left to `OtherRuns`, so that the standing of its job has it
         final: frozenset[Key] = frozenset()
         if term is not None:
             try:

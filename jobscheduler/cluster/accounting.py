@@ -17,6 +17,7 @@ from functools import partial
 from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.account_requests import AccountRequests
 from jobscheduler.cluster.account_work import AccountWork
+from jobscheduler.cluster.job_state import STANDING_EVENTS
 from jobscheduler.cluster.leading_term import LeadingTerm
 from jobscheduler.cluster.run_rows import RunRows
 from jobscheduler.cluster.slots import slot_text
@@ -38,7 +39,8 @@ from jobscheduler.scheduler import (
 
 MAX_STATE_ROWS = 500  # rows after which a checkpoint is full: with one a minute, those of eight hours
 
-_CHANGES = frozenset({"job.added", "job.updated", "job.removed"})  # events that change which jobs a next leader expects
+_CHANGES = frozenset({"job.added", "job.updated"}) | STANDING_EVENTS
+"""The events that change which jobs a next leader expects, or how these stand: what was told is not told again."""
 
 
 class ClusterAccounting:
@@ -68,7 +70,8 @@ class ClusterAccounting:
         self._term = term
         self._log = log
         self._now = now
-        self._work = AccountWork(account, identity, term, new_id)
+        self.accounted = term.accounted
+        self._work = AccountWork(account, identity, term, new_id, accounted=term.accounted)
         self._requests = AccountRequests(account, self._work)
         self.rows = RunRows(self._work, self._requests, term, new_id, self._taken, identity.queue)
         self.claims: Claims | None = self.rows
@@ -120,6 +123,10 @@ class ClusterAccounting:
         self._times_led += 1
         self._work.begin_anew()
         self._term.begin(term)
+
+    def note_led(self) -> None:
+        """Note that the scheduler leads, and has taken over how the jobs stand."""
+        self._term.note_accounted()
 
     @property
     def lacks_claims(self) -> bool:
@@ -202,7 +209,7 @@ class ClusterAccounting:
         return Trusted(state)
 
     def observe(self, entry: LogEntry) -> None:
-        """Keep which definitions come and go. Subscribe this to the log of the node."""
+        """Keep which definitions come and go, and what was told of jobs. Subscribe this to the log of the node."""
         if isinstance(entry, Event) and entry.name in _CHANGES:
             self._change(entry)
 

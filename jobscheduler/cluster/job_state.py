@@ -7,7 +7,7 @@ not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,7 +20,12 @@ from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import LEASE, STATE
 from jobscheduler.cluster.values import Term
 from jobscheduler.model import Checkpoint, FullCheckpoint, LogEntry, RecoveredState
+from jobscheduler.model.log_line import RECORD_KINDS
+from jobscheduler.model.standing import LoggedResult
 from jobscheduler.runlog import encode_line, format_text, full_checkpoint, last_checkpoint, parse_line, to_events
+from jobscheduler.runlog.state_lines import RESULTS
+
+STANDING_EVENTS = RESULTS - RECORD_KINDS  # events that change how a job stands: the rows of runs do not tell them
 
 _FULL, _MARK, _CHANGE = "full", "mark", "change"  # a full checkpoint, another one, and further lines
 
@@ -62,11 +67,13 @@ class JobState:
     """How the jobs stand: the last full checkpoint with what has changed since, and the last checkpoint of any kind.
 
     `written_at` is when that was written, by the database's clock. Without any checkpoint both are None.
+    `told` are the events since then that change how a job stands, each with when it was written by that clock.
     """
 
     full: FullCheckpoint
     last: RecoveredState | None = None
     written_at: datetime | None = None
+    told: tuple[tuple[datetime, LoggedResult], ...] = ()
 
 
 def read_job_state() -> Steps[JobState]:
@@ -76,7 +83,17 @@ def read_job_state() -> Steps[JobState]:
     lines = [line.encode("utf-8") for _, text, _ in rows for line in text.split("\n")]
     parsed = [line for raw in reversed(lines) if (line := parse_line(raw)) is not None]
     written_at = max((at for kind, _, at in rows if kind != _CHANGE), default=None)
-    return JobState(full_checkpoint(parsed) or FullCheckpoint(), last_checkpoint(parsed), written_at)
+    last_mark = max((number for number, (kind, _, _) in enumerate(rows) if kind != _CHANGE), default=-1)
+    told = tuple(one for _, text, at in rows[last_mark + 1 :] for one in _told(text, at))
+    return JobState(full_checkpoint(parsed) or FullCheckpoint(), last_checkpoint(parsed), written_at, told)
+
+
+def _told(text: str, at: datetime) -> Iterator[tuple[datetime, LoggedResult]]:
+    for raw in text.split("\n"):
+        line = parse_line(raw.encode("utf-8"))
+        if line is not None and line["word"] in STANDING_EVENTS and "job_id" in line:
+            reason = line.get("on", line.get("reason"))
+            yield at, LoggedResult(line["job_id"], line["word"], datetime.fromisoformat(line["time"]), reason)
 
 
 def _insertion(dialect: str, term: Term, kind: str, text: str) -> Executable:

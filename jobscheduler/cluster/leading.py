@@ -58,6 +58,9 @@ class Past(Protocol):
     def begin(self, term: Term) -> object:
         """Take decisions of this term from now on. No slot is decided at this moment."""
 
+    def note_led(self) -> object:
+        """Note that the scheduler leads: from now on the outcomes of runs are taken that others have left."""
+
     def end(self) -> object:
         """Take no more decisions."""
 
@@ -152,6 +155,7 @@ class Leading:
             return
         self._past.begin(term)
         if self._schedule.lead(state, lambda: self._standing().term == term and self._leaves_for is None):
+            self._past.note_led()
             self._term = term
             settled = None if state is None else state.checkpoint.settled
             self._log_event(Level.INFO, "cluster.leads", node=self._node, term=term.number, settled=settled)

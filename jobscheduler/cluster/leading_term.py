@@ -20,16 +20,30 @@ class LeadingTerm:
         """`held` returns the term for which this node has the lease now."""
         self._held = held
         self._term: Term | None = None
+        self._accounted: Term | None = None
 
     def __call__(self) -> Term | None:
         """Return the term for which decisions of now count."""
         term = self._term
         return term if term is not None and self._held() == term else None
 
+    def accounted(self) -> Term | None:
+        """Return the term for which the scheduler leads, and knows all that the leaders before have left.
+
+        An outcome that is observed earlier is forgotten when the scheduler takes over what they knew of its job.
+        """
+        term = self()
+        return term if term == self._accounted else None
+
     def begin(self, term: Term) -> None:
         """Decide in this term from now on. Call it before the scheduler leads."""
+        self._accounted = None
         self._term = term
+
+    def note_accounted(self) -> None:
+        """Note that the scheduler leads now."""
+        self._accounted = self._term
 
     def end(self) -> None:
         """Decide no more. Call it before the scheduler stands by."""
-        self._term = None
+        self._term = self._accounted = None

@@ -1,6 +1,7 @@
 """The statements on the one row of the lease.
 
-Nothing is concluded from a count of rows: each change is followed by a look at the row.
+Nothing is concluded from a count of rows: each change is followed by a look at the row. The look says the version of
+the tables, too: they may be carried on while nodes of an older program are at work, which then lead no more.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, exists, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, select, update
 
 from jobscheduler.cluster.database_time import from_now, seconds_until
 from jobscheduler.cluster.request_states import any_open
-from jobscheduler.cluster.schema import FREE, LEADER
+from jobscheduler.cluster.schema import FREE, LEADER, require_known
 from jobscheduler.cluster.steps import Rows, Steps
-from jobscheduler.cluster.tables import LEASE
+from jobscheduler.cluster.tables import LEASE, VERSIONS
 from jobscheduler.cluster.values import Term
 from jobscheduler.database.errors import Unavailable
 
@@ -104,6 +105,7 @@ _COLUMNS = (
     LEASE.c.settled,
     from_now(),
     any_open(),  # so that an idle leader needs no statement for it
+    select(func.max(VERSIONS.c.version)).scalar_subquery(),  # it may change while a node is connected
 )
 _LOOK = select(*_COLUMNS).where(LEASE.c.name == LEADER)
 
@@ -111,5 +113,6 @@ _LOOK = select(*_COLUMNS).where(LEASE.c.name == LEADER)
 def _row(rows: Rows) -> LeaseRow:
     if not rows:
         raise Unavailable("the row of the lease is missing", "`jobscheduler db init` makes it")
-    holder, instance, term, left, settled, at, has_requests = rows[0]
+    holder, instance, term, left, settled, at, has_requests, version = rows[0]
+    require_known([version])
     return LeaseRow(holder, Term(instance, int(term)), float(left), settled, at, bool(has_requests))

@@ -266,7 +266,7 @@ def _account_thread(account: NodeAccount, beats: Beats, node_beat: NodeBeat, sch
     upkeep = Upkeep(account.account, account.lease.term, options.keep_runs, utc_now, account.monotonic)
     others = OtherRuns(
         account.account,
-        account.lease.term,
+        account.accounting.accounted,
         rows,
         lambda: beats.has_others,
         schedule.keep_elsewhere,

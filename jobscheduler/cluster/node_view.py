@@ -35,10 +35,18 @@ class NodeViewer:
         self._seed = seed
         self._now = now
         self._known: tuple[Population, Drift, datetime | None] = (Population(), Drift(), None)
+        self._differing: frozenset[str] = frozenset()
+        self._lastingly: frozenset[str] = frozenset()
         self._since: tuple[Role, datetime] = (Role.STANDBY, now())
 
     def note(self, population: Population, drift: Drift) -> None:
-        """Note what the database says of all nodes, and how this one differs from the leader."""
+        """Note what the database says of all nodes, and how this one differs from the leader.
+
+        Files reach one node after the other, and each says what it has with its next beat only. So a node counts as
+        different when it was so at the look before, too.
+        """
+        differing = self._differ(population)
+        self._lastingly, self._differing = differing & self._differing, differing
         self._known = population, drift, self._now()
 
     def note_role(self, role: Role) -> None:
@@ -52,14 +60,13 @@ class NodeViewer:
         seen = standing.seen
         is_led = seen is not None and not seen.is_free
         leader = seen.holder if seen is not None and is_led else None
-        rows = {row.identity.node: row for row in population.nodes}
         return ClusterView(
             self._node,
             role,
             leader,
             seen.term.number if seen is not None and is_led else None,
             self._since[1],
-            tuple(self._node_view(row, rows.get(leader or "")) for row in population.nodes),
+            tuple(map(self._node_view, population.nodes)),
             tuple(_drifted(drift)),
             self._watch.name,
             known_at,
@@ -72,11 +79,20 @@ class NodeViewer:
             self._seed(),
         )
 
-    def _node_view(self, row: NodeRow, leader: NodeRow | None) -> NodeView:
+    def _differ(self, population: Population) -> frozenset[str]:
+        """Return the nodes that have other jobs or zone data than the leader."""
+        seen = self._standing().seen
+        holder = None if seen is None or seen.is_free else seen.holder
+        leader = next((row.loaded for row in population.nodes if row.identity.node == holder), None)
+        if leader is None:
+            return frozenset()
+        return frozenset(row.identity.node for row in population.nodes if not row.loaded.is_equal(leader))
+
+    def _node_view(self, row: NodeRow) -> NodeView:
         loaded = row.loaded
-        differs = leader is not None and not loaded.is_equal(leader.loaded)
         is_alive = row.silent < self._lost_after
         name, host = row.identity.node, row.process.host
+        differs = name in self._lastingly
         return NodeView(name, host, loaded.version, row.silent, loaded.skew, is_alive, differs, loaded.tzdata)
 
 

@@ -42,8 +42,12 @@ class Loaded:
     skew: float = 0.0
 
     def is_equal(self, other: Loaded) -> bool:
-        """Return whether both have the same definitions in force, and the same zone data."""
-        return (self.jobset, self.tzdata) == (other.jobset, other.tzdata)
+        """Return whether both have the same definitions in force, and the same zone data.
+
+        An instance that has just joined has not said yet what it has, and counts as equal.
+        """
+        is_known = bool(self.jobset and other.jobset)
+        return not is_known or (self.jobset, self.tzdata) == (other.jobset, other.tzdata)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 1. A run of a worker that was lost, or whose node no longer leads, has ended in the account. The leader writes its
    record into the log, and only then makes the row final: a crash in between repeats the line and loses none.
-2. Once nothing was found in a term, only a beat that sees something makes the leader look again.
+2. Before the scheduler leads, the line would be observed by what then takes over how the jobs stand, and be forgotten:
+   no alert would come of it, or a second one.
+3. Once nothing was found in a term, only a beat that sees something makes the leader look again.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class OtherRuns:
         on_at_work: Callable[[frozenset[str]], object],
         on_record: Callable[[Record], object],
     ) -> None:
-        """`own` has the slots of which this node is taking a step itself; `has_others` is what the last beat has seen.
+        """`term` returns that for which the scheduler leads, once it has accounted for the gap before.
+
+        `own` has the slots of which this node is taking a step itself; `has_others` is what the last beat has seen.
 
         `on_at_work` gets the ids of all runs at work, `on_record` the record of a run that has ended elsewhere.
         """

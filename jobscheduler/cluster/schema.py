@@ -7,6 +7,7 @@ written last.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from enum import Enum
 
 from sqlalchemy import Connection, Inspector, delete, func, insert, inspect, select
@@ -112,8 +113,19 @@ def _version(connection: Connection, inspector: Inspector) -> int | None:
     versions = list(connection.execute(select(VERSIONS.c.version)).scalars())
     if not versions:
         return 0
+    require_known(versions)
+    return int(versions[0])
+
+
+def require_known(versions: Sequence[int | None]) -> None:
+    """Check that tables have the one version that this program knows, given the rows that say it.
+
+    Raises:
+        Unavailable: they have another one, and are to be left alone.
+
+    """
     if len(versions) == 1 and versions[0] in KNOWN_VERSIONS:
-        return int(versions[0])
+        return
     has = ", ".join(map(str, versions))
     raise Unavailable(
         f"the tables of the cluster have version {has}, and this program knows version {VERSION}",

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -62,14 +62,18 @@ def last_decided(job_id: str, after: datetime) -> Steps[datetime | None]:
     return max((slot for slot in slots if slot is not None and slot > after), default=None)
 
 
-def results_since(at: datetime | None) -> Steps[list[LoggedResult]]:
-    """Return the results that are final since an instant of the database, in their order: none if that is None."""
+def results_since(at: datetime | None, told: Iterable[tuple[datetime, LoggedResult]] = ()) -> Steps[list[LoggedResult]]:
+    """Return the results that are final since an instant of the database, in their order: none if that is None.
+
+    `told` are events of the same time, such as alerts, each with when it was written. Its record was final before.
+    """
     if at is None:
         return []
-    columns = (RUNS.c.job_id, RUNS.c.status, RUNS.c.ended_at, RUNS.c.reason)
+    columns = (RUNS.c.job_id, RUNS.c.status, RUNS.c.ended_at, RUNS.c.reason, RUNS.c.recorded_at)
     is_later = RUNS.c.recorded_at >= at
     rows = yield select(*columns).where(is_later, RUNS.c.status != Status.SKIPPED.value).order_by(RUNS.c.recorded_at)
-    return [LoggedResult(job_id, status, ended or at, reason) for job_id, status, ended, reason in rows]
+    results = [(final, LoggedResult(job_id, word, ended or at, reason)) for job_id, word, ended, reason, final in rows]
+    return [result for _, result in sorted([*results, *told], key=lambda one: one[0])]
 
 
 def recovered_state(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 from jobscheduler.control.routes import OutputApi
-from jobscheduler.model import Problem, Record
-from jobscheduler.model.account_news import FoundRun
+from jobscheduler.model import EPOCH, Problem, Record
+from jobscheduler.model.account_news import AccountNews, FoundRun, SharedRun
 from jobscheduler.output.names import is_run_id
 from jobscheduler.status.snapshot import Conflict, NotFound
 from jobscheduler.status.snapshot_json import instant, record_json
@@ -15,6 +16,9 @@ from jobscheduler.status.snapshot_json import instant, record_json
 
 class AccountRuns(Protocol):
     """Finds runs in the account (see `cluster.account_reader.AccountReader`)."""
+
+    def news(self) -> AccountNews:
+        """Return the account, read anew if it is old and the database answers in time."""
 
     def find(self, run_id: str, wait: float = 0.0) -> FoundRun | Problem | None:
         """Return how far a run is, None if there is none; a problem while the database does not answer.
@@ -64,7 +68,7 @@ class ClusterOutputs:
 
     def output(self, name: str, *, failed: bool) -> Mapping[str, Any]:
         """Describe the output of a run: that of this id, or the last one of a job."""
-        elsewhere = None if failed else self._last_elsewhere(name)
+        elsewhere = None if failed or not name else self._last_elsewhere(name)
         if elsewhere is not None:
             return elsewhere
         try:
@@ -76,8 +80,9 @@ class ClusterOutputs:
             return _described(name, found)
 
     def _last_elsewhere(self, job_id: str) -> Mapping[str, Any] | None:
-        """Return the last run of a job if another node has run it."""
-        last = self._last_record(job_id)
+        """Return the last run of a job, one at work first, if it is or was on another node."""
+        at_work = [run for run in self._account.news().runs.get(job_id, ()) if run.started is not None]
+        last = max(at_work, key=_began, default=None) or self._last_record(job_id)
         if last is None or last.run_id is None:
             return None
         found = self._account.find(last.run_id)
@@ -94,6 +99,10 @@ class ClusterOutputs:
             if found is None:
                 raise
             return _part(run_id, found, attempt, offset)
+
+
+def _began(run: SharedRun) -> datetime:
+    return run.started or EPOCH
 
 
 def _found(account: AccountRuns, run_id: str, wait: float) -> FoundRun | None:

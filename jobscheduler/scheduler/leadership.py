@@ -61,6 +61,11 @@ class Leadership:
         """Whether this service decides, as far as it knows."""
         return self._engine.phase in (Phase.STARTING, Phase.RUNNING)
 
+    @property
+    def stands_by(self) -> bool:
+        """Whether another service decides. One that has stopped does not stand by."""
+        return self._engine.phase is Phase.STANDBY
+
     def stand_by(self) -> None:
         """Let another service decide. Waits for nothing but the lock.
 

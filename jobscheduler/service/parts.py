@@ -16,6 +16,7 @@ from jobscheduler.model import Record, Status
 from jobscheduler.output import OutputThread
 from jobscheduler.runlog import LogWriter, last_record
 from jobscheduler.scheduler import Clocks, LogAccounting, Scheduler, SchedulerHost, SchedulerLog
+from jobscheduler.scheduler.leadership import Leadership
 from jobscheduler.service.checked_settings import CheckedSettings
 from jobscheduler.service.clock_monitor import ClockMonitor
 from jobscheduler.service.cluster_node import open_account
@@ -87,7 +88,7 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, opened: OpenLog, sta
         is_stopping=mailbox.is_ending,
     )
     counters = [stats.observe, recent.observe] if checked.has_page else [stats.observe]
-    alerts, tests = _alerts(checked, log, standings, reconciler, stats)
+    alerts, tests = _alerts(checked, log, standings, reconciler, stats, scheduler.leadership)
     log.subscribe(before=[standings.observe, *counters], after=[alerts.observe])
     log.subscribe(after=[] if account is None else [account.accounting.observe])
     return Parts(
@@ -126,7 +127,12 @@ def _account(checked: CheckedSettings, opened: OpenLog, log: LogAccounting) -> N
 
 
 def _alerts(
-    checked: CheckedSettings, log: LogWriter, standings: Standings, reconciler: Reconciler, stats: RunStats
+    checked: CheckedSettings,
+    log: LogWriter,
+    standings: Standings,
+    reconciler: Reconciler,
+    stats: RunStats,
+    leadership: Leadership,
 ) -> tuple[AlertDispatcher, AlertTests]:
     """Build what sends alerts about jobs, and what sends a test of them."""
     sender, host = AlertSenderPool(log.write), os.uname().nodename
@@ -138,6 +144,7 @@ def _alerts(
         last_record=partial(_last_record, checked, stats),
         host=host,
         sender=sender,
+        stands_by=lambda: leadership.stands_by,
     )
     return alerts, AlertTests(sender.put, lambda: alerts.defaults, host=host)
 

@@ -103,6 +103,7 @@ class DatabaseStore:
         one = self.nodes[node]
         one.term = self.place.lead(node, one.identity.instance)
         one.accounting.lead(one.term)
+        one.accounting.note_led()
 
     def recovered(self, now: datetime) -> RecoveredState | None:
         """Ask the account. The runs of services that died were ended by then."""

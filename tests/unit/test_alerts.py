@@ -188,6 +188,7 @@ class Room:
         self.jobs = {one.id: one for one in jobs}
         self.last_records: dict[str, Record] = {}
         self.uptime = 1000.0
+        self.stands_by = False
         self.standings = Standings(lambda: self.uptime)
         self.sender = AlertSenderPool(self.entries.append, **sender)
         self.find_job: Callable[[str], Job | None] = self.jobs.get
@@ -199,6 +200,7 @@ class Room:
             last_record=self._last_record,
             host="h",
             sender=self.sender,
+            stands_by=lambda: self.stands_by,
         )
 
     def _last_record(self, job_id: str, statuses: Collection[Status]) -> Record | None:
@@ -750,3 +752,17 @@ def test_the_output_of_an_alert_has_no_control_characters_but_lines_and_tabs() -
     text = build_payload(AlertKind.FAILURE, one, description="", host="").variables["JOB_OUTPUT"]
 
     assert text == "a\n.\nMAIL FROM:<x@y>\n\\x1b]0;t\\x07\tb\\x85\\u2028\\u202ec\\x00"
+
+
+def test_a_service_that_stands_by_tells_nothing(given: Given) -> None:
+    """The leader has every result, too, also of the runs that go on here; two would tell each change twice."""
+    room = Room(job(on_failure=NOTE, on_recovery=NOTE, alert=AlertRule(remind=3600.0))).start()
+    room.ends("a", F)
+    room.stands_by = True
+    room.uptime += 3700
+    room.alerts.check_reminders(room.uptime)
+    room.ends("a", S, F)
+    room.write(Event.of(AT, Level.WARNING, "job.overdue", job_id="a"))
+    room.stop()
+
+    assert given.told == [("a", "failure")]

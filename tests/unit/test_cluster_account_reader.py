@@ -310,6 +310,12 @@ class KnownRuns:
 
     ENDED = FoundRun("j", replace(RECORD, output="grüße\n"), "a", 2)
 
+    def __init__(self, *at_work: SharedRun) -> None:
+        self.at_work = at_work
+
+    def news(self) -> AccountNews:
+        return AccountNews({"j": self.at_work})
+
     def find(self, run_id: str, wait: float = 0.0) -> FoundRun | Problem | None:
         known = {"r1": self.ENDED, "0123456789abcdef": self.ENDED, "r2": FoundRun("j", None, "a", 1)}
         return Problem("away") if run_id == "r3" else known.get(run_id)
@@ -360,6 +366,16 @@ def test_the_output_of_a_run_elsewhere_is_the_end_that_the_account_has() -> None
         outputs.part("r4", 1, 0, 0.0, "0")
     with pytest.raises(NotFound):
         outputs.output("j", failed=True)
+
+
+def test_the_output_of_a_job_is_that_of_its_run_at_work_elsewhere() -> None:
+    """Not that of its last run, nor none if it is the first one; a run that waits has no output yet."""
+    began = RECORD.started
+    at_work = KnownRuns(SharedRun("j", "r2", None, began, 1, "a"), SharedRun("j", "r4", None, None, 0, waits=True))
+    for last in ({}, {"j": RECORD}):
+        found = ClusterOutputs(OwnOutputs(), at_work, last.get, "b").output("j", failed=False)
+        assert (found["run_id"], found["state"], found["node"]) == ("r2", "running", "a")
+    assert ClusterOutputs(OwnOutputs(), at_work, {}.get, "b").output("mine", failed=False) == {"run_id": "own"}
 
 
 def test_what_this_node_has_run_it_shows_itself() -> None:

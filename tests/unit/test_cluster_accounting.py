@@ -151,6 +151,24 @@ def test_a_term_counts_only_after_the_gap_before_it_was_accounted_for() -> None:
     assert term() is None
 
 
+def test_outcomes_of_others_are_taken_when_the_scheduler_leads() -> None:
+    """Before, it would forget them when it takes over how the jobs stand."""
+    held: list[Term | None] = [Term("a1", 1)]
+    term = LeadingTerm(lambda: held[-1])
+    term.begin(Term("a1", 1))
+    assert term.accounted() is None
+    term.note_accounted()
+    assert term.accounted() == Term("a1", 1)
+    held.append(None)
+    assert term.accounted() is None
+    held.append(Term("a1", 1))
+    term.begin(Term("a1", 1))
+    assert term.accounted() is None, "it leads anew, and accounts for the gap anew"
+    term.note_accounted()
+    term.end()
+    assert term.accounted() is None
+
+
 # --- further attempts --------------------------------------------------------------------------------------
 
 
@@ -398,6 +416,26 @@ def test_results_since_the_checkpoint_are_those_of_the_rows(here: Here) -> None:
     state = here.store.recovered(here.world.now)
     assert state is not None
     assert state.results == ()
+
+
+def test_what_was_told_of_a_job_is_not_told_again_by_the_next_leader(here: Here) -> None:
+    """Alerts and overdue jobs since the checkpoint come between the results that they are about."""
+    here.leader.settle()
+    here.world.wait(60)
+    here.leader.settle()
+    accounting = here.store.nodes[here.leader.node].accounting
+    accounting.observe(Event.of(here.world.now, Level.INFO, "alert.sent", job_id="x", on="failure"))
+    accounting.observe(Event.of(here.world.now, Level.WARNING, "job.overdue", job_id="x"))
+    here.leader.answer()
+    here.world.wait(60)
+    here.leader.settle()
+    state = here.store.recovered(here.world.now)
+    assert state is not None
+    told = [(one.word, one.reason) for one in state.results]
+    first = told.index(("alert.sent", "failure"))
+    assert told[first + 1] == ("job.overdue", None)
+    assert [word for word, _ in (*told[:first], *told[first + 2 :])] == ["SUCCESS"] * (len(told) - 2)
+    assert 0 < first < len(told) - 2
 
 
 @pytest.mark.parametrize("knows_boot", [False, True])

@@ -96,6 +96,22 @@ def test_changes_since_the_checkpoint_count(place: ClusterPlace, term: Term) -> 
     assert found.results.standings == RESULTS.standings
 
 
+def test_alerts_count_since_the_last_checkpoint(place: ClusterPlace, term: Term) -> None:
+    """A checkpoint says what came of those before it. A line that is about no job changes nothing."""
+    write(place, term, FULL)
+    change(place, term, event("alert.sent", job_id="a", on="failure"))
+    write(place, term, None, seconds=60)
+    change(
+        place, term, event("alert.failed", job_id="a", on="overdue", reason="exit"), event("job.removed", job_id="b")
+    )
+    change(place, term, event("alert.sent", count="2", on="failure"), event("job.added", job_id="c", hash="new"))
+    found = place.perform(job_state.read_job_state())
+    told = [(one.job_id, one.word, one.reason) for _, one in found.told]
+    assert told == [("a", "alert.failed", "overdue"), ("b", "job.removed", None)]
+    assert found.written_at is not None
+    assert all(found.written_at <= at for at, _ in found.told)
+
+
 def test_a_full_checkpoint_takes_the_place_of_all_before_it(place: ClusterPlace, term: Term) -> None:
     """Also of one that a former leader wrote."""
     write(place, term, FULL)

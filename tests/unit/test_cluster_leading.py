@@ -101,6 +101,10 @@ class World:
         self.did.append(f"begin {term.number}")
         self.lacks_claims = False
 
+    def note_led(self) -> None:
+        """Note that the scheduler leads."""
+        self.did.append("led")
+
     def end(self) -> None:
         """End it."""
         self.did.append("end term")
@@ -115,7 +119,7 @@ def test_a_node_with_the_lease_syncs_reads_what_was_left_and_leads() -> None:
     world.hold(MINE)
     leading.step(0.1)
     leading.step(0.2)
-    assert world.did == ["sync", "read", "begin 3", "lead"]
+    assert world.did == ["sync", "read", "begin 3", "lead", "led"]
     assert (leading.role, leading.term) == (Role.LEADER, MINE)
     assert world.told == [("cluster.leads", {"node": "a", "term": 3, "settled": NOON})]
 
@@ -167,7 +171,7 @@ def test_another_term_of_the_same_node_is_accounted_for_anew() -> None:
     world.hold(LATER, at=10.0)
     world.did.clear()
     leading.step(10.0)
-    assert world.did == ["end term", "stand by", "sync", "read", "begin 5", "lead"]
+    assert world.did == ["end term", "stand by", "sync", "read", "begin 5", "lead", "led"]
 
 
 def test_a_claim_that_was_given_up_has_its_slot_accounted_for_anew() -> None:
@@ -179,7 +183,7 @@ def test_a_claim_that_was_given_up_has_its_slot_accounted_for_anew() -> None:
     world.did.clear()
     world.lacks_claims = True
     leading.step(2.0)
-    assert world.did == ["end term", "stand by", "sync", "read", "begin 3", "lead"]
+    assert world.did == ["end term", "stand by", "sync", "read", "begin 3", "lead", "led"]
     assert [values.get("reason") for name, values in world.told if name == "cluster.stands_by"] == ["claims"]
 
 

@@ -11,13 +11,14 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection, Executable, select, update
 
 from jobscheduler.cluster import steps
 from jobscheduler.cluster.lease import LOOK_S, MAX_SKEW_S, STANDBY_LOOK_S, LeaseTimes, Question, Standing
 from jobscheduler.cluster.lease_rows import LeaseRow
 from jobscheduler.cluster.lease_thread import LeaseThread, least_skew
 from jobscheduler.cluster.schema import check_version, make_tables, upgrade_tables
+from jobscheduler.cluster.tables import LEASE, VERSIONS
 from jobscheduler.cluster.values import Term
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
@@ -250,6 +251,23 @@ def test_a_renewal_says_what_is_settled_and_a_late_one_is_refused(place: Cluster
     place.end_lease()
     assert node.step(2) is None
     assert node.step(2) == Term("a1", 2)
+
+
+def test_tables_that_are_carried_on_beneath_a_leader_end_its_term(place: ClusterPlace) -> None:
+    """A program that does not know their new version leaves them alone, though its connection is an old one."""
+    node = Node(place, "a")
+    node.step()
+    assert node.step() is not None
+    place.connection.execute(update(VERSIONS).values(version=99))
+    node.step(2.4)
+    row = place.connection.execute(select(LEASE)).mappings().one()
+    assert node.step(4) is None, "its lease has run out by its own clock"
+    assert node.step(10) is None
+    assert place.connection.execute(select(LEASE)).mappings().one() == row, "it writes nothing more"
+    place.connection.execute(update(VERSIONS).values(version=1))
+    place.end_lease()
+    assert node.step(10) is None
+    assert node.step() == Term("a1", 2)
 
 
 def test_an_idle_cluster_asks_little(place: ClusterPlace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,8 @@ def test_the_view_says_who_leads_and_how_the_others_are() -> None:
     viewer = NodeViewer("x", watch, lambda: standing, lambda: Role.STANDBY, 60.0, now=lambda: NOON)
     assert viewer.view().known_at is None
     drift = Drift(("a",), ("c",), ("b",))
-    viewer.note(Population((row("x", "other"), row("y"), row("z", silent=61.0)), 2, 3), drift)
+    for _ in range(2):
+        viewer.note(Population((row("x", "other"), row("y"), row("z", silent=61.0)), 2, 3), drift)
     view = viewer.view()
     assert (view.node, view.role, view.leader, view.term, view.skew) == ("x", Role.STANDBY, "y", 7, 0.5)
     assert [(one.name, one.host, one.is_alive, one.differs) for one in view.nodes] == [
@@ -139,6 +140,18 @@ def test_the_view_says_who_leads_and_how_the_others_are() -> None:
     assert (view.queued, view.running, view.known_at, view.is_away) == (2, 3, NOON, False)
     watch.note("lease", Unavailable("refused"))
     assert (viewer.view().away_since, viewer.view().away) == (NOON, "refused")
+
+
+def test_a_node_differs_when_it_has_done_so_for_two_looks() -> None:
+    """Files are copied to one node after the other, and a node that has just joined has not said yet what it has."""
+    standing = Standing("y1", LeaseTimes(6.0), 0.0).answered(0.0, LeaseRow("y", Term("y1", 7), 6.0), 0.0)
+    viewer = NodeViewer("y", DatabaseWatch("db", Log()), lambda: standing, lambda: Role.LEADER, 60.0)
+    joined = replace(row("x"), loaded=Loaded())
+    shown = []
+    for other in (joined, joined, row("x", "other"), row("x"), row("x", "other"), row("x", "other"), row("x")):
+        viewer.note(Population((other, row("y"))), Drift())
+        shown.append(viewer.view().nodes[0].differs)
+    assert shown == [False, False, False, False, False, True, False]
 
 
 def test_a_lease_that_has_run_out_has_no_leader() -> None:

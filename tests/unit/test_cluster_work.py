@@ -57,7 +57,9 @@ class Here:
             return perform(request)
 
         self.account._perform = perform_if_there  # type: ignore[method-assign]
-        self.work = AccountWork(self.account, HERE, lambda: self.term, lambda: "never")
+        self.is_accounted = True
+        accounted = lambda: self.term if self.is_accounted else None  # noqa: E731
+        self.work = AccountWork(self.account, HERE, lambda: self.term, lambda: "never", accounted=accounted)
         self.beats = Beats(self.account, HERE, LOST_AFTER_S, lambda: self.term, lambda: self.now)
         self.own: list[Attempt] = []
         self.chores = [Chore(60.0, lambda: self.told.append("chore"))]
@@ -115,6 +117,19 @@ def test_a_slot_goes_through_the_account_from_its_claim_to_its_final_row(here: H
     here.work.step()
     assert here.told == [True, True]
     assert here.states() == ["final"]
+
+
+def test_an_outcome_that_the_scheduler_does_not_know_yet_is_not_final(here: Here) -> None:
+    """It takes over how jobs stand a moment after its term begins. What is left is logged again, and told, then."""
+    attempt = here.begun(1)
+    here.work.finish(attempt, Outcome("FAILURE", "exit"), here.told.append)
+    here.work.step()
+    (ended,) = here.account.unfinished()
+    here.is_accounted = False
+    here.work.record(ended, here.told.append)
+    here.work.step()
+    assert here.told == [True, False]
+    assert here.states() == ["ended"]
 
 
 def test_many_decisions_are_one_statement_of_each_kind(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
