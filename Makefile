@@ -19,6 +19,8 @@ PREFIX ?= /opt/jobscheduler
 UNITDIR ?= /usr/lib/systemd/system
 USERUNITDIR ?= /usr/lib/systemd/user
 DESTDIR ?=
+# The Debian releases that `make deb` builds for.
+RELEASES ?= bookworm trixie
 # The Debian releases of `make test-hosts`, where their roots are kept, the mirror (by default that of apt), and whether
 # the roots are made again.
 HOSTS ?= trixie forky
@@ -46,6 +48,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
 		printf '  %-10s %s\n' "$$name" "$$text"; done
 	@echo "PYTHON=... names the interpreter, PREFIX=... and DESTDIR=... say where to install, ARGS=... goes to pytest."
+	@echo "RELEASES=... MAINTAINER='Name <address>' go to deb."
 	@echo "NAMES=... ROUNDS=... QUICK=1 go to bench, MINUTES=... to soak, HOSTS=... MIRROR=... RENEW=1 to test-hosts."
 
 .PHONY: run
@@ -97,6 +100,17 @@ soak: $(VENV)/requirements ## half an hour under load: memory, threads and descr
 .PHONY: wheels
 wheels: ## fill wheels/ with every package that `make install` needs, for hosts without internet
 	@$(INSTALL) wheels
+
+.PHONY: dist
+dist: $(VENV)/requirements-dev ## make the wheel and the sdist in dist/, and check them
+	@rm -rf build *.egg-info dist/jobscheduler-*.whl dist/jobscheduler-*.tar.gz
+	@$(IN_VENV) -m build --no-isolation --outdir dist . >/dev/null
+	@$(IN_VENV) -m twine check --strict dist/jobscheduler-*.whl dist/jobscheduler-*.tar.gz
+	@rm -rf build *.egg-info
+
+.PHONY: deb
+deb: $(VENV)/made ## build the Debian packages in dist/: RELEASES="bookworm trixie"
+	@$(IN_VENV) packaging/deb --dir '$(HOSTS_DIR)' --mirror '$(MIRROR)' $(if $(RENEW),--renew) $(RELEASES)
 
 .PHONY: install
 install: ## install the service, or upgrade it; keeps jobs, logs and settings

@@ -72,7 +72,7 @@ class TooLate(Exception):
 
 def lead(size: int, slack: float) -> int:
     """Choose a second for so many jobs to be due: late enough for writing and reading them before it."""
-    return ceil(time.time() + SETTLED + 5 + slack * size / 1_500)
+    return ceil(time.time() + SETTLED + slack * (5 + size / 1_500))
 
 
 def await_second(due: float) -> None:

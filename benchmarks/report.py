@@ -20,6 +20,8 @@ RESULTS = ROOT / "docs" / "benchmarks" / "results.json"
 WORDS = Path(__file__).resolve().parent / "document.md"
 NOTES = Path(__file__).resolve().parent / "notes.toml"
 
+KINDS = ("sqlite", "mariadb", "postgresql")
+
 ORDER = (
     ("start", 10_000),
     ("start-cpu", 10_000),
@@ -45,9 +47,10 @@ ORDER = (
     ("slot", 0),
     ("slot-cold", 0),
     ("slot-rare", 0),
-    ("claims-sqlite", 1_000),
-    ("claims-mariadb", 1_000),
-    ("claims-postgresql", 1_000),
+    *((f"{key}-{kind}", 1_000) for key in ("claims", "claims-rate") for kind in KINDS),
+    *((f"{key}-{kind}", 1_000) for key in ("cluster-herd", "cluster-first") for kind in KINDS),
+    *((f"cluster-idle-{role}-{kind}", 0) for role in ("leader", "standby") for kind in KINDS),
+    *((f"cluster-takeover-{kind}", 0) for kind in KINDS),
 )
 """The rows of the table, by key and size."""
 
@@ -73,6 +76,9 @@ TITLES = {
     "idle": "idle",
     "memory": "memory",
     "slot": "next slot",
+    "cluster-herd-sqlite": "herds on a cluster",
+    "cluster-takeover-sqlite": "a leader that is killed",
+    "cluster-idle-leader-sqlite": "an idle cluster",
 }
 """The short titles of rows in the text."""
 
@@ -84,6 +90,7 @@ FLOORS = {
     "punctual": "a loop that sleeps until each full second",
     "change": "a rename and the reading of its event",
     "memory": "an interpreter with the same imports",
+    "cluster-herd-sqlite": "the same service on its own, in the same round",
 }
 
 

@@ -6,8 +6,11 @@
 #
 #   PREFIX/releases/RELEASE    a virtual environment with the scheduler in it; one per install
 #   PREFIX/current             a link to the present release
+#   PREFIX/former              a link to the release before
 #   PREFIX/schemas             a link to its schema, for editors
-#   /usr/local/bin/jobscheduler
+#   BINDIR/jobscheduler
+#   /usr/local/share/man/..., bash-completion/..., zsh/... and /usr/share/fish/...
+#                              links to the manual pages and the completion of shells in PREFIX/current/usr
 #   UNITDIR/jobscheduler.service
 #   USERUNITDIR/jobscheduler.service    for users' own services
 #   /etc/scheduler/scheduler.toml    settings; kept once edited
@@ -22,6 +25,7 @@
 # is touched), PYTHON (the interpreter), UNITDIR, USERUNITDIR; EXTRAS (`http`, `notify`, `web`, `database`, `cluster`, or several as `http,web`) and PACKAGES (further ones with task
 # types, as pip takes them), both remembered by later installs unless they are set again, to nothing if need be. The unit stands in /usr/lib/systemd/system, because everything in
 # /etc/systemd/system belongs to the administrator: what `systemctl edit` writes there wins, and survives an upgrade.
+# For packages: BINDIR (/usr/local/bin), and RELEASE, the name of the release (by default the time).
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -32,7 +36,9 @@ USERUNITDIR=${USERUNITDIR:-/usr/lib/systemd/user}
 DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-}
 UNIT=jobscheduler.service
-LINK=/usr/local/bin/jobscheduler
+BINDIR=${BINDIR:-/usr/local/bin}
+RELEASE=${RELEASE:-}
+LINK=$BINDIR/jobscheduler
 SETTINGS=/etc/scheduler/scheduler.toml
 VARIABLES=/etc/default/jobscheduler
 JOBS=/etc/scheduler/jobs.d
@@ -46,6 +52,8 @@ fail() {
 }
 
 say() { echo "$*"; }
+
+. systemd/releases.sh
 
 # --- before anything is written ---------------------------------------------------------------------------
 
@@ -68,6 +76,13 @@ check_paths() {
 check_user() {
     [ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || fail "\`make $1\` writes to $PREFIX, /etc and ${UNITDIR%/*}, and only root may" \
         "sudo make $1" "or set DESTDIR to a directory of yours, to make a package or to look at what it would do"
+}
+
+# The unit of a package stands at the same place.
+check_package() {
+    if [ -z "$DESTDIR" ] && dpkg-query --search "$UNITDIR/$UNIT" >/dev/null 2>&1; then
+        fail "the package \`jobscheduler\` is installed here" "apt remove jobscheduler, which keeps jobs, log and settings"
+    fi
 }
 
 # The system's own interpreter first: a service should not depend on one that lives in somebody's home.
@@ -118,13 +133,14 @@ copy_sources() {
 install_() {
     check_paths
     check_user install
+    check_package
     choose_python
     at=$DESTDIR$PREFIX
     if [ -e "$DESTDIR$LINK" ] || [ -L "$DESTDIR$LINK" ]; then
         is_ours "$DESTDIR$LINK" || fail "\`$LINK\` is there and belongs to something else" "move it away"
     fi
     # In order of time, so that the newest is the last one listed.
-    name=$(date -u +%Y%m%dT%H%M%SZ)-$$
+    name=${RELEASE:-$(date -u +%Y%m%dT%H%M%SZ)-$$}
     release=$at/releases/$name
     former=$(readlink "$at/current" 2>/dev/null || true)
     extras=${EXTRAS-$(cat "$at/current/extras" 2>/dev/null || true)}
@@ -154,12 +170,30 @@ make_release() {
     pip --python "$release/bin/python" install $(packages) "$(ls "$work"/built/*.whl)${extras:+[$extras]}" $further || no_packages
     echo "$extras" >"$release/extras"
     echo "$further" >"$release/packages"
-    cp -R schemas docs README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default systemd/scheduler.toml systemd/hardened.conf systemd/needrestart.conf "$release"
+    cp -R schemas docs README.md RUNNING.md CHANGELOG.md LICENSE systemd/jobscheduler.default systemd/scheduler.toml systemd/hardened.conf systemd/needrestart.conf systemd/releases.sh "$release"
     rm -rf "$release/schemas/__init__.py" "$release/schemas/__pycache__"
+    make_shared
     # It has to work before it replaces what works. All of it is loaded, and the command runs.
     (cd / && "$release/bin/python" -c 'import jobscheduler.service' && "$release/bin/jobscheduler" --version >/dev/null)
     [ -z "$DESTDIR" ] || settle_paths
 }
+
+# Below `usr` each file has the place below /usr at which man and the shells look for it. Only fish does not look in
+# /usr/local/share, unless the session has XDG_DATA_DIRS.
+make_shared() {
+    "$release/bin/python" -B -m manual "$release/usr/local/share/man"
+    shared bash local/share/bash-completion/completions/jobscheduler
+    shared zsh local/share/zsh/site-functions/_jobscheduler
+    shared fish share/fish/vendor_completions.d/jobscheduler.fish
+}
+
+shared() {
+    mkdir -p "$release/usr/${2%/*}"
+    cp "jobscheduler/cli/shells/jobscheduler.$1" "$release/usr/$2"
+}
+
+# The files below `usr` of a release, as far as it has them.
+shared_files() { if [ -d "$1/usr" ]; then (cd "$1" && find usr -type f | sort); fi; }
 
 # A virtual environment knows where it stands; below DESTDIR that is not where it is going to be.
 settle_paths() {
@@ -178,7 +212,7 @@ PYTHON_PROGRAM
 
 make_directories() {
     # Ones that are there keep the owner and mode that their administrator gave them.
-    for path in "${JOBS%/*}" "$JOBS" "$LOGS" /usr/local/bin "$UNITDIR" "$USERUNITDIR" "${VARIABLES%/*}"; do
+    for path in "${JOBS%/*}" "$JOBS" "$LOGS" "$BINDIR" "$UNITDIR" "$USERUNITDIR" "${VARIABLES%/*}"; do
         [ ! -d "$DESTDIR$path" ] || continue
         mkdir -p "$DESTDIR$path"
         case $path in "${JOBS%/*}"*) chmod 0750 "$DESTDIR$path" ;; esac # job files may have passwords in them
@@ -187,9 +221,7 @@ make_directories() {
 
 # Everything is prepared under other names, so that what remains are renames.
 put_in_force() {
-    rm -f "$at/.current" "$at/.schemas" "$DESTDIR$LINK.new"
-    ln -s "releases/$name" "$at/.current"
-    ln -s current/schemas "$at/.schemas"
+    rm -f "$DESTDIR$LINK.new"
     ln -s "$PREFIX/current/bin/jobscheduler" "$DESTDIR$LINK.new"
     sed "s|/opt/jobscheduler|$PREFIX|g" systemd/$UNIT >"$DESTDIR$UNITDIR/.$UNIT.new"
     sed "s|/opt/jobscheduler|$PREFIX|g" systemd/user/$UNIT >"$DESTDIR$USERUNITDIR/.$UNIT.new"
@@ -198,15 +230,33 @@ put_in_force() {
     kept=
     prepare "$SETTINGS" scheduler.toml
     prepare "$VARIABLES" jobscheduler.default
-    mv -T "$at/.current" "$at/current"
-    mv -T "$at/.schemas" "$at/schemas"
+    point_at "releases/$name"
     mv -T "$DESTDIR$LINK.new" "$DESTDIR$LINK"
+    link_shared
     mv "$DESTDIR$UNITDIR/.$UNIT.new" "$DESTDIR$UNITDIR/$UNIT"
     mv "$DESTDIR$USERUNITDIR/.$UNIT.new" "$DESTDIR$USERUNITDIR/$UNIT"
     for path in "$SETTINGS" "$VARIABLES"; do
         [ ! -e "$DESTDIR$path.new" ] || mv "$DESTDIR$path.new" "$DESTDIR$path"
     done
 }
+
+# A link of each file; one of the administrator's own is kept, and a file system that cannot be written is told. What
+# only the former release had is removed.
+link_shared() {
+    for file in $(shared_files "$at/current"); do
+        path=$DESTDIR/$file
+        if ! is_ours "$path" && { [ -e "$path" ] || [ -L "$path" ]; }; then
+            say "/$file belongs to something else and is kept as it is"
+        elif ! { mkdir -p "${path%/*}" && ln -sfn "$PREFIX/current/$file" "$path"; } 2>/dev/null; then
+            say "/$file cannot be written and is left out"
+        fi
+    done
+    for file in $(shared_files "$at/$former"); do
+        [ -e "$at/current/$file" ] || unlink_shared "$file"
+    done
+}
+
+unlink_shared() { if is_ours "$DESTDIR/$1"; then rm -f "$DESTDIR/$1"; fi; }
 
 # A new file beside one that is missing or as the former release brought it; one that was edited is kept.
 prepare() {
@@ -225,16 +275,6 @@ carry_over() {
             say "warning: the settings in $VARIABLES could not be carried over to $SETTINGS; they go on working" ;;
     esac
 }
-
-remove_old_releases() {
-    for old in "$at"/releases/*; do
-        case releases/${old##*/} in "releases/$name" | "$former") continue ;; esac
-        is_in_use "$PREFIX/releases/${old##*/}" || rm -rf "$old"
-    done
-}
-
-# A process of a release has its path in the command line, because the script names the interpreter there.
-is_in_use() { [ -z "$DESTDIR" ] && grep -qsF -- "$1/" /proc/[0-9]*/cmdline; }
 
 systemd_runs() { [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; }
 
@@ -272,7 +312,8 @@ uninstall() {
     if cmp -s "$DESTDIR$SETTINGS" "$at/current/scheduler.toml"; then rm -f "$DESTDIR$SETTINGS"; fi
     if cmp -s "$DESTDIR$VARIABLES" "$at/current/jobscheduler.default"; then rm -f "$DESTDIR$VARIABLES"; fi
     if is_ours "$DESTDIR$LINK"; then rm -f "$DESTDIR$LINK"; fi
-    rm -f "$DESTDIR$UNITDIR/$UNIT" "$DESTDIR$USERUNITDIR/$UNIT" "$at/current" "$at/schemas"
+    for file in $(shared_files "$at/current"); do unlink_shared "$file"; done
+    rm -f "$DESTDIR$UNITDIR/$UNIT" "$DESTDIR$USERUNITDIR/$UNIT" "$at/current" "$at/former" "$at/schemas"
     rm -rf "$at/releases"
     [ ! -d "$at" ] || rmdir "$at" 2>/dev/null || say "kept $PREFIX, which holds other files"
     tell_systemd

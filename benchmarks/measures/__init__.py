@@ -20,6 +20,9 @@ MEASURES = (
     "memory",
     "slots",
     "claims",
+    "cluster_herd",
+    "cluster_idle",
+    "cluster_takeover",
     "growth",
 )
 """What can be measured, in the order of the table."""

@@ -80,7 +80,7 @@ def of_service(base: Path, marks: fleet.Marks, size: int) -> Herd:
 
 
 def _of_service(base: Path, marks: fleet.Marks, size: int, slack: float) -> Herd:
-    due = _fill(base, marks, size, slack)
+    due = fill(base, marks, size, slack)
     with service(base) as started:
         fleet.await_second(due)
         times = marks.wait(size, due + PATIENCE)
@@ -94,7 +94,7 @@ def of_plain(base: Path, marks: fleet.Marks, size: int) -> Herd:
 
 
 def _of_plain(base: Path, marks: fleet.Marks, size: int, slack: float) -> Herd:
-    due = _fill(base, marks, size, slack)
+    due = fill(base, marks, size, slack)
     with floors.plain(base):
         fleet.await_second(due)
         return _herd(marks.wait(size, due + PATIENCE), due)
@@ -121,7 +121,7 @@ def _of_peer(peer: Peer) -> Callable[[Path, fleet.Marks, int], Herd]:
     return herd
 
 
-def _fill(base: Path, marks: fleet.Marks, size: int, slack: float) -> int:
+def fill(base: Path, marks: fleet.Marks, size: int, slack: float) -> int:
     """Put the jobs in place, due when everybody has read them; return when that is."""
     marks.clear()
     due = fleet.lead(size, slack)

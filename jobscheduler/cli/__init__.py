@@ -24,6 +24,10 @@ def main(argv: Sequence[str] | None = None, *, default: str = "status") -> int:
         return _print(version_text())
     if words[:1] in (["-h"], ["--help"]):
         return _print(overview())
+    if words[:1] == ["__complete"]:  # asked by the scripts of `completion`, at each Tab
+        from jobscheduler.cli.complete import complete_in_time  # noqa: PLC0415 - for this alone
+
+        return _print(complete_in_time(words[1:]))
     is_default = not words or words[0].startswith("-")
     if is_default:
         words.insert(0, default)

@@ -49,7 +49,7 @@ DEFAULT_PERIOD = timedelta(hours=24)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the jobs, the bounds and the options."""
     which = "jobs, or files or directories of jobs (default: all jobs of the service)"
-    parser.add_argument("jobs", nargs="*", metavar="JOB", help=which)
+    parser.add_argument("jobs", nargs="*", metavar="JOB|PATH", help=which)
     parser.add_argument("--from", dest="first", metavar="TIME", help="starts from this time on (default: now)")
     parser.add_argument(
         "--to", "--until", dest="last", metavar="TIME", help="no starts after this time (default: 24h later)"

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         verb = _verb(verbs, name, run_, text, "wait")
         verb.add_argument("files", nargs="+", metavar="FILE", help="a job file")
     remove = _verb(verbs, "remove", _remove, "remove jobs", "wait")
-    remove.add_argument("jobs", nargs="+", metavar="JOB", help="the id of a job")
+    remove.add_argument("jobs", nargs="+", metavar="ID", help="the id of a job")
     _verb(verbs, "list", _list, "show the jobs of the table", "json")
     _verb(verbs, "reload", _reload, "ask for a reload, after changes made by other means", "wait")
 

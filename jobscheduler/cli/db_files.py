@@ -116,7 +116,7 @@ def _write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: b
         raise ExportConflict(
             *(Problem(f"no file can be called `{name}`", help="give the row a valid id") for name in odd)
         )
-    with _trusted(directory) as folder:
+    with open_trusted_directory(directory) as folder:
         others = sorted(name for name in os.listdir(folder) if is_job_file(name) and name not in names)  # noqa: PTH208
         if others and not may_remove:
             help_ = "`--delete` removes what is not in the table"
@@ -129,7 +129,7 @@ def _write_all(directory: Path, definitions: Mapping[str, str], *, may_remove: b
 
 
 @contextmanager
-def _trusted(directory: Path) -> Iterator[int]:
+def open_trusted_directory(directory: Path) -> Iterator[int]:
     """Open a directory for writing job files, only if no other user can put links or files there.
 
     Raises:

@@ -69,7 +69,7 @@ class _SlotListing:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the paths, the bounds and the options."""
     which = "jobs, or files or directories of jobs (default: the jobs directory)"
-    parser.add_argument("jobs", nargs="*", metavar="JOB", default=[], help=which)
+    parser.add_argument("jobs", nargs="*", metavar="JOB|PATH", default=[], help=which)
     parser.add_argument("--cron", metavar="EXPR", help="a crontab expression or macro instead of jobs")
     count = whole_number("-n", 1, MAX_SLOTS)
     parser.add_argument("-n", type=count, default=5, metavar="N", help="how many slots each (default: 5)")

@@ -23,7 +23,7 @@ INTERRUPTED = 130  # the status that shells use for a program ended by Ctrl-C
 def run_verb(words: Sequence[str], *, is_default: bool = False) -> int:
     """Run the verb that stands first; return the exit status. With `is_default` the user did not name it."""
     _let_streams_show_anything()
-    parser = _parser(words[0])
+    parser = verb_parser(words[0])
     try:
         arguments = _arguments(parser, [*words[1:]], is_default=is_default)
         status = int(_module(words[0]).run(arguments))
@@ -87,7 +87,8 @@ def _module(verb: str) -> Any:
     return import_module(f"jobscheduler.cli.{verb.replace('-', '_')}")
 
 
-def _parser(verb: str) -> VerbParser:
+def verb_parser(verb: str) -> VerbParser:
+    """Return the parser of a verb, with all its arguments."""
     module, summary = _module(verb), VERBS[verb]
     parser = VerbParser(
         prog=f"jobscheduler {verb}", description=f"{summary[0].upper()}{summary[1:]}.", epilog=module.EXAMPLES
@@ -106,7 +107,7 @@ def _arguments(parser: VerbParser, words: list[str], *, is_default: bool) -> Any
     try:
         return parser.parse_words(words)
     except UsageError as wrong:
-        if is_default and not parser.prog.endswith(" serve") and not _parser("serve").parse_known_args(words)[1]:
+        if is_default and not parser.prog.endswith(" serve") and not verb_parser("serve").parse_known_args(words)[1]:
             help_ = f"to run the service: `jobscheduler serve {' '.join(words)}`"
             raise UsageError(replace(wrong.problem, help=help_), wrong.usage) from None
         raise

@@ -15,9 +15,7 @@ from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.model import Problem
 
-RETURN_S = (
-    15.0  # seconds within which a service that has ended is expected back: systemd waits one, then files are read
-)
+RETURN_S = 15.0  # within which a service that has ended is expected back: systemd waits one, then files are read
 _PAUSE_S = 0.25  # between two attempts to reach it
 _WAIT_S = 25  # that one request waits for the end of a run
 

@@ -13,7 +13,6 @@ from jobscheduler.model import Problem
 from jobscheduler.util.text import nearest, quote
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_OF_ARGUMENT = re.compile(r"argument ([^:]+): (.*)", re.DOTALL)
 _NEGATIVE_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 _LONG = 2  # hyphens before a long option
 
@@ -44,6 +43,26 @@ class VerbParser(argparse.ArgumentParser):
         text = " ".join(_COLOUR.sub("", formatter.format_help()).split())
         head, _, rest = text.partition(self.prog)
         return f"{head}{self.prog} [OPTIONS]{rest}"
+
+    @property
+    def arguments(self) -> list[argparse.Action]:
+        """The options and arguments, in the order of the help; the verbs below this one are `verbs`."""
+        return [action for action in self._actions if action is not self._verbs_action]
+
+    @property
+    def verbs(self) -> dict[str, VerbParser]:
+        """The parsers of the verbs below this one."""
+        action = self._verbs_action
+        return {} if action is None else {str(name): parser for name, parser in action.choices.items()}
+
+    @property
+    def _verbs_action(self) -> Any:
+        return next((action for action in self._actions if isinstance(action.choices, dict)), None)
+
+    def excluded_by(self, action: argparse.Action) -> list[str]:
+        """Return the options that cannot stand beside one."""
+        groups = [group._group_actions for group in self._mutually_exclusive_groups if action in group._group_actions]
+        return [name for group in groups for other in group if other is not action for name in other.option_strings]
 
     def parse_words(self, words: list[str]) -> argparse.Namespace:
         """Return the arguments.
@@ -87,7 +106,9 @@ class VerbParser(argparse.ArgumentParser):
             UsageError: always.
 
         """
-        raise UsageError(_problem_of(message, self.prog), self.usage_line)
+        from jobscheduler.cli.argparse_messages import problem_of_argparse  # noqa: PLC0415 - for wrong usage alone
+
+        raise UsageError(problem_of_argparse(message, self.prog), self.usage_line)
 
     def _options_first(self, words: list[str]) -> list[str]:
         """Return the words with the options in front: argparse takes no arguments on both sides of an option.
@@ -189,46 +210,42 @@ def nearest_option(name: str, known: Iterable[str]) -> str | None:
     return nearest(name, options) if name.startswith("--") else None
 
 
-def _problem_of(message: str, prog: str) -> Problem:
-    """Put a message of argparse into our words."""
-    match = _OF_ARGUMENT.fullmatch(message)
-    if match is None:
-        missing = message.removeprefix("the following arguments are required: ")
-        if missing != message:
-            names = " and ".join(missing.split(", "))
-            return Problem(f"`{prog}` needs {names}", help=f"`{prog} --help` has examples")
-        return Problem(message)
-    argument, text = match[1], match[2]
-    if text.startswith("expected"):
-        return Problem(f"`{argument}` needs a value", help=f"`{prog} --help` says which")
-    if text.startswith("ignored explicit argument"):
-        return Problem(f"`{argument}` takes no value")
-    if text.startswith("not allowed with argument"):
-        other = text.removeprefix("not allowed with argument ")
-        return Problem(f"`{argument}` and `{other}` exclude each other", help="leave out one of the two")
-    if text.startswith("invalid choice"):
-        return _unknown_choice(argument, text)
-    return Problem(f"`{argument}`: {text}")
+class _Words:
+    """The words that an argument takes; shells complete them."""
+
+    def __init__(self, noun: str, known: Iterable[str]) -> None:
+        self._noun = noun
+        self._by_lower = {word.lower(): word for word in known}
+
+    @property
+    def words(self) -> list[str]:
+        """The words, as users type them."""
+        return list(self._by_lower)
+
+    def read(self, text: str) -> str:
+        """Return the word that a text means, in any case.
+
+        Raises:
+            ArgumentProblem: it means none.
+
+        """
+        return _known_word(text.strip().lower(), self._noun, self._by_lower)
 
 
-def _unknown_choice(argument: str, text: str) -> Problem:
-    word, known = re.findall(r"choice: '(.*?)' \(choose from (.*)\)", text)[0]
-    choices = [choice.strip("'") for choice in known.split(", ")]
-    near = nearest(word, choices)
-    help_ = f"did you mean `{near}`?" if near else f"there are {', '.join(choices)}"
-    return Problem(f"there is no {argument.lower()} {quote(word)}", help=help_)
+class one_of(_Words):  # noqa: N801 - used as the functions beside it
+    """Read a word that is one of a few, in any case. Raises: `ArgumentProblem` if it is another."""
+
+    def __call__(self, text: str) -> str:
+        """Return the word."""
+        return self.read(text)
 
 
-def one_of(noun: str, known: Iterable[str]) -> Callable[[str], str]:
-    """Return a reader of a word that is one of a few, in any case; it raises ArgumentProblem."""
-    by_lower = {word.lower(): word for word in known}
-    return lambda text: _known_word(text.strip().lower(), noun, by_lower)
+class some_of(_Words):  # noqa: N801 - used as the functions beside it
+    """Read words with commas between them, each one of a few, in any case. Raises: `ArgumentProblem` for another."""
 
-
-def some_of(noun: str, known: Iterable[str]) -> Callable[[str], frozenset[str]]:
-    """Return a reader of words with commas between them, each one of a few, in any case; it raises ArgumentProblem."""
-    by_lower = {word.lower(): word for word in known}
-    return lambda text: frozenset(_known_word(word.strip().lower(), noun, by_lower) for word in text.split(","))
+    def __call__(self, text: str) -> frozenset[str]:
+        """Return the words."""
+        return frozenset(map(self.read, text.split(",")))
 
 
 def _known_word(word: str, noun: str, by_lower: Mapping[str, str]) -> str:

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from jobscheduler import __version__
 
+DESCRIPTION = "A job scheduler for Linux hosts: files in, runs out, an honest log."
+EXIT_STATUSES = {
+    0: "fine",
+    1: "problems found or a failed run",
+    2: "wrong usage",
+    3: "service not reachable",
+    70: "an internal part died",
+}
+
 # A verb is the module of its name here, with `_` for `-`. It is imported only when its verb is asked for.
 # It has `EXAMPLES`, `add_arguments(parser)` and `run(arguments) -> exit status`.
 GROUPS: dict[str, dict[str, str]] = {
@@ -26,11 +35,13 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "set up": {
         "serve": "run the service",
+        "import": "make jobs from crontabs, or from JobsManager",
         "validate": "check job files and show all their problems",
         "plan": "show what putting job files in force would change",
         "config": "show every setting, its value and where it comes from",
         "reload": "have the service read settings, time zone, job files and alerts again",
         "db": "manage jobs in a database",
+        "completion": "print the script by which a shell completes verbs, options and the ids of jobs",
     },
 }
 VERBS: dict[str, str] = {verb: summary for group in GROUPS.values() for verb, summary in group.items()}
@@ -83,10 +94,11 @@ def version_text() -> str:
 def overview() -> str:
     """Return the help of the command itself: every verb with its summary."""
     width = max(map(len, VERBS))
+    statuses = [f"{status} {text}" for status, text in EXIT_STATUSES.items()]
     lines = [
         "usage: jobscheduler [VERB] [OPTIONS]",
         "",
-        "A job scheduler for Linux hosts: files in, runs out, an honest log. Without a verb: `status`.",
+        f"{DESCRIPTION} Without a verb: `status`.",
     ]
     for title, verbs in GROUPS.items():
         lines += ["", f"{title}:", *(f"  {verb:{width}}  {summary}" for verb, summary in verbs.items())]
@@ -97,5 +109,7 @@ def overview() -> str:
         "  -V, --version  show the version",
         "",
         "`jobscheduler help VERB` tells more of a verb, with examples.",
+        f"Exit status: {', '.join(statuses[:-1])},",
+        f"{statuses[-1]}.",
     ]
     return "\n".join(lines)

@@ -26,6 +26,8 @@ Request = Callable[[Account], object]
 class AccountRequests:
     """What waits for the account besides the decisions about slots. `step` takes all of it there.
 
+    `rows_of_state` is how many rows on how the jobs stand were queued since the last full checkpoint.
+
     Thread: one for `step`; any for the others, which do not wait.
     """
 
@@ -33,6 +35,7 @@ class AccountRequests:
         self.waiting = work.waiting
         self._account = account
         self._work = work
+        self.rows_of_state = 0
         self._lock = threading.Lock()
         self._requests: list[Request] = []
         self._changes: list[tuple[Term, list[LogEntry]]] = []
@@ -52,6 +55,7 @@ class AccountRequests:
                 return
             entries = [entry]
             self._changes.append((term, entries))
+            self.rows_of_state += 1
             self._requests.append(lambda account: self._write(account, term, entries))
         self.waiting.set()
 
@@ -75,6 +79,7 @@ class AccountRequests:
 
         with self._lock:
             self._changes.clear()
+            self.rows_of_state = self.rows_of_state + 1 if checkpoint.full is None else 0
             self._requests.append(write)
         self.waiting.set()
 

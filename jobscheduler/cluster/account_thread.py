@@ -98,6 +98,7 @@ class AccountThread:
             for chore in self._chores[1:]:
                 self._do_if_due(chore, now)
         except Unavailable as reason:
+            self._beats.note_silence()
             self._failed(reason)
             return RETRY_S
         except Exception as error:  # a fault of ours, or of a driver: this node may not lead for ever without it

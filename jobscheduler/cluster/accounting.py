@@ -36,6 +36,8 @@ from jobscheduler.scheduler import (
     resumed_event,
 )
 
+MAX_STATE_ROWS = 500  # rows after which a checkpoint is full: with one a minute, those of eight hours
+
 _CHANGES = frozenset({"job.added", "job.updated", "job.removed"})  # events that change which jobs a next leader expects
 
 
@@ -181,6 +183,11 @@ class ClusterAccounting:
                 partial(self._counts, self._times_led),
                 partial(self._note, term, settled),
             )
+
+    @property
+    def wants_full(self) -> bool:
+        """Whether so many rows follow the last full checkpoint that the next one should take their place."""
+        return self._requests.rows_of_state >= MAX_STATE_ROWS
 
     def _counts(self, times_led: int) -> bool:
         """Return whether a checkpoint still says the truth: no claim before it was given up."""

@@ -19,8 +19,6 @@ from jobscheduler.cluster.requests import Request
 from jobscheduler.cluster.values import Term
 from jobscheduler.database.errors import Unavailable
 
-INTERVAL_S = 0.7  # seconds from one look for requests to the next, so that an answer comes within a second
-
 _QUESTION_S = 2.0  # seconds that a look waits for the database
 
 _LEFT = {
@@ -84,12 +82,13 @@ class RequestDesk:
 
 
 class DeskThread:
-    """The thread of a desk. A context manager."""
+    """The thread of a desk: it takes a step when it is woken. A context manager."""
 
-    def __init__(self, desk: RequestDesk, interval: float = INTERVAL_S) -> None:
+    def __init__(self, desk: RequestDesk, asked: threading.Event) -> None:
+        """`asked` is set by each look at the lease that has seen something for the desk, until that is answered."""
         self._desk = desk
-        self._interval = interval
-        self._closing = threading.Event()
+        self._asked = asked
+        self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="requests", daemon=True)
 
     def __enter__(self) -> Self:
@@ -97,10 +96,13 @@ class DeskThread:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._closing.set()
+        self._is_closing = True
+        self._asked.set()
         self._thread.join(2 * _QUESTION_S)
 
     def _run(self) -> None:
-        while not self._closing.wait(self._interval):
-            with suppress(Unavailable):  # it is tried again, and the thread of the account tells of it
+        while not self._is_closing:
+            self._asked.wait()
+            self._asked.clear()
+            with suppress(Unavailable):  # the next look wakes it again, and the thread of the account tells of it
                 self._desk.step()

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from jobscheduler.cluster import requests
 from jobscheduler.cluster.questions import NotSent, Questions
-from jobscheduler.cluster.requests import Answer, Request, RequestState
+from jobscheduler.cluster.request_states import RequestState
+from jobscheduler.cluster.requests import Answer, Request
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.model import Problem

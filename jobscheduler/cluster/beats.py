@@ -20,6 +20,8 @@ from jobscheduler.database.errors import Unavailable
 
 MAX_INTERVAL_S = 5.0  # seconds from one beat to the next, at most
 
+QUIET_INTERVALS = 2.5  # intervals for which nothing at work is believed: the next look of the node comes before
+
 _END_AFTER = 0.75  # of the time after which a silent worker is lost
 
 
@@ -46,7 +48,8 @@ def verdicts_on(own: Iterable[Attempt], alive: dict[Key, Beat]) -> Verdicts:
 class Beats:
     """The beats of one node. `step` makes those that are due.
 
-    `has_others`: the last beat has seen runs of other instances at work, or such as are still to be logged.
+    `has_others`: the last look has seen runs of other instances at work, or such as are still to be logged. A node
+    without runs leaves a beat out when the beat of the node has just seen that no run at all is at work.
 
     Thread: one; `is_cut_off` any.
     """
@@ -68,6 +71,7 @@ class Beats:
         self._reached_at = monotonic()
         self._reached_since: float | None = None
         self.has_others = True
+        self._quiet_until = 0.0
         self.interval = min(MAX_INTERVAL_S, lost_after / 4)
 
     def is_cut_off(self, now: float) -> bool:
@@ -82,10 +86,12 @@ class Beats:
 
         """
         sent_at = self._monotonic()
+        if not own and sent_at < self._quiet_until:
+            return Verdicts()
         try:
             pulse = self._account.beat(self._identity, has_own=bool(own))
         except Unavailable:
-            self._reached_since = None
+            self.note_silence()
             raise
         since = self._note_reached(sent_at)
         term = self._term()
@@ -96,6 +102,16 @@ class Beats:
         else:
             self.has_others = pulse.has_others
         return verdicts_on(own, dict(pulse.own))
+
+    def note_look(self, sent_at: float, *, is_quiet: bool) -> None:
+        """Note that another look has reached the database; `is_quiet`: no run of any node is at work or ended."""
+        self._note_reached(sent_at)
+        self._quiet_until = sent_at + QUIET_INTERVALS * self.interval if is_quiet else 0.0
+        self.has_others = self.has_others and not is_quiet
+
+    def note_silence(self) -> None:
+        """Note that the database could not be used."""
+        self._reached_since, self._quiet_until = None, 0.0
 
     def _note_reached(self, sent_at: float) -> float:
         """Note that the database was reached; return since when it always was, as far as this node knows.

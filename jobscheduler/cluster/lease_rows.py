@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, exists, select, update
 
 from jobscheduler.cluster.database_time import from_now, seconds_until
+from jobscheduler.cluster.request_states import any_open
 from jobscheduler.cluster.schema import FREE, LEADER
 from jobscheduler.cluster.steps import Rows, Steps
 from jobscheduler.cluster.tables import LEASE
@@ -23,6 +24,7 @@ class LeaseRow:
     """The lease as the database has it. `left` is how many seconds it still holds; not above zero: it is free.
 
     `settled` is the instant up to which the holder had every slot decided, `at` the present time of the database.
+    `has_requests`: something is asked of the leader, or its answer is missing.
     """
 
     holder: str
@@ -30,6 +32,7 @@ class LeaseRow:
     left: float
     settled: str | None = None
     at: datetime | None = None
+    has_requests: bool = False
 
     @property
     def is_free(self) -> bool:
@@ -100,6 +103,7 @@ _COLUMNS = (
     seconds_until(LEASE.c.expires_at),
     LEASE.c.settled,
     from_now(),
+    any_open(),  # so that an idle leader needs no statement for it
 )
 _LOOK = select(*_COLUMNS).where(LEASE.c.name == LEADER)
 
@@ -107,5 +111,5 @@ _LOOK = select(*_COLUMNS).where(LEASE.c.name == LEADER)
 def _row(rows: Rows) -> LeaseRow:
     if not rows:
         raise Unavailable("the row of the lease is missing", "`jobscheduler db init` makes it")
-    holder, instance, term, left, settled, at = rows[0]
-    return LeaseRow(holder, Term(instance, int(term)), float(left), settled, at)
+    holder, instance, term, left, settled, at, has_requests = rows[0]
+    return LeaseRow(holder, Term(instance, int(term)), float(left), settled, at, bool(has_requests))

@@ -133,7 +133,9 @@ class LeaseThread:
         row = perform(self._connection.get(), self._steps(question))
         answered_at = self._monotonic()
         ahead = 0.0 if row.at is None else (sent - row.at).total_seconds()
-        return self._standing.answered(sent_at, row, answered_at, least_skew(ahead, ahead + answered_at - sent_at))
+        skew = least_skew(ahead, ahead + answered_at - sent_at)
+        is_renewed = question in {Question.TAKE, Question.RENEW}
+        return self._standing.answered(sent_at, row, answered_at, skew, is_renewed=is_renewed)
 
     def _steps(self, question: Question) -> Steps[LeaseRow]:
         standing = self._standing

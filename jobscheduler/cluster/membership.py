@@ -6,17 +6,16 @@ Only with its place a service takes the lease. What a former instance of this na
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, select
 
 from jobscheduler.cluster import attempts, nodes, verdicts
 from jobscheduler.cluster.identity import is_process_gone, take_identity, this_process
 from jobscheduler.cluster.jitter_seed import read_seed
 from jobscheduler.cluster.job_state import read_state
-from jobscheduler.cluster.nodes import Loaded, NodeRow
+from jobscheduler.cluster.nodes import Loaded, NodeRow, Population
 from jobscheduler.cluster.schema import check_version
 from jobscheduler.cluster.steps import Steps, perform
 from jobscheduler.cluster.tables import RUNS
@@ -32,15 +31,6 @@ NO_OUTCOMES: Mapping[Attempt, Outcome] = MappingProxyType({})
 T = TypeVar("T")
 
 FORGET_AFTER = 100.0  # `lost-after`, until a silent node is forgotten
-
-
-@dataclass(frozen=True, slots=True)
-class Population:
-    """The nodes that the database knows, and how many runs are queued and at work on all of them."""
-
-    nodes: tuple[NodeRow, ...] = ()
-    queued: int = 0
-    running: int = 0
 
 
 class Membership:
@@ -80,15 +70,12 @@ class Membership:
         self._perform(attempts.close_former(self._identity, INTERRUPTED))
         return count
 
-    def beat(self, loaded: Loaded) -> bool:
-        """Say that this instance lives, and what it has loaded; return whether it still has its place."""
-        return self._perform(nodes.beat_node(self._identity, loaded))
+    def beat(self, loaded: Loaded) -> Population:
+        """Say that this instance lives, and what it has loaded; return what the database knows of all nodes.
 
-    def population(self) -> Population:
-        """Return what the database knows of all nodes."""
-        alive = self._perform(nodes.nodes(FORGET_AFTER * self._lost_after))
-        counts = self._perform(_counts())
-        return Population(tuple(alive), counts.get(State.QUEUED, 0), counts.get(State.RUNNING, 0))
+        An instance that has lost its place is not among them.
+        """
+        return self._perform(nodes.beat_node(self._identity, loaded, FORGET_AFTER * self._lost_after))
 
     def at_work_elsewhere(self) -> frozenset[str]:
         """Return the ids of the runs that are at work on other nodes."""
@@ -126,11 +113,3 @@ class Membership:
 def _run_ids(condition: ColumnElement[bool]) -> Steps[frozenset[str]]:
     rows = yield select(RUNS.c.run_id).where(condition)
     return frozenset(run_id for (run_id,) in rows)
-
-
-def _counts() -> Steps[dict[State, int]]:
-    """Return how many rows wait, and how many are at work."""
-    states = (State.QUEUED.value, State.RUNNING.value)
-    counted = select(RUNS.c.state, func.count()).where(RUNS.c.state.in_(states)).group_by(RUNS.c.state)
-    rows = yield counted
-    return {State(state): count for state, count in rows}

@@ -87,7 +87,7 @@ class NodeSchedule(Schedule, LoadedJobs, Protocol):
 class NodeAccount:
     """The account and the lease as one node has them, without a thread yet. `accounting` is for the scheduler.
 
-    `changed` is set when the lease has changed.
+    `changed` is set when the lease has changed, `asked` while people ask something of this node as the leader.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class NodeAccount:
         kept: Mapping[Attempt, Outcome] = NO_OUTCOMES,
         *,
         knows_boot: bool,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connect to nothing yet. `log` is that of this node; `knows_boot`: it shows a service of this boot.
 
@@ -112,10 +113,12 @@ class NodeAccount:
         """
         self.options = options
         self.log = log
+        self.monotonic = monotonic
         self.database = Database(url, Limits(ANSWER_LIMIT_S, ANSWER_LIMIT_S, "READ COMMITTED"))
         self.identity = Identity(options.name, ROLE, QUEUE, secrets.token_hex(8))
         self.watch = DatabaseWatch(str(self.database), log_event)
         self.changed = threading.Event()
+        self.asked = threading.Event()
         self.lease = LeaseThread(
             lease_database(url),
             options.name,
@@ -123,6 +126,7 @@ class NodeAccount:
             options.lease,
             settled=self._settled,
             on_change=self._lease_changed,
+            monotonic=monotonic,
         )
         self.seed = JitterSeed()
         self.kept = dict(kept)
@@ -141,6 +145,8 @@ class NodeAccount:
         if failure is None:
             self._skew.note(after.skew)
             self.boot.note_standing(after)
+            if after.term is not None and after.seen is not None and after.seen.has_requests:
+                self.asked.set()
         if before.term != after.term:
             self.changed.set()
 
@@ -154,7 +160,7 @@ class ClusterNode:
     def __init__(self, account: NodeAccount, schedule: NodeSchedule, log_event: EventLogger) -> None:
         options, lease, accounting = account.options, account.lease, account.accounting
         self.name = options.name
-        beats = Beats(account.account, account.identity, options.lost_after, lease.term, time.monotonic)
+        beats = Beats(account.account, account.identity, options.lost_after, lease.term, account.monotonic)
         self._leading = Leading(
             options.name,
             schedule,
@@ -181,8 +187,10 @@ class ClusterNode:
             self._viewer,
             lambda: lease.standing.skew,
             log_event,
+            on_look=lambda sent_at, found: beats.note_look(sent_at, is_quiet=not found.running and not found.ended),
             lost_after=options.lost_after,
             slots=options.slots,
+            monotonic=account.monotonic,
         )
         self._keep_unsent = accounting.keep_unsent
         account_thread = _account_thread(account, beats, node_beat, schedule)
@@ -255,7 +263,7 @@ def _join(membership: Membership, account: NodeAccount, schedule: NodeSchedule, 
 
 def _account_thread(account: NodeAccount, beats: Beats, node_beat: NodeBeat, schedule: NodeSchedule) -> AccountThread:
     options, rows = account.options, account.accounting.rows
-    upkeep = Upkeep(account.account, account.lease.term, options.keep_runs, utc_now, time.monotonic)
+    upkeep = Upkeep(account.account, account.lease.term, options.keep_runs, utc_now, account.monotonic)
     others = OtherRuns(
         account.account,
         account.lease.term,
@@ -275,7 +283,8 @@ def _account_thread(account: NodeAccount, beats: Beats, node_beat: NodeBeat, sch
             Chore(OTHER_RUNS_INTERVAL_S, others.step),
             Chore(UPKEEP_INTERVAL_S, upkeep.step),
         ],
-        keep_unsent=account.accounting.keep_unsent,
+        account.monotonic,
+        account.accounting.keep_unsent,
     )
 
 

@@ -12,7 +12,7 @@ from jobscheduler.cluster.leading import Leading
 from jobscheduler.cluster.membership import Membership
 from jobscheduler.cluster.node_reports import DriftReport
 from jobscheduler.cluster.node_view import NodeViewer
-from jobscheduler.cluster.nodes import Loaded
+from jobscheduler.cluster.nodes import Loaded, Population
 from jobscheduler.cluster.values import WORKER_LOST, Identity
 from jobscheduler.cluster.zone_data import zone_data_version
 from jobscheduler.model import EventLogger, Level
@@ -43,10 +43,15 @@ class NodeBeat:
         skew: Callable[[], float],
         log_event: EventLogger,
         *,
+        on_look: Callable[[float, Population], object],
         lost_after: float,
         slots: int,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`skew` returns how far this host's clock is ahead; `slots` is how many runs the node takes at once."""
+        """`skew` returns how far this host's clock is ahead; `slots` is how many runs the node takes at once.
+
+        `on_look` gets what each beat finds, and when it was sent.
+        """
         self._identity = identity
         self._membership = membership
         self._jobs = jobs
@@ -54,6 +59,8 @@ class NodeBeat:
         self._viewer = viewer
         self._skew = skew
         self._log_event = log_event
+        self._on_look = on_look
+        self._monotonic = monotonic
         self.interval = min(MAX_INTERVAL_S, lost_after / 6)
         self._slots = slots
         self._drift = DriftReport(log_event, jobs.hashes, membership.hashes_of_leader)
@@ -68,16 +75,18 @@ class NodeBeat:
         """
         jobset = drift.jobset(self._jobs.hashes())
         loaded = Loaded(__version__, zone_data_version(), jobset, self._slots, round(self._skew(), 3))
-        if not self._membership.beat(loaded):
+        sent_at = self._monotonic()
+        population = self._membership.beat(loaded)
+        if not population.has(self._identity):
             self._give_place()
             return
-        population = self._membership.population()
+        self._on_look(sent_at, population)
         nodes = {row.identity.node: row for row in population.nodes}
         view = self._viewer.view()
         leader = nodes.get(view.leader or "")
         own = nodes.get(self._identity.node)
         is_leader = leader is not None and own is not None and leader.identity == own.identity
-        self._drift.note(own, None if is_leader else leader, time.monotonic())
+        self._drift.note(own, None if is_leader else leader, sent_at)
         self._viewer.note(population, self._drift.drift)
 
     def _give_place(self) -> None:

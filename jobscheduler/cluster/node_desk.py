@@ -7,6 +7,7 @@ for it, and a database that hangs holds those who ask alone.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -54,12 +55,13 @@ class NodeDesk:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._stack.close()
 
-    def answer(self, term: Callable[[], Term | None], perform: Perform) -> None:
+    def answer(self, asked: threading.Event, term: Callable[[], Term | None], perform: Perform) -> None:
         """Answer from now on what is asked of the leader, while this node leads.
 
-        `term` returns the term for which it decides now; `perform` does what is asked, and never raises.
+        `asked` is set while something is; `term` returns the term for which this node decides now; `perform` does what
+        is asked, and never raises.
         """
-        self._stack.enter_context(DeskThread(RequestDesk(self._answers, term, perform)))
+        self._stack.enter_context(DeskThread(RequestDesk(self._answers, term, perform), asked))
 
     def ask(self, verb: str, arguments: str, by: str) -> str | Unanswered:
         """Ask the leader to do something for a user, and wait for what comes of it (see `Asking.ask`)."""

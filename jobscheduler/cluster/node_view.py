@@ -8,8 +8,7 @@ from datetime import datetime
 from jobscheduler.cluster.database_watch import DatabaseWatch
 from jobscheduler.cluster.drift import Drift
 from jobscheduler.cluster.lease import MAX_SKEW_S, Standing
-from jobscheduler.cluster.membership import Population
-from jobscheduler.cluster.nodes import NodeRow
+from jobscheduler.cluster.nodes import NodeRow, Population
 from jobscheduler.model.cluster_view import ClusterView, Difference, DriftedJob, NodeView, Role
 from jobscheduler.util.instants import utc_now
 

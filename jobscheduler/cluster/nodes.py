@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Executable, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from jobscheduler.cluster.database_time import from_now, seconds_since
 from jobscheduler.cluster.steps import Steps
-from jobscheduler.cluster.tables import NODES
-from jobscheduler.cluster.values import Identity
+from jobscheduler.cluster.tables import NODES, RUNS
+from jobscheduler.cluster.values import Identity, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,20 @@ class NodeRow:
     loaded: Loaded = Loaded()
 
 
+@dataclass(frozen=True, slots=True)
+class Population:
+    """The nodes that the database knows, and how many runs on all of them are queued, at work, and not final yet."""
+
+    nodes: tuple[NodeRow, ...] = ()
+    queued: int = 0
+    running: int = 0
+    ended: int = 0
+
+    def has(self, identity: Identity) -> bool:
+        """Return whether an instance is among them."""
+        return any(row.identity == identity for row in self.nodes)
+
+
 def register(
     dialect: str, identity: Identity, process: Process, lost_after: float, *, former: str | None = None
 ) -> Steps[NodeRow]:
@@ -71,13 +85,15 @@ def register(
     return _row(rows[0])
 
 
-def beat_node(identity: Identity, loaded: Loaded) -> Steps[bool]:
-    """Say that an instance is alive, and what it has loaded; return whether it still has its identity."""
+def beat_node(identity: Identity, loaded: Loaded, lost_after: float) -> Steps[Population]:
+    """Say that an instance is alive, and what it has loaded; return what there is on all nodes (see `population`).
+
+    One that has lost its identity is not among them.
+    """
     is_own = and_(_is(identity), NODES.c.instance == identity.instance)
     values = {name: getattr(loaded, name) for name in ("version", "tzdata", "jobset", "slots", "skew")}
     yield update(NODES).where(is_own).values(values | {"beat_at": from_now()})
-    rows = yield select(NODES.c.instance).where(_is(identity))
-    return bool(rows) and rows[0][0] == identity.instance
+    return (yield from population(lost_after))
 
 
 def leave(identity: Identity) -> Steps[None]:
@@ -85,11 +101,16 @@ def leave(identity: Identity) -> Steps[None]:
     yield delete(NODES).where(_is(identity), NODES.c.instance == identity.instance)
 
 
-def nodes(lost_after: float) -> Steps[list[NodeRow]]:
-    """Return the instances that have not been silent for so many seconds, by name."""
+def population(lost_after: float) -> Steps[Population]:
+    """Return the instances that have not been silent for so many seconds, by name, and the runs that are not final."""
     order = (NODES.c.node, NODES.c.role, NODES.c.queue)
-    rows = yield select(*_COLUMNS).where(NODES.c.beat_at >= from_now(-lost_after)).order_by(*order)
-    return [_row(row) for row in rows]
+    counts = [_count(state) for state in (State.QUEUED, State.RUNNING, State.ENDED)]
+    rows = yield select(*counts, *_COLUMNS).where(NODES.c.beat_at >= from_now(-lost_after)).order_by(*order)
+    return Population(tuple(_row(row[3:]) for row in rows), *rows[0][:3]) if rows else Population()
+
+
+def _count(state: State) -> ColumnElement[int]:
+    return select(func.count()).select_from(RUNS).where(RUNS.c.state == state.value).scalar_subquery()
 
 
 def forget_lost(seconds: float) -> Steps[None]:

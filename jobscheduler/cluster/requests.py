@@ -9,28 +9,17 @@ A request whose leader is gone stays `taken`: the next leader answers that it is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 
 from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.lease_rows import leads
+from jobscheduler.cluster.request_states import RequestState, is_asked
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import REQUESTS
 from jobscheduler.cluster.values import Term
 
 MAX_AT_ONCE = 100  # requests that a leader takes at once
-
-MAX_AGE_S = 20.0  # seconds after which no leader takes a request any more
-
-
-class RequestState(StrEnum):
-    """How far a request is."""
-
-    ASKED = "asked"
-    TAKEN = "taken"
-    ANSWERED = "answered"
-    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +55,8 @@ def answer_to(token: str) -> Steps[Answer | None]:
 
 def withdraw_request(token: str) -> Steps[Answer | None]:
     """Withdraw a request that no leader has taken; return how far it is then."""
-    is_asked = and_(REQUESTS.c.token == token, REQUESTS.c.state == RequestState.ASKED.value)
-    yield update(REQUESTS).where(is_asked).values(state=RequestState.WITHDRAWN.value, answered_at=from_now())
+    is_waiting = and_(REQUESTS.c.token == token, REQUESTS.c.state == RequestState.ASKED.value)
+    yield update(REQUESTS).where(is_waiting).values(state=RequestState.WITHDRAWN.value, answered_at=from_now())
     return (yield from answer_to(token))
 
 
@@ -76,13 +65,12 @@ def take_requests(term: Term) -> Steps[list[Request]]:
 
     A request that comes a second time was done: only its answer is missing.
     """
-    is_asked = and_(REQUESTS.c.state == RequestState.ASKED.value, REQUESTS.c.asked_at > from_now(-MAX_AGE_S))
     is_own = and_(REQUESTS.c.state == RequestState.TAKEN.value, REQUESTS.c.term == term.number)
-    open_ = yield select(REQUESTS.c.id, REQUESTS.c.state).where(or_(is_asked, is_own)).limit(MAX_AT_ONCE)
+    open_ = yield select(REQUESTS.c.id, REQUESTS.c.state).where(or_(is_asked(), is_own)).limit(MAX_AT_ONCE)
     asked = [number for number, state in open_ if state == RequestState.ASKED.value]
     if asked:
         taken = {"state": RequestState.TAKEN.value, "term": term.number}
-        yield update(REQUESTS).where(REQUESTS.c.id.in_(asked), is_asked, leads(term)).values(taken)
+        yield update(REQUESTS).where(REQUESTS.c.id.in_(asked), is_asked(), leads(term)).values(taken)
     return (yield from _taken(REQUESTS.c.term == term.number)) if open_ else []
 
 

@@ -17,6 +17,8 @@ from jobscheduler.util.standard_output import is_standard_output
 
 PREFIX = "JOBSCHEDULER_"  # of every environment variable
 
+_FORMATS = ("text", "json")
+
 MAX_GROUP_ID = 2**32 - 2  # the next number means "no change" to the kernel
 
 
@@ -24,7 +26,7 @@ MAX_GROUP_ID = 2**32 - 2  # the next number means "no change" to the kernel
 class Option:
     """One setting as users write it: `--log-file`, `JOBSCHEDULER_LOG_FILE`, and `log-file` in the settings file.
 
-    A secret one is never repeated in a message.
+    A secret one is never repeated in a message. `words` are all values that it takes, if they are few.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Option:
     metavar: str
     help: str
     is_secret: bool = False
+    words: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -89,7 +92,7 @@ def _seconds(minimum: float) -> Callable[[str], float]:
 
 
 def _format(text: str) -> str:
-    if text not in {"text", "json"}:
+    if text not in _FORMATS:
         raise ValueError("`text` or `json` is expected")
     return text
 
@@ -143,7 +146,7 @@ def has_password(url: str) -> bool:
 OPTIONS = (  # every option of `serve`
     Option("jobs_dir", _path, "DIR", "the directory of job files"),
     Option("log_file", _log_file, "FILE", "the log file; rotated copies stand beside it; `-`: standard output alone"),
-    Option("log_format", _format, "FORMAT", "`text`, or `json` for one object per line"),
+    Option("log_format", _format, "FORMAT", "`text`, or `json` for one object per line", words=_FORMATS),
     Option("log_max_bytes", _size, "SIZE", "rotate the log before it grows beyond this, such as `50M`"),
     Option("log_backups", _integer(1, 1000), "N", "how many rotated log files to keep"),
     Option("output_dir", _path, "DIR", "the directory for what runs print; `output` beside the log by default"),

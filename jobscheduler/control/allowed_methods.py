@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 _GET, _POST = ("GET",), ("POST",)
 _OF_ONE_WORD = {
-    **dict.fromkeys(("status", "jobs", "definitions", "settings", "zone-rules", "cluster", "records", "output"), _GET),
+    **dict.fromkeys(
+        ("status", "jobs", "definitions", "names", "settings", "zone-rules", "cluster", "records", "output"), _GET
+    ),
     **dict.fromkeys(("select", "stop", "pause", "resume", "reload"), _POST),
 }
 

@@ -37,10 +37,12 @@ class ApiError(ProblemError):
         self.status = status
 
 
-def request(path: Path, method: str, target: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def request(
+    path: Path, method: str, target: str, body: Mapping[str, Any] | None = None, *, hurry: float | None = None
+) -> dict[str, Any]:
     """Send a request to the service that listens on this socket, and return its answer; wait while the service is busy.
 
-    `body` is sent as JSON.
+    `body` is sent as JSON. With `hurry` each step may take so many seconds, and a busy service counts as none.
 
     Raises:
         ServiceUnreachable: no service answers.
@@ -48,7 +50,7 @@ def request(path: Path, method: str, target: str, body: Mapping[str, Any] | None
 
     """
     try:
-        status, text = _exchange(path, _message(method, target, body))
+        status, text = _exchange(path, _message(method, target, body), hurry)
         answer = cast("dict[str, Any]", json.loads(text))
     except (OSError, ValueError) as error:
         raise ServiceUnreachable(_explained(path, error)) from None
@@ -64,7 +66,7 @@ def _message(method: str, target: str, body: Mapping[str, Any] | None) -> bytes:
     return f"{method} {target} HTTP/1.0\r\nHost: localhost\r\n{length}\r\n".encode() + content
 
 
-def _exchange(path: Path, message: bytes) -> tuple[int, bytes]:
+def _exchange(path: Path, message: bytes, hurry: float | None) -> tuple[int, bytes]:
     """Send a request; return the status and the body of the answer.
 
     The standard library's client would import ten times as much, for every verb.
@@ -74,8 +76,9 @@ def _exchange(path: Path, message: bytes) -> tuple[int, bytes]:
 
     """
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(path))  # before settimeout: so it waits for room in the queue
-        connection.settimeout(ANSWER_TIMEOUT_S)
+        connection.settimeout(hurry)  # with None it waits for room in the queue
+        connection.connect(str(path))
+        connection.settimeout(hurry or ANSWER_TIMEOUT_S)
         connection.sendall(message)
         with connection.makefile("rb") as answer:
             match = _STATUS_LINE.match(first := answer.readline(_MAX_LINE_BYTES))

@@ -114,6 +114,10 @@ class ClusterControl:
         """Return the definitions in force on this node."""
         return self._own.definitions()
 
+    def names(self, begin: str) -> Mapping[str, Any]:
+        """Return what a user may be about to type."""
+        return self._own.names(begin)
+
     def job(self, job_id: str) -> Mapping[str, Any]:
         """Return one job."""
         return self._own.job(job_id)

@@ -1,8 +1,8 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
 `GET /v1/status`, `GET /v1/settings`, `GET /v1/zone-rules`, `GET /v1/cluster`, `GET /v1/jobs?job=…&tag=…&state=…`,
-`GET /v1/definitions`, `GET /v1/records?job=…&status=…&since=…&until=…&before=…`, `GET /v1/jobs/ID`,
-`POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
+`GET /v1/definitions`, `GET /v1/names?begin=…`, `GET /v1/records?job=…&status=…&since=…&until=…&before=…`,
+`GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
 `GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`, `GET /v1/output?of=JOB&failed=1`, `POST /v1/reload`,
 `POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
 `POST /v1/select`, `/v1/stop`, `/v1/pause` and `/v1/resume`, whose bodies are JSON objects. See docs/control.md.
@@ -31,7 +31,7 @@ MAX_WAIT_S = 30.0  # seconds that one request may wait for the end of a run
 
 ANSWER_WAIT_S = 30.0  # seconds that a request for a large answer waits for the earlier ones of its user
 
-LARGE_ANSWER_PATHS = frozenset({"/v1/jobs", "/v1/definitions"})  # each about 5 MB for 10,000 jobs
+LARGE_ANSWER_PATHS = frozenset({"/v1/jobs", "/v1/definitions", "/v1/names"})  # up to 5 MB for 10,000 jobs
 
 Answer = tuple[HTTPStatus, Mapping[str, Any]]
 
@@ -51,6 +51,7 @@ class ControlApi(Protocol):
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
     def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]: ...  # noqa: D102
     def definitions(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def names(self, begin: str) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
     def select(self, request: Mapping[str, Any]) -> Mapping[str, Any]: ...  # noqa: D102
@@ -152,18 +153,8 @@ def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi
             return _call_administration(administration, request, parts)
         case _, ["v1", "output"] | ["v1", "runs", _, "output"]:
             return HTTPStatus.OK, _call_outputs(outputs, request, parts)
-        case "GET", ["v1", "status"]:
-            return HTTPStatus.OK, api.status()
-        case "GET", ["v1", "jobs"]:
-            return HTTPStatus.OK, api.jobs(_job_query(request.query))
-        case "GET", ["v1", "definitions"]:
-            return HTTPStatus.OK, api.definitions()
-        case "GET", ["v1", "jobs", *name]:
-            return HTTPStatus.OK, api.job("/".join(name))
-        case "GET", ["v1", "runs", run_id]:
-            return HTTPStatus.OK, api.run_result(run_id, _wait(request.query))
-        case "GET", ["v1", "records"]:
-            return HTTPStatus.OK, api.records(request.query)
+        case "GET", _:
+            return HTTPStatus.OK, _read(api, request, parts)
         case "POST", ["v1", "jobs", *name, "run"]:
             return HTTPStatus.ACCEPTED, api.run("/".join(name), by, calling_runs(request.pid))
         case "POST", ["v1", "select"]:
@@ -172,6 +163,25 @@ def _call(api: ControlApi, administration: AdministrationApi, outputs: OutputApi
             return HTTPStatus.ACCEPTED, api.stop(_body(request), by)
         case "POST", ["v1", "pause" | "resume" as verb]:
             return HTTPStatus.OK, (api.pause if verb == "pause" else api.resume)(_body(request), by)
+    raise _unknown(request.method, parts)
+
+
+def _read(api: ControlApi, request: Request, parts: list[str]) -> Mapping[str, Any]:
+    match parts:
+        case ["v1", "status"]:
+            return api.status()
+        case ["v1", "jobs"]:
+            return api.jobs(_job_query(request.query))
+        case ["v1", "definitions"]:
+            return api.definitions()
+        case ["v1", "names"]:
+            return api.names(parse_qs(request.query).get("begin", [""])[-1])
+        case ["v1", "jobs", *name]:
+            return api.job("/".join(name))
+        case ["v1", "runs", run_id]:
+            return api.run_result(run_id, _wait(request.query))
+        case ["v1", "records"]:
+            return api.records(request.query)
     raise _unknown(request.method, parts)
 
 

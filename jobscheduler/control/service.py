@@ -11,6 +11,7 @@ from typing import Any
 
 from jobscheduler.control.definitions import definitions_answer
 from jobscheduler.control.job_query import EVERY_JOB, JobQuery
+from jobscheduler.control.names import names_answer
 from jobscheduler.control.outputs import StoredOutputs
 from jobscheduler.control.pause_requests import PauseRequests
 from jobscheduler.control.requested_runs import RequestedRuns
@@ -117,6 +118,11 @@ class ControlService:
             raise Conflict(Problem("the service is reading job files", help="ask again in a moment")) from None
         ids = {job.id for _, job, _ in items if job is not None}
         return definitions_answer(items, {job_id: self._scheduler.next_slot(job_id) for job_id in ids})
+
+    def names(self, begin: str) -> Mapping[str, Any]:
+        """Return what a user may be about to type: the jobs whose ids begin so, all tags, and the runs at work."""
+        attempts = self._scheduler.runs.running_attempts()
+        return names_answer(self._reconciler.active_state()[0], [attempt.run for attempt in attempts], begin)
 
     def job(self, job_id: str) -> Mapping[str, Any]:
         """Return one job, with its definition and its next slots.

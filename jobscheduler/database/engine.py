@@ -7,6 +7,7 @@ An error message never contains a password, a parameter or a statement.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ ANSWER_TIMEOUT_S = 10  # seconds for each answer afterwards, and for a lock of S
 
 _BEGIN = "jobscheduler_begin"
 _PYMYSQL = "mysql+pymysql"
+
+# What the library logs are stack traces of errors that it also raises. Without a handler they would go to stderr.
+logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
 
 
 class Database:
@@ -235,7 +239,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _engine(url: URL, tls: Mapping[str, str], limits: Limits) -> Engine:
-    options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True}
+    # Each connection is closed after its use, so nothing is to be undone on it before: that fails on a dead one.
+    options: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": limits.answer}
     else:

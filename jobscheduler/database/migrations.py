@@ -74,7 +74,8 @@ def _other_table_error(name: str, has: set[str], lacks: list[str]) -> Unavailabl
     if has >= _OF_JOBSMANAGER:
         return Unavailable(
             f"`{name}` is the table of JobsManager (it has the columns `id`, `next_run_time` and `job_state`)",
-            f"stop JobsManager and `ALTER TABLE {name} RENAME TO {name}_of_jobsmanager`, or use a database of its own",
+            "stop JobsManager and `jobscheduler import jobsmanager --url-file FILE --to-database`, which renames it "
+            "and takes over its jobs, or use a database of its own",
         )
     lacking = ", ".join(f"`{column}`" for column in lacks)
     return Unavailable(

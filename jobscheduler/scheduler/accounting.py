@@ -98,5 +98,9 @@ class Accounting(Protocol):
     def checkpoint(self, checkpoint: Checkpoint) -> object:
         """Keep up to where every slot is decided, and how every job stands."""
 
+    @property
+    def wants_full(self) -> bool:
+        """Whether so much follows the last full checkpoint that the next one should be full. Lock: none is needed."""
+
     def trusted(self, state: RecoveredState | None, now: datetime) -> Trusted:
         """Return the part of a recovered state that counts for this service."""

@@ -138,8 +138,9 @@ class JobRecovery:
         last_decided = self._registry.memory.last_decided(job.id)
         if last_decided > decision.cursor:
             decision = replace(decision, cursor=last_decided)
-        if decision.actions:
-            entry.since = min([entry.since, *(slot - TICK for slot, _ in decision.actions)])
+        decided = (*(slot for slot, _ in decision.actions), *(missed.first for missed in decision.missed))
+        if decided:  # earlier ones, of a job that is new to the log; a clock that is set back must not repeat them
+            entry.since = min(entry.since, *(slot - TICK for slot in decided))
         self._registry.apply(entry, decision)
         effects = self._actions.apply(entry, decision, now)
         if phase is not RecoveryPhase.STARTUP:

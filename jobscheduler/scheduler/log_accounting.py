@@ -23,6 +23,7 @@ class LogAccounting:
     def __init__(self, log: SchedulerLog, host: SchedulerHost) -> None:
         """`host` is the one whose log is read back."""
         self.claims: Claims | None = None  # a log has one service, so a run needs no leave
+        self.wants_full = False  # its service knows when a new file begins
         self._write = log.write
         self._write_checkpoint = log.write_checkpoint
         self._host = host

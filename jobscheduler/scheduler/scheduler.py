@@ -85,7 +85,7 @@ class Scheduler(SchedulerRequests):
         self._submit = starts.submit
         self._drain = Drain(self._lock, pool)
         self.leadership = Leadership(self._lock, engine, pool, starts, self, clocks.now)
-        self._write_checkpoint_line = accounting.checkpoint
+        self._accounting = accounting
 
     def __enter__(self) -> Self:
         return self
@@ -240,13 +240,14 @@ class Scheduler(SchedulerRequests):
     def write_checkpoint(self, *, full: bool = False) -> None:
         """Log up to where every slot is accounted for, and all active runs; if `full`, also the active jobs.
 
-        It is full in any case after changes that no log line tells.
+        It is full in any case after changes that no log line tells, and when the last full one is far away.
         """
         self.check_clock()
         with self._lock:
             if self._engine.phase is Phase.STANDBY:  # the leader knows, this service does not
                 return
-            self._write_checkpoint_line(self._engine.checkpoints.build(full=full))
+            full = full or self._accounting.wants_full
+            self._accounting.checkpoint(self._engine.checkpoints.build(full=full))
             self._engine.checkpoints.written()
 
     # -- stop

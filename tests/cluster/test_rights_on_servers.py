@@ -71,7 +71,7 @@ def test_a_service_can_do_all_that_it_has_to_and_change_no_table(urls: tuple[str
         account.judge(term, 60.0)
         assert account.remove_old_runs(term, -5.0, "2027") == 1
         perform(connection, nodes.register(database.kind, HERE, Process("host", "boot", 1), 60.0))
-        assert perform(connection, nodes.beat_node(HERE, Loaded()))
+        assert perform(connection, nodes.beat_node(HERE, Loaded(), 60.0)).has(HERE)
         perform(connection, nodes.leave(HERE))
         perform(connection, requests.ask(Request("t1", "run", "{}", "ann", "a")))
         assert perform(connection, requests.take_requests(term))

@@ -143,7 +143,7 @@ def test_the_tables_of_jobsmanager_are_left_alone_and_named(place: Place) -> Non
         )
     with pytest.raises(Unavailable, match="`jm_jobs` is the table of JobsManager") as caught:
         table.init()
-    assert "RENAME TO jm_jobs_of_jobsmanager" in str(caught.value.help)
+    assert "jobscheduler import jobsmanager" in str(caught.value.help)
     with table.database.reading() as connection:
         assert inspect(connection).get_table_names() == ["jm_jobs"]
     with table.database.writing() as connection:

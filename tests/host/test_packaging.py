@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from email.message import Message
@@ -15,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -22,21 +25,34 @@ from jobscheduler.alerts.dispatcher import MIN_DRAIN_S
 from jobscheduler.config import OPTIONS, default_text
 from jobscheduler.tasks.command.processes import KILL_TIMEOUT_S, TERM_GRACE_S
 from tests.support.booted import copy_of_the_checkout, filled_checkout, make
+from tests.support.job_files import unavailable
 from tests.support.service import ROOT
 
 __all__ = ["filled_checkout"]
 
+SCRIPTS = (
+    *("scripts/suitable-python", "systemd/install.sh", "systemd/releases.sh", ".ci/run"),
+    *("packaging/build-here", "packaging/stage"),
+    *(f"packaging/debian/jobscheduler.{name}" for name in ("preinst", "postinst", "prerm", "postrm")),
+)
+WITHOUT_PIP_SETTINGS = {"PATH": os.environ["PATH"], "PIP_CONFIG_FILE": os.devnull}
 EXAMPLES = sorted((ROOT / "examples/jobs.d").glob("*.json"))
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the checkout, built with what the development environment has."""
-    base = tmp_path_factory.mktemp("wheel")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel and the sdist of the checkout, built with what the development environment has."""
+    base = tmp_path_factory.mktemp("dist")
     checkout = copy_of_the_checkout(base / "checkout")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(base), str(checkout)]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(base), str(checkout)]
     subprocess.run(command, check=True, capture_output=True)
-    (made,) = base.glob("*.whl")
+    return base
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Path:
+    """The wheel, which `build` makes from the sdist."""
+    (made,) = dist.glob("*.whl")
     return made
 
 
@@ -53,6 +69,8 @@ def test_the_wheel_has_every_module_and_the_schema(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler").rglob("*.py")}
     extra = {"jobscheduler/py.typed", "jobscheduler/schemas/__init__.py", "jobscheduler/schemas/job.schema.json"}
     extra |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler/web/files").iterdir()}
+    extra |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "jobscheduler/cli/shells").iterdir()}
+    extra.add("jobscheduler/cli/arguments.json")
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert packed == modules | extra
@@ -60,17 +78,28 @@ def test_the_wheel_has_every_module_and_the_schema(wheel: Path) -> None:
     assert schema == (ROOT / "schemas/job.schema.json").read_bytes()
 
 
-def test_the_installed_command_works_far_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    """In an environment of its own it finds its schema: a good file passes, a wrong field is shown with its place."""
+def test_the_sdist_has_what_a_clone_has_and_both_pass_the_check_of_the_index(dist: Path, wheel: Path) -> None:
+    """One can test and install from it; `twine check` reads metadata and description as the index does."""
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    for name in ("systemd/install.sh", "packaging/deb", "tests/conftest.py", "schemas/job.schema.json", "Makefile"):
+        assert name in packed
+    assert not [name for name in packed if "__pycache__" in name or name.startswith((".venv", ".hosts", "var"))]
+    check = [sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(sdist)]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASSED") == 2
+
+
+def test_pip_makes_a_working_command_of_the_wheel_and_what_it_names(
+    wheel: Path, filled_checkout: Path, tmp_path: Path
+) -> None:
+    """In an empty environment it finds its libraries and schema: a good file passes, a wrong one is shown in place."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv/bin/python"
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
-    (ours,) = (tmp_path / "venv/lib").glob("python*/site-packages")
-    (theirs,) = {path for path in sys.path if path.endswith("site-packages")}
-    (ours / "dependencies.pth").write_text(
-        f"{theirs}\n"
-    )  # those are installed already, in the environment of the tests
+    install = [sys.executable, "-m", "pip", "--python", str(tmp_path / "venv/bin/python"), "install", "--quiet"]
+    sources = ["--no-compile", "--no-index", "--find-links", str(filled_checkout / "wheels")]
+    subprocess.run([*install, *sources, str(wheel)], check=True, capture_output=True, env=WITHOUT_PIP_SETTINGS)
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text('{"job_id": "a", "schedule": "@daily", "task": {"type": "execute_command", "command": "true"}}')
     bad.write_text('{"job_id": "b",\n "shedule": "@daily", "task": {"type": "execute_command", "command": "true"}}')
@@ -152,11 +181,43 @@ def test_the_unit_gives_more_time_to_stop_than_the_drain_takes() -> None:
     assert int(seconds) > int(drain.removesuffix("s")) + 2 * (TERM_GRACE_S + KILL_TIMEOUT_S) + MIN_DRAIN_S
 
 
-@pytest.mark.parametrize("script", ["scripts/suitable-python", "systemd/install.sh", ".ci/run"])
-def test_every_script_is_executable_and_parses(script: str) -> None:
-    """By a plain shell: nothing else is assumed."""
-    assert os.access(ROOT / script, os.X_OK)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_parses_and_is_executable_unless_others_read_it(script: str) -> None:
+    """By a plain shell: nothing else is assumed. debhelper makes those of the package executable."""
+    assert os.access(ROOT / script, os.X_OK) is not script.startswith(("packaging/debian/", "systemd/releases"))
     subprocess.run(["sh", "-n", ROOT / script], check=True)
+
+
+# --- packages -----------------------------------------------------------------------------------------------
+
+
+def test_the_examples_for_containers_have_a_valid_job_and_the_places_of_the_image(tmp_path: Path) -> None:
+    """Compose and Kubernetes mount what the image expects; the ConfigMap's job passes as it stands."""
+    page = (ROOT / "docs/containers.md").read_text("utf-8")
+    compose, kubernetes = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    service = yaml.safe_load(compose)["services"]["scheduler"]
+    config, deployment = yaml.safe_load_all(kubernetes)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    mounted = {one["mountPath"] for one in container["volumeMounts"]}
+    image = (ROOT / "packaging/Containerfile").read_text("utf-8")
+    assert {line.split(":")[1] for line in service["volumes"]} | {*service["tmpfs"]} == mounted
+    assert {"/etc/scheduler/jobs.d", *re.findall(r"^VOLUME (\S+)", image, re.MULTILINE)} < mounted
+    assert {name for name in service["environment"] if name != "TZ"} <= {option.variable for option in OPTIONS}
+    assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 30
+
+    (tmp_path / "report.json").write_text(config["data"]["report.json"])
+    command = [sys.executable, "main.py", "validate", "--portable", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1 file checked, no errors\n")
+
+
+def test_each_lintian_override_has_its_reason_above_it() -> None:
+    """What lintian would say and why it does not count here, for whoever reads it later."""
+    text = (ROOT / "packaging/debian/jobscheduler.lintian-overrides").read_text("utf-8")
+    for block in text.strip().split("\n\n"):
+        reason, *overrides = block.splitlines()
+        assert reason.startswith("# ")
+        assert all(line.startswith("jobscheduler: ") for line in overrides)
 
 
 # --- the install below DESTDIR ------------------------------------------------------------------------------
@@ -202,6 +263,55 @@ def test_prefix_is_where_command_and_unit_lead(staged: Path) -> None:
     assert settings == (ROOT / "systemd/scheduler.toml").read_bytes()
 
 
+SHARED = {
+    "usr/local/share/man/man1/jobscheduler.1",
+    "usr/local/share/man/man5/jobscheduler-job.5",
+    "usr/local/share/man/man5/scheduler.toml.5",
+    "usr/local/share/bash-completion/completions/jobscheduler",
+    "usr/local/share/zsh/site-functions/_jobscheduler",
+    "usr/share/fish/vendor_completions.d/jobscheduler.fish",
+}
+
+
+def test_manual_pages_and_completion_are_links_to_the_present_release(staged: Path) -> None:
+    """So an upgrade changes all of them at once."""
+    usr = [path for path in (staged / "usr").rglob("*") if path.is_symlink() and path.parent.name != "bin"]
+    links = {path.relative_to(staged).as_posix(): os.readlink(path) for path in usr}
+    assert links == {name: f"/srv/scheduler/current/{name}" for name in SHARED}
+    current = staged / "srv/scheduler/current"
+    assert {path.relative_to(current).as_posix() for path in (current / "usr").rglob("*") if path.is_file()} == SHARED
+    for name in SHARED:
+        assert len((current / name).read_text("utf-8")) > 1000
+
+
+MOUNTED = ("srv", "usr/local/share", "usr/local/bin", "usr/share/fish/vendor_completions.d")
+FOUND = {
+    "man -w jobscheduler": "/srv/scheduler/RELEASE/usr/local/share/man/man1/jobscheduler.1",
+    "man -w 5 jobscheduler-job": "/srv/scheduler/RELEASE/usr/local/share/man/man5/jobscheduler-job.5",
+    "fish -c 'complete -C \"jobscheduler li\"'": "list\tshow the jobs, those that need you first",
+    "zsh -f -c 'autoload -Uz compinit; compinit -D; print $_comps[jobscheduler]'": "_jobscheduler",
+    "bash -c '. /usr/share/bash-completion/bash_completion; $(compgen -A function | "
+    "grep -xe _completion_loader -e _comp_complete_load | head -1) jobscheduler; complete -p jobscheduler'": (
+        "complete -F _jobscheduler jobscheduler"
+    ),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+@pytest.mark.parametrize(("command", "answer"), FOUND.items())
+def test_man_and_the_shells_find_it_by_themselves(staged: Path, tmp_path: Path, command: str, answer: str) -> None:
+    """In a view of the host where the staged root is the real one."""
+    program, _, _ = command.partition(" ")
+    if shutil.which(program) is None or not Path("/usr/share/bash-completion/bash_completion").exists():
+        unavailable(f"{program} or bash-completion is not installed")
+    mounts = [f"mount --bind {staged}/{path} /{path}" for path in MOUNTED]
+    environment = f"HOME={tmp_path} LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin"
+    script = " && ".join([*mounts, f"exec env -i {environment} {command}"])
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
+    release = os.readlink(staged / "srv/scheduler/current")
+    assert (done.stdout.strip(), done.returncode) == (answer.replace("RELEASE", release), 0), done.stderr
+
+
 def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) -> None:
     """Nothing on the host is touched."""
     arguments = [f"DESTDIR={staged}", "PREFIX=/srv/scheduler"]
@@ -211,10 +321,15 @@ def test_uninstall_below_destdir_keeps_jobs_logs_and_nothing_else(staged: Path) 
     assert not [path for path in staged.rglob("*") if not path.is_dir()]
 
 
-def test_variables_that_stood_there_are_carried_over_below_destdir_too(filled_checkout: Path, tmp_path: Path) -> None:
+def test_what_an_administrator_had_there_is_carried_over_or_kept_below_destdir_too(
+    filled_checkout: Path, tmp_path: Path
+) -> None:
     """Names are those of the host to be. What was edited is kept by a further install and by an uninstall."""
     (tmp_path / "etc/default").mkdir(parents=True)
     (tmp_path / "etc/default/jobscheduler").write_text("JOBSCHEDULER_LOG_BACKUPS=3\nJOBSCHEDULER_OOPS=1\n")
+    own = tmp_path / "usr/share/fish/vendor_completions.d/jobscheduler.fish"
+    own.parent.mkdir(parents=True)
+    own.write_text("# of an administrator\n")
     done = make("install", f"DESTDIR={tmp_path}", cwd=filled_checkout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 setting carried over to /etc/scheduler/scheduler.toml: log-backups\n" in done.stdout
@@ -224,12 +339,19 @@ def test_variables_that_stood_there_are_carried_over_below_destdir_too(filled_ch
     environment = (tmp_path / "etc/default/jobscheduler").read_text("utf-8")
     assert "\n#JOBSCHEDULER_LOG_BACKUPS=3\n" in environment
 
+    release = tmp_path / "opt/jobscheduler/current"
+    former = "usr/local/share/man/man1/former.1"
+    (release / former).touch()
+    (tmp_path / former).symlink_to(f"/opt/jobscheduler/current/{former}")
     again = make("install", f"DESTDIR={tmp_path}", cwd=filled_checkout)
+    assert not (tmp_path / former).is_symlink(), "only the former release had it"
     gone = make("uninstall", f"DESTDIR={tmp_path}")
 
     for name in ("scheduler/scheduler.toml", "default/jobscheduler"):
         assert f"/etc/{name} has been edited and is kept as it is\n" in again.stdout
         assert f"kept /etc/{name}\n" in gone.stdout
+    assert f"/{own.relative_to(tmp_path)} belongs to something else and is kept as it is\n" in again.stdout
+    assert own.read_text() == "# of an administrator\n"
     assert (tmp_path / "etc/scheduler/scheduler.toml").read_text("utf-8") == settings
     assert (tmp_path / "etc/default/jobscheduler").read_text("utf-8") == environment
 
@@ -302,6 +424,8 @@ def test_every_target_of_the_makefile_is_listed_by_make() -> None:
         "install",
         "uninstall",
         "clean",
+        "deb",
+        "dist",
     }
 
 

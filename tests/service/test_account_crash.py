@@ -112,7 +112,7 @@ def campaign(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Campaig
     made.service.close()
 
 
-@pytest.mark.parametrize("rounds", [4, pytest.param(100, marks=[pytest.mark.deep, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("rounds", [4, pytest.param(100, marks=[pytest.mark.deep, pytest.mark.timeout(3600)])])
 def test_every_slot_has_one_record_and_runs_once_however_often_the_service_is_killed(
     campaign: Campaign, rounds: int
 ) -> None:
@@ -132,7 +132,7 @@ def test_every_slot_has_one_record_and_runs_once_however_often_the_service_is_ki
     assert len(list(campaign.base.glob("scheduler.log.*"))) >= rounds // 20  # a busy machine writes less
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(30, marks=[pytest.mark.deep, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("rounds", [2, pytest.param(30, marks=[pytest.mark.deep, pytest.mark.timeout(3600)])])
 def test_every_slot_has_one_record_when_the_service_is_stopped_and_started(campaign: Campaign, rounds: int) -> None:
     """SIGTERM at a random moment: what waits and what comes due meanwhile is the next start's."""
     campaign.start(wait=True)
@@ -145,7 +145,7 @@ def test_every_slot_has_one_record_when_the_service_is_stopped_and_started(campa
     assert not [line for line in account.lines if line.get("reason") == "interrupted"]
 
 
-@pytest.mark.parametrize("seconds", [6, pytest.param(90, marks=[pytest.mark.deep, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("seconds", [6, pytest.param(90, marks=[pytest.mark.deep, pytest.mark.timeout(900)])])
 def test_a_service_that_was_frozen_accounts_for_the_time_and_does_not_end(campaign: Campaign, seconds: int) -> None:
     """SIGSTOP: the latest slots run, the others are missed, and health does not take the pause for a stuck thread."""
     if seconds < 10:  # else as users have it: an outage after 10 s, a standstill after 5 s

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fork_server import run_program
-from tests.support.service import ROOT, Service, job
+from tests.support.service import ROOT, Service, job, wait_until
 
 PAGE = (ROOT / "docs" / "operators-day.md").read_text("utf-8")
 RSYNC = "rsync: failed to connect to mirror (10.0.0.7): Connection refused"
@@ -67,7 +67,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     made.start()
     for words in (["backup", "--wait"], ["backup", "--wait"], ["report", "--wait"], ["sync-mirror"]):
         told(made, ["jobscheduler", "run", *words])
-    made.wait_for("run.started", job_id="sync-mirror")
+    wait_until(lambda: "waiting for the lock" in told(made, ["jobscheduler", "output", "sync-mirror"]))
     yield made
     made.stop(signal.SIGTERM)
 

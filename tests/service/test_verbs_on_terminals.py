@@ -111,8 +111,8 @@ def on_a_terminal(service: Service, words: tuple[str, ...], columns: int, **more
 
 
 def test_every_verb_is_looked_at() -> None:
-    """But for the service itself."""
-    assert set(VERBS_SHOWN) == set(VERBS) - {"serve"}
+    """But for the service itself, what prints a program, and what reads tables of other schedulers."""
+    assert set(VERBS_SHOWN) == set(VERBS) - {"serve", "completion", "import"}
 
 
 @pytest.mark.parametrize("columns", [80, 200])

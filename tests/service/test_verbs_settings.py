@@ -43,6 +43,8 @@ CASES = {  # in the order in which they are run; `{...}` are the moved paths
     "plan": Case(["plan", "{jobs}"], "nothing would change", NOT_ASKED),
     "config": Case(["config", "--given"], "{file}:4\n", "note: no service was asked; a"),
     "reload": Case(["reload"], "zone Asia/Kolkata"),
+    "cluster": Case(["cluster"], "this service is alone"),
+    "import": Case(["import", "crontab", "{crontab}", "--owner", "root"], '"timezone": "UTC"', NOT_ASKED),
     "db": Case(["db", "list"], "kept-in-the-table", ""),
     "serve": Case(["serve"], "error: the jobs directory `{jobs}` is in use by process", status=1),
 }
@@ -50,8 +52,10 @@ CASES = {  # in the order in which they are run; `{...}` are the moved paths
 
 def test_each_verb_uses_the_settings_of_the_service_whether_it_answers_or_not(place: Place) -> None:
     """A verb that reads files says that no service was asked; one that needs the service names its moved socket."""
-    assert CASES.keys() == VERBS.keys()
-    paths = {"file": place.file, "jobs": place.service.jobs, "socket": place.service.socket}
+    assert CASES.keys() == VERBS.keys() - {"completion"}  # which has no settings
+    crontab = place.service.jobs.parent / "crontab"
+    crontab.write_text("30 9 * * * echo hello\n")
+    paths = {"file": place.file, "jobs": place.service.jobs, "socket": place.service.socket, "crontab": crontab}
     output = place.service.jobs.parent / "printed"
     database = place.service.jobs.parent / "jobs.sqlite"
     place.write(timezone=ZONE, output_dir=str(output), database_url=f"sqlite:///{database}")

@@ -134,7 +134,7 @@ def make(*arguments: str, cwd: Path = ROOT, user: tuple[str, ...] = ()) -> subpr
         env=without_make(),
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=1800,
         check=False,
     )
 

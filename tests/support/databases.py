@@ -79,6 +79,10 @@ class Server:
                 cursor.execute(statement)
             return tuple(cursor.fetchall())
 
+    def asked(self) -> int:
+        """Return how many statements it has been asked by now, by its own count."""
+        return int(str(self.sql("SHOW GLOBAL STATUS LIKE 'Questions'")[0][1]))
+
     def fresh(self) -> str:
         """Make an empty database; return its URL."""
         self._made += 1

@@ -242,6 +242,7 @@ class Nodes:
 
     def check(self) -> None:
         """Check that each slot of the marked job has one final row, and ran once where that says so, else never."""
+        assert [name for name, service in self.services.items() if "Traceback" in service.stderr()] == []
         rows, marks = self.rows(), Counter(self.marks.read_text().splitlines())
         assert {mark: count for mark, count in marks.items() if count > 1} == {}
         assert [row for row in rows if row.state != "final"] == []

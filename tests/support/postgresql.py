@@ -65,12 +65,18 @@ class Server:
             return False
         return True
 
-    def sql(self, statement: str) -> None:
-        """Run one statement."""
+    def sql(self, statement: str) -> list[tuple[object, ...]]:
+        """Run one statement; return its rows."""
         with psycopg.connect(
             host="127.0.0.1", port=self.port, user="tester", dbname="postgres", autocommit=True
         ) as one:
-            one.execute(statement)
+            cursor = one.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def asked(self) -> int:
+        """Return how many transactions its databases for tests have had, by its own count, which is a second late."""
+        count = "SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database WHERE datname LIKE 'test%'"
+        return int(str(self.sql(count)[0][0]))
 
     def stop(self) -> None:
         """End it at once."""

@@ -755,6 +755,9 @@ FOUND = {
         *(("turn_to_once", 2), ("set", 600.0, False), ("crash", 1, False), ("start",), ("crash", 1, False)),
         *(("turn_to_once", 2), ("start",), ("undo",), ("live", 4000, 1.0)),
     ],
+    "a power failure took the line of a job that had come, and the clock was set back to its slots from before": [
+        *(("live", 4000, 1.0), ("come",), ("fail", 1.0, False, 0.5), ("start",), ("turn_to_once", -4)),
+    ],
     "a job came after a clock was ahead, and a power failure took both lines": [
         *(("touch",), ("turn_to_once", -4), ("checkpoint",), ("undo",), ("come",), ("touch",)),
         *(("fail", 1.0, False, 0.5), ("turn_to_once", -4)),

@@ -80,7 +80,7 @@ def test_help_of_a_verb_is_its_help(capsys: pytest.CaptureFixture[str]) -> None:
             ["next", "-n", "0"],
             [
                 "error: `-n` takes a whole number from 1 to 100000, not `0`",
-                "usage: jobscheduler next [OPTIONS] [JOB ...]",
+                "usage: jobscheduler next [OPTIONS] [JOB|PATH ...]",
             ],
         ),
         (
@@ -172,11 +172,11 @@ def test_wrong_usage_is_told_as_problems_are(
         ("explain EMPTY", "JOB is empty"),
         ("list EMPTY", "JOB is empty"),
         ("history EMPTY", "JOB is empty"),
-        ("agenda EMPTY", "JOB is empty"),
-        ("next EMPTY", "JOB is empty"),
+        ("agenda EMPTY", "JOB|PATH is empty"),
+        ("next EMPTY", "JOB|PATH is empty"),
         ("alert EMPTY", "the action is empty"),
         ("alert test EMPTY", "JOB is empty"),
-        ("db remove EMPTY", "JOB is empty"),
+        ("db remove EMPTY", "ID is empty"),
         ("validate EMPTY", "a path is empty"),
         ("plan EMPTY", "a path is empty"),
         ("validate --portable", "`--portable` needs a path"),

@@ -11,10 +11,13 @@ from datetime import timedelta
 from tempfile import TemporaryDirectory
 
 import pytest
+from sqlalchemy import func, select
 
+from jobscheduler.cluster import accounting as accounting_module
 from jobscheduler.cluster.beats import verdicts_on
 from jobscheduler.cluster.leading_term import LeadingTerm
 from jobscheduler.cluster.slot_order import SlotOrder
+from jobscheduler.cluster.tables import STATE
 from jobscheduler.cluster.values import Term
 from jobscheduler.model import Cron, Event, Job, Level, LogEntry, Record, Retry, Status
 from jobscheduler.runner import Run
@@ -312,6 +315,23 @@ def test_slots_are_settled_up_to_the_first_claim_without_an_answer(here: Here) -
     here.leader.answer()
     assert accounting.settled(term) == "2096-11-22T12:01:00Z", "the slot of now is due and not decided"
     assert accounting.settled(Term(term.instance, term.number + 1)) is None
+
+
+def test_rows_about_jobs_do_not_pile_up_while_a_leader_leads_for_months(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so many checkpoints and changes a full checkpoint takes the place of all of them."""
+    monkeypatch.setattr(accounting_module, "MAX_STATE_ROWS", 6)
+    counts = []
+    for minute in range(24):
+        if minute % 3 == 0:
+            here.node.accounting.observe(Event.of(NOON, Level.INFO, "job.added", job_id=f"y{minute}", hash="1"))
+            here.leader.answer()
+        here.leader.scheduler.write_checkpoint()
+        here.leader.answer()
+        counts.append(here.store.place.connection.execute(select(func.count()).select_from(STATE)).scalar_one())
+    assert max(counts) <= 8
+    assert counts.count(1) >= 3
 
 
 def test_nothing_is_written_for_a_term_that_is_over(here: Here) -> None:

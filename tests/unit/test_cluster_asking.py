@@ -19,8 +19,10 @@ from jobscheduler.cluster import requests
 from jobscheduler.cluster.answering import DeskThread, RequestDesk
 from jobscheduler.cluster.asking import ANSWER_S, TAKE_S, WRITE_S, Asking
 from jobscheduler.cluster.database_time import from_now
+from jobscheduler.cluster.lease import Standing
+from jobscheduler.cluster.lease_thread import LeaseThread
 from jobscheduler.cluster.questions import MAX_WAITING, NotSent, Questions
-from jobscheduler.cluster.requests import MAX_AGE_S, RequestState
+from jobscheduler.cluster.request_states import MAX_AGE_S, RequestState
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import REQUESTS
 from jobscheduler.cluster.values import Term
@@ -266,12 +268,35 @@ def test_a_database_that_hangs_holds_each_caller_for_its_own_time_alone(place: C
         assert asked == []
 
 
+def test_a_look_at_the_lease_tells_while_something_waits_for_the_leader(world: World) -> None:
+    """Until it has its answer. What is too old to be taken does not wake the leader for ever."""
+    place, term = world.place, world.term
+    assert term is not None
+    assert not place.lease().has_requests
+    place.perform(requests.ask(requests.Request("t1", "run", ARGUMENTS, "1000", "b")))
+    assert place.lease().has_requests
+    place.perform(requests.take_requests(term))
+    assert place.lease().has_requests
+    place.perform(requests.answer(term, "t1", "{}"))
+    assert not place.lease().has_requests
+    place.perform(requests.ask(requests.Request("t2", "run", ARGUMENTS, "1000", "b")))
+    place.connection.execute(update(REQUESTS).values(asked_at=from_now(-MAX_AGE_S - 1)))
+    assert not place.lease().has_requests
+
+
 def test_two_nodes_ask_and_answer_within_a_second(place: ClusterPlace) -> None:
-    """With their threads and connections."""
-    term = place.lead("a", seconds=60)
+    """With their threads and connections. The leader's look at its lease tells it that something is asked."""
+    place.end_lease()
+    asked = threading.Event()
+
+    def note(_: Standing, after: Standing, __: Unavailable | None) -> None:
+        if after.seen is not None and after.seen.has_requests:
+            asked.set()
+
     with ExitStack() as stack:
+        lease = stack.enter_context(LeaseThread(place.database, "a", "a1", 1.0, on_change=note))
         asks, answers = (stack.enter_context(Questions(Database(place.url))) for _ in range(2))
-        desk = RequestDesk(answers, lambda: term, lambda verb, arguments, by: {"status": 200, "answer": {"by": by}})
-        stack.enter_context(DeskThread(desk, 0.02))
+        desk = RequestDesk(answers, lease.term, lambda verb, arguments, by: {"status": 200, "answer": {"by": by}})
+        stack.enter_context(DeskThread(desk, asked))
         answer = Asking(asks, "b", lambda: "t1").ask("run", ARGUMENTS, "1000")
     assert json.loads(str(answer))["answer"] == {"by": "1000@b"}

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import Connection, Executable
 
 from jobscheduler.cluster import steps
-from jobscheduler.cluster.lease import MAX_SKEW_S, LeaseTimes, Question, Standing
+from jobscheduler.cluster.lease import LOOK_S, MAX_SKEW_S, STANDBY_LOOK_S, LeaseTimes, Question, Standing
 from jobscheduler.cluster.lease_rows import LeaseRow
 from jobscheduler.cluster.lease_thread import LeaseThread, least_skew
 from jobscheduler.cluster.schema import check_version, make_tables, upgrade_tables
@@ -36,7 +37,7 @@ def new(now: float = 0.0) -> Standing:
 
 def held(sent_at: float = 100.0, answered_at: float = 100.0) -> Standing:
     """Return the standing of a node whose request for the lease was answered."""
-    return new(sent_at).answered(sent_at, LeaseRow("a", MINE, 6.0), answered_at)
+    return new(sent_at).answered(sent_at, LeaseRow("a", MINE, 6.0), answered_at, is_renewed=True)
 
 
 # --- the deadline ----------------------------------------------------------------------------------------
@@ -59,14 +60,37 @@ def test_an_answer_that_is_too_late_gives_no_lease() -> None:
 def test_a_renewal_is_anchored_before_it_is_sent() -> None:
     """Two of them may fail before the lease ends."""
     standing = held(100.0)
-    assert standing.question(101.9) is None
-    assert standing.question(102.0) is Question.RENEW
+    assert standing.question(100.7) is None
+    assert standing.question(100.8) is Question.LOOK
+    assert standing.question(102.4) is Question.RENEW
     failed = standing.failed(104.0)
     assert failed.term_at(104.9) == MINE
     assert failed.question(104.9) is None
+    assert standing.failed(100.8).question(101.8) is Question.RENEW
     renewed = standing.answered(102.0, LeaseRow("a", MINE, 5.5), 104.0)
     assert renewed.term_at(106.4) == MINE
     assert renewed.term_at(106.5) is None
+
+
+@pytest.mark.parametrize("lease", [0.5, 1.0, 3.0, 5.0, 6.0, 60.0, 3600.0])
+def test_a_leader_looks_often_enough_to_answer_within_a_second(lease: float) -> None:
+    """However long its lease is, and the renewal takes the place of a look. Another node is there in time as well."""
+    times = LeaseTimes(lease)
+    looks = round(times.renewal / times.leader_look)
+    assert 0 < times.leader_look < LOOK_S + 1e-6
+    assert times.renewal == pytest.approx(looks * times.leader_look)
+    assert times.look <= STANDBY_LOOK_S
+    standing, now, asked = Standing("me", times, 0.0), 0.0, []
+    for _ in range(3 * looks + 1):
+        now = max(now, standing.next_at)
+        question = standing.question(now)
+        asked.append((question, now))
+        left = lease if question in {Question.TAKE, Question.RENEW} else standing.deadline + times.margin - now
+        renewed = question is not Question.LOOK
+        standing = standing.answered(now, LeaseRow("a", MINE, left if asked[1:] else lease), now, is_renewed=renewed)
+        assert standing.term_at(now) == MINE
+    renewals = [at for question, at in asked if question is Question.RENEW]
+    assert max(later - at for at, later in pairwise(renewals)) == pytest.approx(times.renewal)
 
 
 def test_a_lease_that_another_node_has_is_lost() -> None:
@@ -94,6 +118,8 @@ def test_a_node_that_stands_by_looks_and_takes_what_is_free() -> None:
     busy = standing.answered(0.0, LeaseRow("b", OTHERS, 3.0), 0.1)
     assert busy.question(0.1) is None
     assert busy.question(0.1 + TIMES.look) is Question.LOOK
+    ends_soon = standing.answered(0.0, LeaseRow("b", OTHERS, 0.5), 0.1)
+    assert ends_soon.question(0.6) is Question.LOOK
     free = busy.answered(2.0, LeaseRow("b", OTHERS, -0.1), 2.1)
     assert free.question(2.1) is Question.TAKE
     taken = free.answered(2.1, LeaseRow("a", Term("me", 5), 6.0), 2.2)
@@ -219,7 +245,7 @@ def test_a_renewal_says_what_is_settled_and_a_late_one_is_refused(place: Cluster
     node.step()
     node.step()
     node.settled = "2026-11-22T01:00:02Z"
-    assert node.step(2) == Term("a1", 1)
+    assert node.step(2.4) == Term("a1", 1)
     assert place.lease().settled == "2026-11-22T01:00:02Z"
     place.end_lease()
     assert node.step(2) is None
@@ -227,7 +253,7 @@ def test_a_renewal_says_what_is_settled_and_a_late_one_is_refused(place: Cluster
 
 
 def test_an_idle_cluster_asks_little(place: ClusterPlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Statements a minute for the lease: the leader at most 60, a node that stands by at most 45."""
+    """Statements a minute for the lease: the leader at most 100, a node that stands by at most 45."""
     asked: Counter[str] = Counter()
     asker = [""]
     first, second = Node(place, "a"), Node(place, "b")
@@ -242,7 +268,7 @@ def test_an_idle_cluster_asks_little(place: ClusterPlace, monkeypatch: pytest.Mo
         for asker[0], node in (("a", first), ("b", second)):
             node.step(0.1)
     assert place.lease().holder == "a"
-    assert asked["a"] <= 62
+    assert asked["a"] <= 102
     assert asked["b"] <= 45
 
 

@@ -67,7 +67,8 @@ def test_a_new_instance_ends_what_the_former_one_has_left(place: ClusterPlace) -
     rows = {row.run_id: (row.state, row.status, row.reason) for row in place.account().unfinished()}
     assert rows == {"r1": (State.ENDED, "FAILURE", "interrupted"), "r2": (State.RUNNING, None, None)}
     assert joined.at_work_elsewhere() == {"r2"}
-    assert (joined.population().queued, joined.population().running) == (0, 1)
+    found = joined.beat(Loaded())
+    assert (found.queued, found.running, found.ended) == (0, 1, 1)
     joined.join(ended.extend)
     assert ended == ["r1"]
     joined.close()
@@ -113,7 +114,7 @@ def test_a_second_service_of_one_name_is_refused(place: ClusterPlace) -> None:
     place.perform(nodes.leave(identity("a1")))
     second.join(lambda _: None)
     second.leave()
-    assert second.population().nodes == ()
+    assert second.beat(Loaded()).nodes == ()
     second.close()
 
 
@@ -122,10 +123,10 @@ def test_a_beat_says_whether_the_place_is_still_its_own(place: ClusterPlace) -> 
     first, other = member(place, "a1"), member(place, "b1", "b")
     first.join(lambda _: None)
     other.join(lambda _: None)
-    assert first.beat(Loaded("1.0", "2026a", "jobs", 4, 0.5))
-    seen = {row.identity.node: row.loaded for row in other.population().nodes}
+    assert first.beat(Loaded("1.0", "2026a", "jobs", 4, 0.5)).has(identity("a1"))
+    seen = {row.identity.node: row.loaded for row in other.beat(Loaded()).nodes}
     assert seen == {"a": Loaded("1.0", "2026a", "jobs", 4, 0.5), "b": Loaded()}
     place.connection.execute(update(NODES).values(instance="a9").where(NODES.c.node == "a"))
-    assert not first.beat(Loaded())
+    assert not first.beat(Loaded()).has(identity("a1"))
     first.close()
     other.close()

@@ -10,10 +10,9 @@ from jobscheduler.cluster.database_watch import DatabaseWatch
 from jobscheduler.cluster.drift import Drift
 from jobscheduler.cluster.lease import LeaseTimes, Standing
 from jobscheduler.cluster.lease_rows import LeaseRow
-from jobscheduler.cluster.membership import Population
 from jobscheduler.cluster.node_reports import DriftReport, SkewReport
 from jobscheduler.cluster.node_view import NodeViewer
-from jobscheduler.cluster.nodes import Loaded, NodeRow, Process
+from jobscheduler.cluster.nodes import Loaded, NodeRow, Population, Process
 from jobscheduler.cluster.values import Identity, Term
 from jobscheduler.cluster.zone_data import zone_data_version
 from jobscheduler.database.errors import Unavailable
@@ -121,7 +120,7 @@ def test_the_view_says_who_leads_and_how_the_others_are() -> None:
     log = Log()
     standing = Standing("x1", LeaseTimes(6.0), 0.0).answered(0.0, LeaseRow("y", Term("y1", 7), 6.0), 0.0, 0.5)
     watch = DatabaseWatch("db", log, lambda: NOON)
-    viewer = NodeViewer("x", watch, lambda: standing, lambda: Role.STANDBY, 60.0, lambda: NOON)
+    viewer = NodeViewer("x", watch, lambda: standing, lambda: Role.STANDBY, 60.0, now=lambda: NOON)
     assert viewer.view().known_at is None
     drift = Drift(("a",), ("c",), ("b",))
     viewer.note(Population((row("x", "other"), row("y"), row("z", silent=61.0)), 2, 3), drift)

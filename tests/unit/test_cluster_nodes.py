@@ -15,8 +15,9 @@ from jobscheduler.cluster import nodes, requests
 from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.drift import drift, jobset
 from jobscheduler.cluster.identity import IdentityInUse, is_process_gone, take_identity, this_process
-from jobscheduler.cluster.nodes import Loaded, NodeRow, Process
-from jobscheduler.cluster.requests import Answer, Request, RequestState
+from jobscheduler.cluster.nodes import Loaded, NodeRow, Population, Process
+from jobscheduler.cluster.request_states import RequestState
+from jobscheduler.cluster.requests import Answer, Request
 from jobscheduler.cluster.tables import NODES
 from jobscheduler.cluster.values import Identity, Term
 from jobscheduler.database.errors import Unavailable
@@ -75,8 +76,8 @@ def test_a_new_instance_takes_the_place_of_one_that_is_gone(place: ClusterPlace)
     assert register(place, node("a3")).identity.instance == "a3"
     assert register(place, node("a4"), former="a3").identity.instance == "a4"
     assert register(place, node("a5"), former="a3").identity.instance == "a4"
-    assert not place.perform(nodes.beat_node(node("a3"), Loaded()))
-    assert place.perform(nodes.beat_node(node("a4"), Loaded()))
+    assert not place.perform(nodes.beat_node(node("a3"), Loaded(), LOST_AFTER_S)).has(node("a3"))
+    assert place.perform(nodes.beat_node(node("a4"), Loaded(), LOST_AFTER_S)).has(node("a4"))
 
 
 def take(place: ClusterPlace, identity: Identity, *, is_gone: bool = False) -> None:
@@ -91,7 +92,7 @@ def test_a_start_is_refused_by_name_while_another_instance_lives(place: ClusterP
         take(place, node("a2"))
     assert "--node NAME" in refused.value.help
     take(place, node("a3"), is_gone=True)
-    assert place.perform(nodes.nodes(LOST_AFTER_S))[0].identity.instance == "a3"
+    assert place.perform(nodes.population(LOST_AFTER_S)).nodes[0].identity.instance == "a3"
 
 
 def test_a_process_is_known_to_be_gone_on_its_own_host_alone() -> None:
@@ -120,13 +121,13 @@ def test_nodes_show_what_they_have_loaded_while_they_are_alive(place: ClusterPla
     register(place, node("a1"))
     register(place, node("b1", name="b"))
     loaded = Loaded("1.2", "2026f", "hash", 32, 0.25)
-    place.perform(nodes.beat_node(node("b1", name="b"), loaded))
-    shown = place.perform(nodes.nodes(LOST_AFTER_S))
+    place.perform(nodes.beat_node(node("b1", name="b"), loaded, LOST_AFTER_S))
+    shown = place.perform(nodes.population(LOST_AFTER_S)).nodes
     assert [(row.identity.node, row.loaded) for row in shown] == [("a", Loaded()), ("b", loaded)]
     silence(place)
-    assert place.perform(nodes.nodes(LOST_AFTER_S)) == []
+    assert place.perform(nodes.population(LOST_AFTER_S)) == Population()
     place.perform(nodes.forget_lost(LOST_AFTER_S))
-    assert place.perform(nodes.nodes(1e6)) == []
+    assert place.perform(nodes.population(1e6)) == Population()
 
 
 def ask(place: ClusterPlace, token: str = "t1") -> Request:

@@ -13,7 +13,7 @@ import pytest
 
 from jobscheduler.cluster.account_thread import AccountThread, Chore
 from jobscheduler.cluster.account_work import AccountWork
-from jobscheduler.cluster.beats import Beats, Verdicts, verdicts_on
+from jobscheduler.cluster.beats import QUIET_INTERVALS, Beats, Verdicts, verdicts_on
 from jobscheduler.cluster.upkeep import Upkeep
 from jobscheduler.cluster.values import Attempt, Beat, Claim, Fenced, Identity, Outcome, State, Term, Won
 from jobscheduler.database.errors import Unavailable
@@ -267,6 +267,29 @@ def test_a_node_without_its_database_ends_its_runs_before_they_are_judged(here: 
         here.beats.step([])
     assert not here.beats.is_cut_off(here.now + 44.9)
     assert here.beats.is_cut_off(here.now + 45.0)
+
+
+def test_a_node_without_runs_need_not_look_when_its_other_beat_has_just_seen_that_none_is_at_work(here: Here) -> None:
+    """It looks with its own first run, when something was seen, after a while, and after the database was away."""
+    asked: list[bool] = []
+    beat = here.account.beat
+    here.account.beat = lambda *args, has_own: asked.append(has_own) or beat(*args, has_own=has_own)  # type: ignore
+    here.beats.note_look(here.now, is_quiet=True)
+    assert not here.beats.has_others
+    here.beats.step([])
+    assert asked == []
+    attempt = here.begun(1)
+    here.beats.step([attempt])
+    here.beats.note_look(here.now, is_quiet=False)
+    here.beats.step([])
+    here.beats.note_look(here.now, is_quiet=True)
+    here.beats.note_silence()
+    here.beats.step([])
+    here.beats.note_look(here.now, is_quiet=True)
+    here.now += QUIET_INTERVALS * here.beats.interval
+    assert not here.beats.is_cut_off(here.now)
+    here.beats.step([])
+    assert asked == [True, False, False, False]
 
 
 def test_a_leader_judges_only_when_the_database_was_there_for_long_enough(here: Here) -> None:

@@ -66,6 +66,9 @@ class FakeControlApi:
     def definitions(self) -> Mapping[str, Any]:
         return {"key": "k", "items": []}
 
+    def names(self, begin: str) -> Mapping[str, Any]:
+        return {"jobs": {f"{begin}1": ""}}
+
     def job(self, job_id: str) -> Mapping[str, Any]:
         if job_id == "broken":
             raise ZeroDivisionError("injected")
@@ -156,6 +159,7 @@ def test_each_request_has_its_path(path: Path, api: FakeControlApi) -> None:
     assert request(path, "GET", "/v1/cluster") == {"cluster": None}
     assert request(path, "GET", "/v1/records?job=x")["lines"] == ["job=x"]
     assert len(request(path, "GET", "/v1/jobs")["jobs"]) == 1000
+    assert request(path, "GET", "/v1/names?begin=a%26b") == {"jobs": {"a&b1": ""}}
     assert request(path, "GET", "/v1/runs/abc?wait=1e9") == {"run_id": "abc", "wait": 30.0}
     assert (
         request(path, "GET", "/v1/runs/abc?wait=-1")["wait"]

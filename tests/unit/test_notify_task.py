@@ -322,11 +322,11 @@ def test_a_process_that_was_killed_is_not_taken_for_a_receiver_that_did_not_answ
     """As by the kernel, for want of memory: the whole program, or the process for one receiver."""
     program = tmp_path / "send.py"
     program.write_text(
-        "import os, runpy, signal\n"
+        "import os, runpy, signal, time\n"
         "from apprise.plugins.custom_json import NotifyJSON as JSON\n"
         "send = JSON.send\n"
-        f"JSON.send = lambda self, *a, **k: 'kill' in self.fullpath and os.kill({victim}, signal.SIGKILL)"
-        " or send(self, *a, **k)\n"
+        f"die = lambda: os.kill({victim}, signal.SIGKILL) or time.sleep(60)\n"
+        "JSON.send = lambda self, *a, **k: die() if 'kill' in self.fullpath else send(self, *a, **k)\n"
         f"runpy.run_path({str(notify.PROGRAM)!r}, run_name='__main__')\n"
     )
     monkeypatch.setattr(notify, "PROGRAM", program)

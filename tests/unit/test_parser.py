@@ -80,7 +80,7 @@ def test_every_field_is_a_field_of_the_job() -> None:
             tags=["shop", "backup"],
             success_within="26h",
             alert={"after": 3.0, "remind": "1d", "missed": True},
-            **{"$schema": "x"},
+            **{"$schema": "x", "$comment": "a note"},
         )
     )
 

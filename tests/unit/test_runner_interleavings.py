@@ -516,7 +516,7 @@ def a_run_during_warm_up(world: World) -> None:
     world.play.begin("submit", submitting(world, world.run("a")))
 
 
-DEEP = [pytest.mark.deep, pytest.mark.timeout(900)]
+DEEP = [pytest.mark.deep, pytest.mark.timeout(3600)]
 
 SCENES = [
     (two_submit, WAKE_UP),
