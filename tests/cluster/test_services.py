@@ -76,8 +76,8 @@ def test_another_node_leads_in_time_when_a_leader_dies_or_freezes(cluster: Nodes
 
     On all databases together these are 12 kills and freezes of leaders without a clock, and 102 in the long form.
     """
-    for name in ("a", "b"):
-        cluster.add(name, cluster.marked(), code=code)
+    for name in ("a", "b"):  # a job that the other has not got: its slots are refused by the term alone, not by a row
+        cluster.add(name, cluster.marked(), job(f"of-{name}", "* * * * * *", "true"), code=code)
     for _ in range(rounds):
         killed, taken = lose_leader(cluster, is_kill=True)
         assert taken <= LEASE_S + GRACE_S
