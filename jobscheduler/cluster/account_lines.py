@@ -131,7 +131,8 @@ def _line(row: Sequence[Any]) -> LogLine:
     found = recorded_row(row)
     known = (("node", found.node), ("queue", found.queue), ("term", found.term))
     record: Record = replace(
-        found.record, details=(*found.record.details, *((key, value) for key, value in known if value is not None))
+        found.record,
+        details=(*found.record.details, *((key, value) for key, value in known if value not in {None, ""})),
     )
     raw = encode_line(record, format_json).removesuffix(b"\n")
     return LogLine(parse_line(raw) or {}, raw)

@@ -1,6 +1,7 @@
 """Knows since when the database of a cluster is away, and says so when that begins and when it is over.
 
-Several threads ask the database, each on a connection of its own. It is away while any of them gets no answer.
+Several threads ask the database, each on a connection of its own. It is away while any of them gets no answer. The
+reason is the latest one: after a server that does not answer there may be a right or a table that is missing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jobscheduler.util.instants import utc_now
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """Since when the database does not answer, and why."""
+    """Since when the database does not answer, and why by now."""
 
     since: datetime
     problem: str
@@ -33,7 +34,7 @@ class DatabaseWatch:
         self._log_event = log_event
         self._now = now
         self._lock = threading.Lock()
-        self._silent: set[str] = set()
+        self._silent: dict[str, Unavailable] = {}  # by asker, the latest last
         self._away: Away | None = None
 
     @property
@@ -44,17 +45,18 @@ class DatabaseWatch:
     def note(self, asker: str, reason: Unavailable | None) -> None:
         """Note whether a thread has got an answer: None, or why it has not."""
         with self._lock:
-            was_away = bool(self._silent)
-            if reason is None:
-                self._silent.discard(asker)
-            else:
-                self._silent.add(asker)
-            if was_away == bool(self._silent):
-                return
-            self._away = None if reason is None else Away(self._now(), str(reason), reason.help)
-            if reason is None:
+            self._silent.pop(asker, None)
+            if reason is not None:
+                self._silent[asker] = reason
+            before, self._away = self._away, self._described()
+            if before is None and self._away is not None:
+                problem, help_ = self._away.problem, self._away.help
+                self._log_event(Level.WARNING, "cluster.unavailable", database=self.name, problem=problem, help=help_)
+            elif before is not None and self._away is None:
                 self._log_event(Level.INFO, "cluster.restored", database=self.name)
-            else:
-                self._log_event(
-                    Level.WARNING, "cluster.unavailable", database=self.name, problem=str(reason), help=reason.help
-                )
+
+    def _described(self) -> Away | None:
+        if not self._silent:
+            return None
+        latest = list(self._silent.values())[-1]
+        return Away(self._now() if self._away is None else self._away.since, str(latest), latest.help)

@@ -71,7 +71,7 @@ class NodeViewer:
             self._watch.name,
             known_at,
             None if away is None else away.since,
-            "" if away is None else away.problem,
+            "" if away is None else away.problem + (f": {away.help}" if away.help else ""),
             population.queued,
             population.running,
             standing.skew,

@@ -182,7 +182,8 @@ class ControlService:
         """Stop runs (see `StopRequests.stop`). Their results can be asked for as those of manual runs."""
         stopped, answer = self._stops.stop(parse_targets(request), by)
         for one in stopped:
-            self._requested.add(one.run)
+            if one.run is not None:
+                self._requested.add(one.run)
         return answer
 
     def _next_note(self, job_id: str) -> str | None:

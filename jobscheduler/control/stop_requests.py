@@ -94,7 +94,7 @@ class StopRequests:
         for text in dict.fromkeys(texts):
             self._add(wanted, text, jobs, runtimes)
         stopped = self._scheduler.stop_runs(wanted.runs, by)
-        stopped_jobs = {one.run.job.id for one in stopped}
+        stopped_jobs = {one.job_id for one in stopped}
         idle = [*wanted.ended.values(), *self._idle(wanted, stopped_jobs)]
         return stopped, {
             "runs": [_stopped_json(one) for one in stopped],
@@ -168,12 +168,11 @@ def _ambiguous(text: str, runs: list[tuple[str, str]]) -> Problem:
 
 
 def _stopped_json(stopped: StoppedRun) -> Mapping[str, Any]:
-    run = stopped.run
     return {
-        "job_id": run.job.id,
-        "run_id": run.run_id,
-        "scheduled": instant(run.scheduled),
-        "started": instant(run.started_at),
+        "job_id": stopped.job_id,
+        "run_id": stopped.run_id,
+        "scheduled": instant(stopped.scheduled),
+        "started": instant(stopped.started),
         "action": "skip" if stopped.is_skipped else "stop",
         "attempt": stopped.attempt,
         "pid": stopped.pid,

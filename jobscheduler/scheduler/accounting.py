@@ -51,8 +51,8 @@ class Claims(Protocol):
     def begin(self, run: Run, answer: Answer) -> object:
         """Ask whether a run may make its next attempt. It is refused if its slot was taken away meanwhile."""
 
-    def stop(self, job_id: str, run_id: str, reason: str) -> object:
-        """Ask another service to end a run that is at work there."""
+    def stop(self, job_id: str, run_id: str, reason: str, by: str = "") -> object:
+        """Ask another service to end a run that is at work there; `by` is the person who wants it, if one does."""
 
     def give_back(self, run: Run) -> object:
         """Give back the slot of a run that was allowed to begin here, and did not.

@@ -64,5 +64,6 @@ class SchedulerRequests(SchedulerQueries):
             stopped, effects = self._engine.stop_runs(targets, by)
         perform_effects(effects)
         for one in stopped:
-            self._pool.withdraw(one.run)
+            if one.run is not None:
+                self._pool.withdraw(one.run)
         return stopped

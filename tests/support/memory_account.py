@@ -150,7 +150,7 @@ class Door:
         """Ask whether a run may begin."""
         self.requests.append(partial(self._begin, run, answer))
 
-    def stop(self, job_id: str, run_id: str, reason: str) -> None:
+    def stop(self, job_id: str, run_id: str, reason: str, by: str = "") -> None:
         """Note that a run has to end."""
         self._account.to_stop.add(run_id)
 

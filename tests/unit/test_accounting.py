@@ -398,6 +398,28 @@ def test_a_leader_that_stands_by_begins_nothing_more_and_its_runs_go_on(shared: 
     other.crash()
 
 
+def test_a_run_at_work_elsewhere_is_stopped_there(shared: Team) -> None:
+    """Its service learns it with its next beat. A service that stops asks for nothing more."""
+    shared.world.wait(60)
+    for step in (shared.leader.due, shared.leader.answer, shared.leader.answer, shared.leader.begin):
+        step()
+    shared.leader.scheduler.leadership.stand_by()
+    other = started(shared.world)
+    (at_work,) = shared.store.at_work()
+    assert other.scheduler.stop_runs({"x": ["another"]}, by="1000") == []
+    (stopped,) = other.scheduler.stop_runs({"x": [at_work]}, by="1000")
+    assert (stopped.job_id, stopped.run_id, stopped.run, stopped.is_skipped) == ("x", at_work, None, False)
+    other.settle()
+    assert shared.store.to_stop() == {at_work}
+    shared.leader.end()
+    shared.leader.settle()
+    other.answer()
+    other.scheduler.leadership.keep_elsewhere(shared.store.at_work())
+    assert other.scheduler.stop_runs({"x": None}, by="1000") == []
+    shared.world.judge()
+    other.crash()
+
+
 @pytest.mark.parametrize("overlap", ["skip", "queue", "replace", "allow"])
 def test_a_run_at_work_elsewhere_overlaps_as_one_here_does(overlap: str, account: SharedStore) -> None:
     """It is skipped, queued, replaced or not minded; an old answer about what is at work changes nothing."""

@@ -107,7 +107,7 @@ def test_a_record_is_a_line_of_the_log_with_node_queue_and_term(account: Account
     }
     missed, _ = account.lines.page(LogFilter(None, frozenset({"MISSED"})), 10, None)
     assert [line.pairs["reason"] for line in missed] == ["down"]
-    assert "run_id" not in missed[0].pairs
+    assert not {"run_id", "node", "queue"} & missed[0].pairs.keys(), "nobody has run it"
 
 
 def test_pages_follow_each_other_without_a_gap_also_within_one_instant(account: Account) -> None:

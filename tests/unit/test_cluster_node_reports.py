@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobscheduler.cluster.database_watch import DatabaseWatch
@@ -46,20 +46,24 @@ def row(node: str, jobset: str = "same", tzdata: str = "2026a", silent: float = 
 
 
 def test_the_loss_of_the_database_is_said_once_and_its_end_too() -> None:
-    """However many threads have heard of it; it is back when all of them get answers."""
+    """However many threads have heard of it; it is back when all of them get answers. The reason is the latest one."""
     log = Log()
-    watch = DatabaseWatch("mysql://db/cluster", log, lambda: NOON)
+    times = iter(NOON + timedelta(seconds=number) for number in range(9))
+    watch = DatabaseWatch("mysql://db/cluster", log, lambda: next(times))
     watch.note("lease", None)
     assert (log.told, watch.away) == ([], None)
     watch.note("lease", Unavailable("refused", "start it"))
     watch.note("account", Unavailable("silent"))
+    watch.note("lease", Unavailable("denied"))
+    assert watch.away is not None
+    assert watch.away.problem == "denied"
     watch.note("lease", None)
     assert log.told == [
         ("cluster.unavailable", {"database": "mysql://db/cluster", "problem": "refused", "help": "start it"})
     ]
     away = watch.away
     assert away is not None
-    assert (away.since, away.problem) == (NOON, "refused")
+    assert (away.since, away.problem) == (NOON, "silent")
     watch.note("account", None)
     assert log.names()[-1] == "cluster.restored"
     assert watch.away is None
@@ -140,6 +144,8 @@ def test_the_view_says_who_leads_and_how_the_others_are() -> None:
     assert (view.queued, view.running, view.known_at, view.is_away) == (2, 3, NOON, False)
     watch.note("lease", Unavailable("refused"))
     assert (viewer.view().away_since, viewer.view().away) == (NOON, "refused")
+    watch.note("lease", Unavailable("no tables", "`db init` makes them"))
+    assert viewer.view().away == "no tables: `db init` makes them"
 
 
 def test_a_node_differs_when_it_has_done_so_for_two_looks() -> None:

@@ -18,7 +18,7 @@ __all__ = ["gate", "world"]
 def stop(world: World, job_id: str = "x", *run_ids: str) -> list[tuple[str, bool]]:
     """Stop runs of a job; return the id of each, and whether it was skipped."""
     stopped = world.scheduler.stop_runs({job_id: run_ids or None}, "1000")
-    return [(one.run.run_id, one.is_skipped) for one in stopped]
+    return [(one.run_id, one.is_skipped) for one in stopped]
 
 
 def details(world: World, job_id: str = "x") -> list[tuple[str, str | None, LogFields]]:

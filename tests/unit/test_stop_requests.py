@@ -26,6 +26,7 @@ class FakeRun:
 
     def __init__(self, job: Job, run_id: str) -> None:
         self.job, self.run_id, self.scheduled, self.started_at = job, run_id, AT, AT
+        self.pid, self.attempts = 7, 1
 
 
 class FakeScheduler:
@@ -49,7 +50,7 @@ class FakeScheduler:
         for one in self.known:
             wanted = targets.get(one.job.id, ())
             runs = [run for run in one.active_runs if wanted is None or run.run_id in wanted]
-            stopped += [StoppedRun(cast("Any", FakeRun(one.job, run.run_id)), is_skipped=False, pid=7) for run in runs]
+            stopped += [StoppedRun.of(cast("Any", FakeRun(one.job, run.run_id)), is_skipped=False) for run in runs]
         return stopped
 
 
