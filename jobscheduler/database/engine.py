@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,10 @@ class Database:
         bare = self._url
         if self._url.drivername == _PYMYSQL:
             bare, self._tls = mysql.without_tls(self._url)
-        self._engine = _engine(bare, self._tls, self._limits)
-        if self.file is not None:
+        self._engine = self._polling_engine = _engine(bare, self._tls, self._limits)
+        if self.file is None:  # with the level as an option of the connection, its end would ask a dead server
+            self._polling_engine = _engine(bare, self._tls, replace(self._limits, isolation="AUTOCOMMIT"))
+        else:
             event.listen(self._engine, "do_connect", self._connect_to_file)
 
     def __str__(self) -> str:
@@ -113,11 +116,8 @@ class Database:
             Unavailable: the database cannot be reached, or did not answer.
 
         """
-        with self.connect(create=create) as connection:
-            options: dict[str, Any] = {_BEGIN: None}
-            if self.file is None:
-                options["isolation_level"] = "AUTOCOMMIT"
-            yield connection.execution_options(**options)
+        with self._opened(self._polling_engine, create=create) as connection:
+            yield connection.execution_options(**{_BEGIN: None})
 
     @contextmanager
     def connect(self, *, create: bool = False) -> Iterator[Connection]:
@@ -127,12 +127,17 @@ class Database:
             Unavailable: the database cannot be reached, or did not answer.
 
         """
+        with self._opened(self._engine, create=create) as connection:
+            yield connection
+
+    @contextmanager
+    def _opened(self, engine: Engine, *, create: bool) -> Iterator[Connection]:
         if not create:
             self.identity()  # SQLite would create a missing file
         if create:
             self._find_place()
         with translate_errors():
-            connection = self._connect()
+            connection = self._connect(engine)
             try:
                 yield connection
             except BaseException:
@@ -141,10 +146,10 @@ class Database:
             finally:
                 connection.close()
 
-    def _connect(self) -> Connection:
+    def _connect(self, engine: Engine) -> Connection:
         """Connect; report a driver's objection to the URL's options as the user's error, not ours."""
         try:
-            connection = self._engine.connect()
+            connection = engine.connect()
         except RuntimeError as error:
             if "cryptography" not in str(error):
                 raise

@@ -10,9 +10,10 @@ from typing import Literal
 class Limits:
     """The limits of a connection, in whole seconds.
 
-    `answer` is for each answer of a server, and for a lock of SQLite. `isolation` holds where a server has levels.
+    `answer` is for each answer of a server, and for a lock of SQLite. `isolation` holds where a server has levels; with
+    AUTOCOMMIT each statement is a transaction.
     """
 
     connect: int
     answer: int
-    isolation: Literal["REPEATABLE READ", "READ COMMITTED"] = "REPEATABLE READ"
+    isolation: Literal["REPEATABLE READ", "READ COMMITTED", "AUTOCOMMIT"] = "REPEATABLE READ"
