@@ -1,6 +1,6 @@
 """Reads the account for those who ask a node: the runs of all nodes, their records, and the pauses in force.
 
-1. It is read when somebody asks, at most each `MAX_AGE_S`, so an idle node costs the database nothing.
+1. It is read on request, at most each `MAX_AGE_S`, so an idle node costs the database nothing.
 2. Who asks waits `WAIT_S` at most, and gets what is known by then. A reading that takes longer goes on.
 3. Records are read once: those that are newer than the last one, and at first the newest `MAX_RECORDS`.
 """
@@ -91,7 +91,7 @@ class AccountReader:
             return
 
     def _read(self) -> Steps[None]:
-        """Read what is new. Thread: that of the questions, also when nobody waits for it any more."""
+        """Read what is new. Thread: that of the questions, also when its client has gone."""
         for record in (yield from self._progress.records()):
             self._observe(record)
         rows = yield _UNFINISHED

@@ -40,7 +40,7 @@ from jobscheduler.scheduler import (
 MAX_STATE_ROWS = 500  # rows after which a checkpoint is full: with one a minute, those of eight hours
 
 _CHANGES = frozenset({"job.added", "job.updated"}) | STANDING_EVENTS
-"""The events that change which jobs a next leader expects, or how these stand: what was told is not told again."""
+"""The events that change which jobs a next leader expects, or how these stand: an alert is not given twice."""
 
 
 class ClusterAccounting:
@@ -62,8 +62,8 @@ class ClusterAccounting:
     ) -> None:
         """`term` is that for which the scheduler decides, `log` the one of this node, `now` the clock of the host.
 
-        `knows_jobs` returns whether every source of jobs was read once. Before that the slots of some jobs are decided
-        by nobody, and a checkpoint would have the next leader take them for decided.
+        `knows_jobs` returns whether every source of jobs was read once. Before that the slots of some jobs are not
+        decided, and a checkpoint would have the next leader take them for decided.
         """
         self._knows_jobs = knows_jobs
         self._identity = identity
@@ -209,7 +209,7 @@ class ClusterAccounting:
         return Trusted(state)
 
     def observe(self, entry: LogEntry) -> None:
-        """Keep which definitions come and go, and what was told of jobs. Subscribe this to the log of the node."""
+        """Keep which definitions come and go, and which alerts were given. Subscribe this to the log of the node."""
         if isinstance(entry, Event) and entry.name in _CHANGES:
             self._change(entry)
 
@@ -228,7 +228,7 @@ class ClusterAccounting:
             self._log.note(Event.of(self._now(), Level.WARNING, "run.late_result", **values, **late))
 
     def _origin(self) -> LogFields:
-        """Return who has decided, or has run it, for a line of the log."""
+        """Return the node, queue and term of a record, for its line in the log."""
         term = self._term()
         number: LogFields = () if term is None else (("term", term.number),)
         return ("node", self._identity.node), ("queue", self._identity.queue), *number

@@ -67,13 +67,13 @@ class JobState:
     """How the jobs stand: the last full checkpoint with what has changed since, and the last checkpoint of any kind.
 
     `written_at` is when that was written, by the database's clock. Without any checkpoint both are None.
-    `told` are the events since then that change how a job stands, each with when it was written by that clock.
+    `changes` are the events since then that change how a job stands, each with when it was written by that clock.
     """
 
     full: FullCheckpoint
     last: RecoveredState | None = None
     written_at: datetime | None = None
-    told: tuple[tuple[datetime, LoggedResult], ...] = ()
+    changes: tuple[tuple[datetime, LoggedResult], ...] = ()
 
 
 def read_job_state() -> Steps[JobState]:
@@ -84,11 +84,11 @@ def read_job_state() -> Steps[JobState]:
     parsed = [line for raw in reversed(lines) if (line := parse_line(raw)) is not None]
     written_at = max((at for kind, _, at in rows if kind != _CHANGE), default=None)
     last_mark = max((number for number, (kind, _, _) in enumerate(rows) if kind != _CHANGE), default=-1)
-    told = tuple(one for _, text, at in rows[last_mark + 1 :] for one in _told(text, at))
-    return JobState(full_checkpoint(parsed) or FullCheckpoint(), last_checkpoint(parsed), written_at, told)
+    changes = tuple(one for _, text, at in rows[last_mark + 1 :] for one in _changes(text, at))
+    return JobState(full_checkpoint(parsed) or FullCheckpoint(), last_checkpoint(parsed), written_at, changes)
 
 
-def _told(text: str, at: datetime) -> Iterator[tuple[datetime, LoggedResult]]:
+def _changes(text: str, at: datetime) -> Iterator[tuple[datetime, LoggedResult]]:
     for raw in text.split("\n"):
         line = parse_line(raw.encode("utf-8"))
         if line is not None and line["word"] in STANDING_EVENTS and "job_id" in line:

@@ -37,7 +37,7 @@ class AccountRecovery:
         found = yield from takeover.read_takeover(None if jobs.last is None else jobs.last.checkpoint)
         if found is None:
             return None
-        results = yield from takeover.results_since(jobs.written_at, jobs.told)
+        results = yield from takeover.results_since(jobs.written_at, jobs.changes)
         return takeover.recovered_state(found, jobs, self.last_decided_slot, results, knows_boot=knows_boot)
 
     def last_decided_slot(self, job_id: str, after: datetime) -> datetime | None:

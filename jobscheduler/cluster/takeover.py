@@ -62,10 +62,12 @@ def last_decided(job_id: str, after: datetime) -> Steps[datetime | None]:
     return max((slot for slot in slots if slot is not None and slot > after), default=None)
 
 
-def results_since(at: datetime | None, told: Iterable[tuple[datetime, LoggedResult]] = ()) -> Steps[list[LoggedResult]]:
+def results_since(
+    at: datetime | None, changes: Iterable[tuple[datetime, LoggedResult]] = ()
+) -> Steps[list[LoggedResult]]:
     """Return the results that are final since an instant of the database, in their order: none if that is None.
 
-    `told` are events of the same time, such as alerts, each with when it was written. Its record was final before.
+    `changes` are events of the same time, such as alerts, each with when it was written. Its record was final before.
     """
     if at is None:
         return []
@@ -73,7 +75,7 @@ def results_since(at: datetime | None, told: Iterable[tuple[datetime, LoggedResu
     is_later = RUNS.c.recorded_at >= at
     rows = yield select(*columns).where(is_later, RUNS.c.status != Status.SKIPPED.value).order_by(RUNS.c.recorded_at)
     results = [(final, LoggedResult(job_id, word, ended or at, reason)) for job_id, word, ended, reason, final in rows]
-    return [result for _, result in sorted([*results, *told], key=lambda one: one[0])]
+    return [result for _, result in sorted([*results, *changes], key=lambda one: one[0])]
 
 
 def recovered_state(

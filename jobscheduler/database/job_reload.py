@@ -82,7 +82,7 @@ class JobReload:
     def run(self, may_sync: Callable[[], bool], *, is_wanted: bool) -> None:
         """Read requests and jobs in one consistent state, apply the jobs, then complete exactly those requests.
 
-        A node that stands by completes none: whoever has made a request learns from it that the leader has the jobs.
+        A node that stands by completes none: the end of a request says that the leader has the jobs.
         `may_sync` waits until the schedule may be changed; when it returns False, nothing is.
 
         Raises:

@@ -92,7 +92,7 @@ def _named_zone(value: Any) -> str | None:
 
 
 def _maker(value: Any) -> Name | None:
-    """Return the name of what makes a value; `getattr(ZoneInfo, "_unpickle")` is told by its one name."""
+    """Return the name of what makes a value; `getattr(ZoneInfo, "_unpickle")` has one name."""
     if not isinstance(value, Made):
         return None
     maker = value.maker

@@ -106,10 +106,10 @@ def test_alerts_count_since_the_last_checkpoint(place: ClusterPlace, term: Term)
     )
     change(place, term, event("alert.sent", count="2", on="failure"), event("job.added", job_id="c", hash="new"))
     found = place.perform(job_state.read_job_state())
-    told = [(one.job_id, one.word, one.reason) for _, one in found.told]
+    told = [(one.job_id, one.word, one.reason) for _, one in found.changes]
     assert told == [("a", "alert.failed", "overdue"), ("b", "job.removed", None)]
     assert found.written_at is not None
-    assert all(found.written_at <= at for at, _ in found.told)
+    assert all(found.written_at <= at for at, _ in found.changes)
 
 
 def test_a_full_checkpoint_takes_the_place_of_all_before_it(place: ClusterPlace, term: Term) -> None:
