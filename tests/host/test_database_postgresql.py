@@ -196,8 +196,8 @@ def test_a_statement_that_waits_for_another_program_is_ended_by_the_server(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It counts as a database that does not answer, and the connection is closed without a wait."""
-    table = table_of(place)
     monkeypatch.setattr(engine, "ANSWER_TIMEOUT_S", 1)
+    table = table_of(place)
     with locked(table, "jm_jobs"):
         began = time.monotonic()
         with pytest.raises(Unavailable, match="the database does not answer") as caught:

@@ -271,7 +271,7 @@ def test_without_a_request_the_database_gets_one_indexed_query_in_each_interval(
     world.table.add(job("a"))
     world.reloaded()
     seen: list[str] = []
-    event.listen(world.database._engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
+    event.listen(world.database._polling_engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
     counted = _questions(world)
     wait_until(lambda: len(seen) >= 8)
     assert len(set(seen)) == 1
