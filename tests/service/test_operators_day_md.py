@@ -28,6 +28,7 @@ DIFFERS = (
     (r"\bby \S+?(?=[:,\n])", "by USER"),
     (r"\b(process|pid) \d+", "process PID"),
     (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?:\d+ \w+ |\d{4}-\d\d-\d\d )", "DAY "),
+    (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?=\d\d:\d\d)", ""),
     (r"\d{4}-\d\d-\d\d", "DATE"),
     (r"\b\d\d:\d\d(?::\d\d(?:\.\d+)?)?\b", "TIME"),
     (r"\b(?:now|\d+(?:\.\d+)?(?:ms|s|m|h|d)(?: ago)?)(?=[\s,.)]|$)", "AGE"),

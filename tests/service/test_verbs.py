@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from jobscheduler.cli.output_display import TextDisplay
-from tests.support.fork_server import run_program
+from tests.support.fork_server import run_program, start_program
 from tests.support.service import ROOT, Service, job, wait_until
 
 USER = pwd.getpwuid(os.getuid()).pw_name
@@ -439,7 +439,8 @@ def test_a_queued_run_at_a_stop_is_reported_to_the_waiting_client(tmp_path: Path
     made.write("x.json", job("x", "@yearly", "sleep 30"))
     made.start()
     command = [sys.executable, str(ROOT / "main.py"), "run", "x", "--wait", "--socket", str(made.socket)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+    impatient = {"cli.service_restart.RETURN_S": 1.0}  # it waits less for the service to come back
+    with start_program(command, constants=impatient, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
         made.wait_for("run.started")
         made.process.send_signal(signal.SIGTERM)
         made.wait_for("service.stopping")

@@ -36,6 +36,7 @@ LONGEST = (
 FIRST = (
     *("test_running_md", "test_systemd", "test_packaging", "test_database_service"),
     *("test_hangs_by_count", "test_files_table", "test_scheduler_stuck_runs", "test_account_log", "test_verbs"),
+    *("test_cluster_service", "test_cluster_verbs", "test_completion_shells"),
     *("test_command_tree_killer", "test_zone_rules_service", "test_page_service", "test_alerts_service"),
     *("test_account_restart", "test_service", "test_files_watching", "test_health", "test_account_crash"),
     *("test_hangs_service", "test_hangs_of_commands", "test_hangs_of_logs", "test_unkillable_processes"),
@@ -51,6 +52,7 @@ FIRST = (
 """Files that begin before all others, the longest first. They mostly wait."""
 
 BUSY = (
+    *("test_accounting_faults", "test_accounting", "test_jobsmanager_schedules", "test_import_crontab"),
     *("test_runner_interleavings", "test_web_app", "test_command_coreutils", "test_notify_task", "test_timezones"),
     *("test_control", "test_output_service", "test_verbs_on_terminals", "test_parser_fuzz", "test_web_server"),
     *("test_command_background_pipes", "test_architecture", "test_verbs_settings", "test_crontab_count"),
