@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,6 +13,10 @@ from jobscheduler.model.account_news import AccountNews, FoundRun, SharedRun
 from jobscheduler.output.names import is_run_id
 from jobscheduler.status.snapshot import Conflict, NotFound
 from jobscheduler.status.snapshot_json import instant, record_json
+
+APPEARS_S = 5.0  # within which a run that was just asked for has its row
+
+_POLL_S = 0.2  # between two looks for it
 
 
 class AccountRuns(Protocol):
@@ -106,10 +111,20 @@ def _began(run: SharedRun) -> datetime:
 
 
 def _found(account: AccountRuns, run_id: str, wait: float) -> FoundRun | None:
-    found = account.find(run_id, wait)
-    if isinstance(found, Problem):
-        raise Conflict(found)
-    return found
+    """Find a run. If its end is waited for, its row may be waited for, too: the leader names a run before it has one.
+
+    Raises:
+        Conflict: the database does not answer.
+
+    """
+    deadline = time.monotonic() + min(wait, APPEARS_S)
+    while True:
+        found = account.find(run_id, wait)
+        if isinstance(found, Problem):
+            raise Conflict(found)
+        if found is not None or time.monotonic() >= deadline:
+            return found
+        time.sleep(_POLL_S)
 
 
 def _record_json(found: FoundRun) -> dict[str, Any] | None:

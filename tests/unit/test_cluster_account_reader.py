@@ -22,6 +22,7 @@ from jobscheduler.cluster.records import claim_of, outcome_of
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import RUNS
 from jobscheduler.cluster.values import Attempt, Claim, Identity, Term
+from jobscheduler.control import runs_elsewhere
 from jobscheduler.control.runs_elsewhere import ClusterOutputs, RunsElsewhere
 from jobscheduler.control.shared_account import SharedRecords, SharedResults, SharedRuns, SharedStandings
 from jobscheduler.control.snapshot_builder import next_slot_from
@@ -383,3 +384,15 @@ def test_what_this_node_has_run_it_shows_itself() -> None:
     here: dict[str, Record] = {"mine": RECORD}
     outputs = ClusterOutputs(OwnOutputs(), KnownRuns(), here.get, "a")
     assert outputs.output("mine", failed=False) == {"run_id": "own"}
+
+
+def test_a_run_that_was_just_asked_for_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leader names it before it has its row; but an unknown run is not waited for without need."""
+    monkeypatch.setattr(runs_elsewhere, "_POLL_S", 0.0)
+    looks = iter([None, None, KnownRuns.ENDED, None])
+    account = KnownRuns()
+    monkeypatch.setattr(account, "find", lambda _run_id, _wait: next(looks))
+    answer = RunsElsewhere(account).run_result("r9", 25.0)
+    assert answer is not None
+    assert answer["node"] == "a"
+    assert RunsElsewhere(account).run_result("r9", 0.0) is None
