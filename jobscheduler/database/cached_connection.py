@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable, translate_errors
 from jobscheduler.database.queries import check_version
+
+T = TypeVar("T")
 
 
 class CachedConnection:
@@ -55,6 +58,22 @@ class CachedConnection:
                 self._on_open(connection, self._check(connection))
             self._connection, self._stands = connection, identity
         return self._connection
+
+    def repeated(self, request: Callable[[], T]) -> T:
+        """Make a request with this connection. If that broke since the last one, reconnect and make it once more.
+
+        Raises:
+            Unavailable: the database cannot be used.
+
+        """
+        was_open = self.is_open
+        try:
+            return request()
+        except Unavailable as reason:
+            self.drop()
+            if not was_open or reason.is_silent:
+                raise
+        return request()
 
     def drop(self) -> None:
         """Close the connection, if there is one."""

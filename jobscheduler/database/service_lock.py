@@ -62,14 +62,7 @@ class ServiceLock:
             Unavailable: the database cannot be used.
 
         """
-        was_open = self._polling.is_open
-        try:
-            return self._ask(question)
-        except Unavailable as reason:
-            self._polling.drop()
-            if not was_open or reason.is_silent:
-                raise
-        return self._ask(question)
+        return self._polling.repeated(lambda: self._ask(question))
 
     def confirm(self) -> bool:
         """Ensure that the lock is held; if its connection broke, reconnect first. Return whether it is a new one.

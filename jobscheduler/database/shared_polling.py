@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from jobscheduler.database.cached_connection import CachedConnection
 from jobscheduler.database.engine import Database
-from jobscheduler.database.errors import Unavailable, translate_errors
+from jobscheduler.database.errors import translate_errors
 from jobscheduler.database.service_lock import is_used
 
 T = TypeVar("T")
@@ -36,14 +36,7 @@ class SharedPolling:
             Unavailable: the database cannot be used.
 
         """
-        was_open = self._polling.is_open
-        try:
-            return self._ask(question)
-        except Unavailable as reason:
-            self._polling.drop()
-            if not was_open or reason.is_silent:
-                raise
-        return self._ask(question)
+        return self._polling.repeated(lambda: self._ask(question))
 
     def confirm(self) -> bool:
         """Return False: there is no lock to confirm, and the next poll finds out whether the connection works."""
