@@ -13,9 +13,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
+from jobscheduler.cluster import attempts, job_state, verdicts
 from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.account_work import AccountWork
-from jobscheduler.cluster.values import Fenced, Term
+from jobscheduler.cluster.values import Attempt, Fenced, Term
 from jobscheduler.model import Checkpoint, LogEntry
 
 MAX_ENTRIES = 2000  # entries of the log in one row
@@ -40,8 +41,15 @@ class AccountRequests:
         self._requests: list[Request] = []
         self._changes: list[tuple[Term, list[LogEntry]]] = []
 
-    def ask(self, request: Request) -> None:
-        """Queue a request. It is given up when the term of which it is has ended."""
+    def stop_run(self, term: Term, job_id: str, run_id: str, reason: str, by: str) -> None:
+        """Queue that the worker of a run is to end it. It is given up when the term has ended."""
+        self._ask(lambda account: account.perform(verdicts.stop_run, term, job_id, run_id, reason, by))
+
+    def give_back(self, attempt: Attempt) -> None:
+        """Queue that a run was allowed to begin and did not."""
+        self._ask(lambda account: account.perform(attempts.give_back, account.dialect, [attempt]))
+
+    def _ask(self, request: Request) -> None:
         with self._lock:
             self._requests.append(request)
         self.waiting.set()
@@ -74,7 +82,7 @@ class AccountRequests:
 
         def write(account: Account) -> None:
             if counts():
-                account.write_checkpoint(term, checkpoint, at)
+                account.perform(job_state.write_checkpoint, account.dialect, term, checkpoint, at)
                 then()
 
         with self._lock:
@@ -107,4 +115,4 @@ class AccountRequests:
     def _write(self, account: Account, term: Term, entries: list[LogEntry]) -> None:
         with self._lock:  # from now on a further change is a further row
             self._changes = [one for one in self._changes if one[1] is not entries]
-        account.write_changes(term, entries)
+        account.perform(job_state.write_changes, account.dialect, term, entries)

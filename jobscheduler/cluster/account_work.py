@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
+from jobscheduler.cluster import attempts, verdicts
 from jobscheduler.cluster.account import Account
+from jobscheduler.cluster.claiming import claim_slots
 from jobscheduler.cluster.slots import slot_instant
 from jobscheduler.cluster.unsent import UnsentOutcomes
 from jobscheduler.cluster.values import AccountRow, Attempt, Claim, Fenced, Identity, Key, Outcome, Term, Won
@@ -228,17 +230,17 @@ class AccountWork:
         latest = max((term for term, _ in wanted), key=lambda term: term.number)
         claims = [claim for term, claim in wanted if term == latest]
         try:
-            fates = iter(self._account.claim(latest, claims, self._new_run_id))
+            fates = iter(claim_slots(self._account, latest, claims, self._new_run_id))
         except Fenced:
             return [None] * len(wanted)
         return [next(fates) if term == latest else None for term, _ in wanted]
 
     def _begin(self, wanted: list[Attempt]) -> list[bool]:
-        begun = self._account.begin(self._identity, wanted)
+        begun = self._account.perform(attempts.begin, self._account.dialect, self._identity, wanted)
         return [attempt.key in begun for attempt in wanted]
 
     def _finish(self, ended: list[tuple[Attempt, Outcome]]) -> list[bool]:
-        counted = self._account.finish(dict(ended))
+        counted = self._account.perform(attempts.finish, self._account.dialect, dict(ended))
         return [attempt.key in counted for attempt, _ in ended]
 
     def _record(self, rows: list[AccountRow]) -> list[bool]:
@@ -246,7 +248,7 @@ class AccountWork:
         final: frozenset[Key] = frozenset()
         if term is not None:
             try:
-                final = self._account.record(term, rows)
+                final = self._account.perform(verdicts.record, self._account.dialect, term, rows)
             except Fenced:
                 final = frozenset()
         return [row.key in final for row in rows]

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from jobscheduler.cluster import attempts, verdicts
 from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.values import Attempt, Beat, Identity, Key, Term
 from jobscheduler.database.errors import Unavailable
@@ -89,7 +90,7 @@ class Beats:
         if not own and sent_at < self._quiet_until:
             return Verdicts()
         try:
-            pulse = self._account.beat(self._identity, has_own=bool(own))
+            pulse = self._account.perform(attempts.beat, self._identity, has_own=bool(own))
         except Unavailable:
             self.note_silence()
             raise
@@ -97,7 +98,7 @@ class Beats:
         term = self._term()
         is_sure = sent_at - since >= self._lost_after
         if term is not None and is_sure and pulse.silence >= self._lost_after:
-            self._account.judge(term, self._lost_after)
+            self._account.perform(verdicts.judge, term, self._lost_after)
             self.has_others = True  # those that are lost have ended, and are to be logged
         else:
             self.has_others = pulse.has_others

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import replace
 
+from jobscheduler.cluster import records, verdicts
 from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.records import RecordedRow
 from jobscheduler.cluster.slots import manual_slot, slot_text
@@ -56,17 +57,17 @@ class OtherRuns:
         term = self._term()
         if term is None or (term == self._quiet and not self._has_others()):
             return
-        rows = self._account.open_rows()
+        rows = self._account.perform(records.open_rows)
         self._quiet = term if all(row.instance == term.instance for row in rows) else None
         self._on_at_work(frozenset(row.run_id for row in rows if row.state is State.RUNNING))
         if any(row.state is State.ENDED and (row.job_id, row.slot) not in self._own for row in rows):
             self._record_ended(term)
 
     def _record_ended(self, term: Term) -> None:
-        ended = [row for row in self._account.ended_records() if _row_of(row).key not in self._own]
+        ended = [row for row in self._account.perform(records.ended_records) if _row_of(row).key not in self._own]
         for row in ended:
             self._on_record(_with_origin(row))
-        self._account.record(term, [_row_of(row) for row in ended])
+        self._account.perform(verdicts.record, self._account.dialect, term, [_row_of(row) for row in ended])
 
 
 def _row_of(row: RecordedRow) -> AccountRow:

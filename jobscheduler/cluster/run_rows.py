@@ -102,7 +102,7 @@ class RunRows:
         """Ask another service to end a run that is at work there."""
         term = self._term()
         if term is not None:
-            self._requests.ask(lambda account: account.stop_run(term, job_id, run_id, reason, by))
+            self._requests.stop_run(term, job_id, run_id, reason, by)
 
     def give_back(self, run: Run) -> None:
         """Give back the slot of a run that was allowed to begin here, and did not."""
@@ -111,8 +111,8 @@ class RunRows:
         def ask() -> bool:
             own = self._runs.get(key)
             if own is not None and own.run is run and own.attempt is not None:
-                attempt = self._runs.pop(key).attempt
-                self._requests.ask(lambda account: account.give_back([attempt] if attempt else []))
+                del self._runs[key]
+                self._requests.give_back(own.attempt)
             return False
 
         self._order.take(key, ask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from jobscheduler.cluster import retention
 from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.slots import slot_text
 from jobscheduler.cluster.values import Term
@@ -43,13 +44,12 @@ class Upkeep:
             Fenced: this node does not lead any more.
 
         """
-        began = self._monotonic()
-        term = self._term()
+        account, term, began = self._account, self._term(), self._monotonic()
         if term is None or began < self._next_at:
             return
         passed = slot_text((self._now() - timedelta(seconds=self._keep_runs)).replace(microsecond=0))
-        while self._account.remove_old_runs(term, self._keep_runs, passed):
+        while account.perform(retention.remove_old_runs, account.dialect, term, self._keep_runs, passed):
             if self._monotonic() - began >= MAX_SPELL_S:
                 return
-        self._account.remove_old_requests(term, self._keep_runs)
+        account.perform(retention.remove_old_requests, term, self._keep_runs)
         self._next_at = began + _REST_S

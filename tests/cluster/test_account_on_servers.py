@@ -12,7 +12,6 @@ from time import sleep
 import pytest
 
 from jobscheduler.cluster import lease_rows
-from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.steps import perform
 from jobscheduler.cluster.values import (
     AccountRow,
@@ -29,6 +28,7 @@ from jobscheduler.cluster.values import (
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.database.limits import Limits
+from tests.support.asked_account import AskedAccount
 from tests.support.cluster_place import ClusterPlace, opened
 from tests.support.cluster_servers import Server, cluster_server
 from tests.unit.test_cluster_account import *  # noqa: F403 - the same tests on servers
@@ -75,7 +75,7 @@ class BusyService:
         self._identity = Identity(node, "scheduler", "local", f"{node}1")
         self._chosen = random.Random(node)
         self._term: Term | None = None
-        self.account = Account(Database(place.url, Limits(5, 10, "READ COMMITTED")))
+        self.account = AskedAccount(Database(place.url, Limits(5, 10, "READ COMMITTED")))
         self.begun: list[tuple[tuple[str, str], int]] = []
         self.refused = 0
 

@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import make_url
 
 from jobscheduler.cluster import lease_rows, nodes, requests
-from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.nodes import Loaded, Process
 from jobscheduler.cluster.requests import Request
 from jobscheduler.cluster.schema import Made, make_tables
@@ -19,6 +18,7 @@ from jobscheduler.cluster.values import Attempt, Claim, Identity, Outcome
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
 from tests.support import databases
+from tests.support.asked_account import AskedAccount
 from tests.support.cluster_servers import Server, cluster_server
 
 __all__ = ["cluster_server"]
@@ -61,7 +61,7 @@ def urls(cluster_server: Server) -> tuple[str, str]:
 def test_a_service_can_do_all_that_it_has_to_and_change_no_table(urls: tuple[str, str]) -> None:
     """Lease, account, retention, nodes and requests."""
     database = Database(urls[1])
-    account = Account(database)
+    account = AskedAccount(database)
     with database.polling() as connection:
         term = perform(connection, lease_rows.take("a", "a1", 60.0)).term
         ((claim, _),) = account.claim(term, [Claim("j", "2026-11-22T01:00:00Z", "r1", "local", "{}")], lambda: "never")

@@ -12,11 +12,11 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta
 
-from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.lease_thread import LeaseThread, lease_database
 from jobscheduler.cluster.slots import slot_instant, slot_text
 from jobscheduler.cluster.values import AccountRow, Attempt, Claim, Fenced, Identity, Outcome, State, Term
 from jobscheduler.database.errors import Unavailable
+from tests.support.asked_account import AskedAccount
 
 PERIOD = timedelta(seconds=0.5)
 
@@ -30,7 +30,7 @@ class ClusterActor:
 
     def __init__(self, url: str, node: str, lease: float, marks: str) -> None:
         self._identity = Identity(node, "scheduler", "local", secrets.token_hex(6))
-        self._account = Account(lease_database(url))
+        self._account = AskedAccount(lease_database(url))
         self._settled: datetime | None = None
         self.lease = LeaseThread(lease_database(url), node, self._identity.instance, lease, settled=self._settled_text)
         self._term: Term | None = None

@@ -10,7 +10,6 @@ from typing import TypeVar
 from sqlalchemy import Connection, delete, select, update
 
 from jobscheduler.cluster import lease_rows
-from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.lease_rows import LeaseRow
 from jobscheduler.cluster.schema import make_tables
@@ -19,6 +18,7 @@ from jobscheduler.cluster.tables import LEASE, METADATA, RUNS, VERSIONS
 from jobscheduler.cluster.values import Term
 from jobscheduler.database.engine import Database
 from jobscheduler.database.limits import Limits
+from tests.support.asked_account import AskedAccount
 
 T = TypeVar("T")
 
@@ -36,9 +36,9 @@ class ClusterPlace:
         """The kind of the database."""
         return self.database.kind
 
-    def account(self) -> Account:
+    def account(self) -> AskedAccount:
         """Return an account with a connection of its own."""
-        return Account(self.database)
+        return AskedAccount(self.database)
 
     def perform(self, steps: Steps[T]) -> T:
         """Perform a request."""

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy import select
 
 from jobscheduler.cluster import attempts, lease_rows, records
-from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.accounting import ClusterAccounting
 from jobscheduler.cluster.leading_term import LeadingTerm
 from jobscheduler.cluster.other_runs import OtherRuns
@@ -22,15 +21,17 @@ from jobscheduler.cluster.values import Fenced, Identity, Term
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.model import LogEntry, Record, RecoveredState
 from jobscheduler.scheduler import Accounting, LogAccounting, SchedulerHost, SchedulerLog
+from tests.support.asked_account import AskedAccount
 from tests.support.cluster_place import ClusterPlace
 from tests.support.memory_account import NOON
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_RECORDS = 10_000
 
 
-class GatedAccount(Account):
+class GatedAccount(AskedAccount):
     """An account that calls `gate` before it sends a statement, and after it was executed.
 
     The gate may do anything meanwhile; when it raises `Unavailable`, the statement, or its answer, is lost.
@@ -40,11 +41,12 @@ class GatedAccount(Account):
     gate: Callable[[], object] = staticmethod(lambda: None)
     limit = 10**9
 
-    def _perform(self, request: Callable[[], Steps[T]]) -> T:
+    def perform(self, request: Callable[P, Steps[T]], *args: P.args, **more: P.kwargs) -> T:
+        """Perform a request through the gate."""
         if not self.limit:
             raise Unavailable("the database is away")
         self.limit -= 1
-        return super()._perform(lambda: self._gated(request()))
+        return super().perform(lambda: self._gated(request(*args, **more)))
 
     def _gated(self, steps: Steps[T]) -> Steps[T]:
         try:

@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.values import (
     AccountRow,
     Attempt,
@@ -28,34 +26,16 @@ from jobscheduler.cluster.values import (
     Won,
 )
 from tests.support.account_world import AccountWorld
-from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.asked_account import AskedAccount
+from tests.support.cluster_fixtures import account as account  # noqa: PLC0414 - fixtures, also for the tests on servers
+from tests.support.cluster_fixtures import place as place  # noqa: PLC0414
+from tests.support.cluster_fixtures import shared as shared  # noqa: PLC0414
+from tests.support.cluster_place import ClusterPlace
 from tests.support.properties import examples
 
 ONE, TWO, THREE, FOUR = (f"2026-11-22T01:0{minute}:00Z" for minute in range(1, 5))
 
 HERE = Identity("a", "scheduler", "local", "a1")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
-    """A database for all tests of this file."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('account') / 'cluster.db'}") as place:
-        yield place
-
-
-@pytest.fixture
-def place(shared: ClusterPlace) -> ClusterPlace:
-    """The database without a row."""
-    shared.empty()
-    return shared
-
-
-@pytest.fixture
-def account(place: ClusterPlace) -> Iterator[Account]:
-    """The account."""
-    opened_account = place.account()
-    yield opened_account
-    opened_account.close()
 
 
 @pytest.fixture
@@ -64,7 +44,7 @@ def term(place: ClusterPlace) -> Term:
     return place.lead()
 
 
-def claim_one(account: Account, term: Term, claim: Claim) -> Won:
+def claim_one(account: AskedAccount, term: Term, claim: Claim) -> Won:
     """Make one claim; return what became of it."""
     ((_, won),) = account.claim(term, [claim], new_run_id=lambda: "never")
     return won
@@ -80,17 +60,19 @@ def missed(first: str, last: str | None, slots: int, reason: str = "clock", run_
     return Claim("j", first, run_id, status="MISSED", reason=reason, last_slot=last, slots=slots)
 
 
-def rows(account: Account) -> dict[str, AccountRow]:
+def rows(account: AskedAccount) -> dict[str, AccountRow]:
     """Return the rows of job `j` by slot."""
     return {row.slot: row for row in account.rows_of("j")}
 
 
-def begin(account: Account, slot: str, attempt: int = 1, begun_by: str = "once", identity: Identity = HERE) -> bool:
+def begin(
+    account: AskedAccount, slot: str, attempt: int = 1, begun_by: str = "once", identity: Identity = HERE
+) -> bool:
     """Begin an attempt; return whether it may be started."""
     return bool(account.begin(identity, [Attempt("j", slot, attempt, begun_by)]))
 
 
-def end(account: Account, slot: str, outcome: Outcome, attempt: int = 1, begun_by: str = "once") -> bool:
+def end(account: AskedAccount, slot: str, outcome: Outcome, attempt: int = 1, begun_by: str = "once") -> bool:
     """End an attempt; return whether that counts."""
     return bool(account.finish({Attempt("j", slot, attempt, begun_by): outcome}))
 
@@ -98,7 +80,7 @@ def end(account: Account, slot: str, outcome: Outcome, attempt: int = 1, begun_b
 # --- claims ----------------------------------------------------------------------------------------------
 
 
-def test_a_slot_is_won_once_and_a_repeated_claim_finds_its_own_row(account: Account, term: Term) -> None:
+def test_a_slot_is_won_once_and_a_repeated_claim_finds_its_own_row(account: AskedAccount, term: Term) -> None:
     """The answer to the first try may have been lost."""
     assert claim_one(account, term, run(ONE, "r1")) is Won.WON
     assert claim_one(account, term, run(ONE, "r1")) is Won.WON
@@ -106,7 +88,7 @@ def test_a_slot_is_won_once_and_a_repeated_claim_finds_its_own_row(account: Acco
     assert [row.run_id for row in account.rows_of("j")] == ["r1"]
 
 
-def test_a_term_that_is_over_writes_nothing(account: Account, place: ClusterPlace, term: Term) -> None:
+def test_a_term_that_is_over_writes_nothing(account: AskedAccount, place: ClusterPlace, term: Term) -> None:
     """Neither after another node took the lease, nor after it ran out, nor after it was given back."""
     place.end_lease()
     with pytest.raises(Fenced):
@@ -119,7 +101,7 @@ def test_a_term_that_is_over_writes_nothing(account: Account, place: ClusterPlac
     assert claim_one(account, later, run(ONE, "r2")) is Won.WON
 
 
-def test_of_a_batch_each_claim_has_its_own_answer(account: Account, term: Term) -> None:
+def test_of_a_batch_each_claim_has_its_own_answer(account: AskedAccount, term: Term) -> None:
     """A row of another claim, a range, and a run id that another slot has: that one is claimed again."""
     account.claim(term, [run(ONE, "r1"), missed(THREE, FOUR, 2)], new_run_id=lambda: "never")
     numbers = count()
@@ -129,7 +111,7 @@ def test_of_a_batch_each_claim_has_its_own_answer(account: Account, term: Term) 
     assert done[1][0].run_id == "new0" == rows(account)[TWO].run_id
 
 
-def test_a_thousand_large_definitions_are_claimed_in_parts(account: Account, term: Term) -> None:
+def test_a_thousand_large_definitions_are_claimed_in_parts(account: AskedAccount, term: Term) -> None:
     """A statement is never larger than a server takes, and texts come back as they were."""
     text = '{"command": "echo \\"ä😀\\" \\\\ %s :x"}' + "x" * 2500
     wanted = [Claim(f"j{number}", ONE, f"r{number}", "local", text) for number in range(1001)]
@@ -138,7 +120,7 @@ def test_a_thousand_large_definitions_are_claimed_in_parts(account: Account, ter
     assert len(account.unfinished()) == 1001
 
 
-def test_a_slot_in_a_range_of_missed_ones_is_refused(account: Account, term: Term) -> None:
+def test_a_slot_in_a_range_of_missed_ones_is_refused(account: AskedAccount, term: Term) -> None:
     """So is a range that would have one of its slots; a slot before or after it is free."""
     assert claim_one(account, term, missed(TWO, THREE, 2, "down")) is Won.WON
     assert claim_one(account, term, run(THREE, "r1")) is Won.COVERED
@@ -148,7 +130,7 @@ def test_a_slot_in_a_range_of_missed_ones_is_refused(account: Account, term: Ter
     assert claim_one(account, term, run(FOUR, "r3")) is Won.WON
 
 
-def test_a_skipped_slot_is_final_at_once(account: Account, term: Term) -> None:
+def test_a_skipped_slot_is_final_at_once(account: AskedAccount, term: Term) -> None:
     """It has no attempt and waits for nothing."""
     assert claim_one(account, term, Claim("j", ONE, "r1", status="SKIPPED", reason="overlap")) is Won.WON
     row = rows(account)[ONE]
@@ -159,7 +141,7 @@ def test_a_skipped_slot_is_final_at_once(account: Account, term: Term) -> None:
 # --- a clock that was wrong ------------------------------------------------------------------------------
 
 
-def test_a_run_corrects_a_slot_that_only_the_clock_missed(account: Account, term: Term) -> None:
+def test_a_run_corrects_a_slot_that_only_the_clock_missed(account: AskedAccount, term: Term) -> None:
     """Its row becomes that of the run, once; a repeated claim finds its own row."""
     claim_one(account, term, missed(ONE, None, 1))
     assert claim_one(account, term, run(ONE, "r1")) is Won.TAKEN
@@ -170,7 +152,7 @@ def test_a_run_corrects_a_slot_that_only_the_clock_missed(account: Account, term
     assert (row.run_id, row.state, row.status, row.corrects) == ("r1", State.QUEUED, None, "clock")
 
 
-def test_a_run_corrects_the_first_slot_of_a_range_and_the_rest_stays_missed(account: Account, term: Term) -> None:
+def test_a_run_corrects_the_first_slot_of_a_range_and_the_rest_stays_missed(account: AskedAccount, term: Term) -> None:
     """The rest is a range of its own, or a single slot; an amid slot leaves the range as it is."""
     claim_one(account, term, missed(ONE, FOUR, 4))
     assert claim_one(account, term, run(THREE, "r3", corrects="clock")) is Won.WON
@@ -185,7 +167,7 @@ def test_a_run_corrects_the_first_slot_of_a_range_and_the_rest_stays_missed(acco
 
 
 def test_a_correction_that_died_half_way_is_completed_by_the_next(
-    account: Account, place: ClusterPlace, term: Term
+    account: AskedAccount, place: ClusterPlace, term: Term
 ) -> None:
     """Between its two statements no slot lacks its status."""
     from jobscheduler.cluster.corrections import correct
@@ -207,7 +189,7 @@ def test_a_correction_that_died_half_way_is_completed_by_the_next(
 # --- attempts --------------------------------------------------------------------------------------------
 
 
-def test_an_attempt_begins_once_whoever_is_told_of_it(account: Account, term: Term) -> None:
+def test_an_attempt_begins_once_whoever_is_told_of_it(account: AskedAccount, term: Term) -> None:
     """A repetition of the same request is told the same; a second delivery, or another worker, may not start it."""
     claim_one(account, term, run(ONE, "r1"))
     assert begin(account, ONE)
@@ -218,7 +200,7 @@ def test_an_attempt_begins_once_whoever_is_told_of_it(account: Account, term: Te
     assert rows(account)[ONE].node == "a"
 
 
-def test_a_run_that_must_wait_does_not_begin_yet(account: Account, term: Term) -> None:
+def test_a_run_that_must_wait_does_not_begin_yet(account: AskedAccount, term: Term) -> None:
     """Its time is the database's."""
     claim_one(account, term, run(ONE, "r1", wait=60.0))
     claim_one(account, term, run(TWO, "r2", wait=0.0))
@@ -227,7 +209,7 @@ def test_a_run_that_must_wait_does_not_begin_yet(account: Account, term: Term) -
 
 
 def test_an_outcome_counts_for_the_worker_that_has_the_attempt(
-    account: Account, place: ClusterPlace, term: Term
+    account: AskedAccount, place: ClusterPlace, term: Term
 ) -> None:
     """Text that no database holds as it is, is changed; large numbers and fractions are kept."""
     claim_one(account, term, run(ONE, "r1"))
@@ -241,7 +223,7 @@ def test_an_outcome_counts_for_the_worker_that_has_the_attempt(
 
 
 def test_a_worker_that_was_silent_learns_that_its_run_is_lost(
-    account: Account, place: ClusterPlace, term: Term
+    account: AskedAccount, place: ClusterPlace, term: Term
 ) -> None:
     """Its late outcome is refused, and its beat no longer has the run; one that beats is not judged."""
     claim_one(account, term, run(ONE, "r1"))
@@ -260,7 +242,9 @@ def test_a_worker_that_was_silent_learns_that_its_run_is_lost(
     assert rows(account)[ONE].reason == "worker_lost"
 
 
-def test_a_new_instance_closes_the_runs_of_the_former_one_of_its_identity_alone(account: Account, term: Term) -> None:
+def test_a_new_instance_closes_the_runs_of_the_former_one_of_its_identity_alone(
+    account: AskedAccount, term: Term
+) -> None:
     """Neither those of another node, nor those of another queue, nor its own."""
     others = [Identity("b", "worker", "local", "b1"), Identity("a", "worker", "gpu", "a2")]
     former = Identity("a", "scheduler", "local", "a0")
@@ -273,7 +257,7 @@ def test_a_new_instance_closes_the_runs_of_the_former_one_of_its_identity_alone(
     assert told == [("a", "local", "interrupted"), ("a", "local", None), ("b", "local", None), ("a", "gpu", None)]
 
 
-def test_a_run_that_is_to_stop_is_told_so_with_the_next_beat(account: Account, term: Term) -> None:
+def test_a_run_that_is_to_stop_is_told_so_with_the_next_beat(account: AskedAccount, term: Term) -> None:
     """The first reason stands, and there is no further attempt."""
     claim_one(account, term, run(ONE, "r1"))
     begin(account, ONE)
@@ -288,7 +272,9 @@ def test_a_run_that_is_to_stop_is_told_so_with_the_next_beat(account: Account, t
 # --- verdicts --------------------------------------------------------------------------------------------
 
 
-def test_a_further_attempt_waits_and_begins_like_the_first(account: Account, place: ClusterPlace, term: Term) -> None:
+def test_a_further_attempt_waits_and_begins_like_the_first(
+    account: AskedAccount, place: ClusterPlace, term: Term
+) -> None:
     """Nothing of the former outcome is left, and the former worker cannot end it."""
     claim_one(account, term, run(ONE, "r1"))
     begin(account, ONE)
@@ -307,7 +293,9 @@ def test_a_further_attempt_waits_and_begins_like_the_first(account: Account, pla
     assert end(account, ONE, Outcome("SUCCESS"), attempt=2, begun_by="second")
 
 
-def test_a_final_row_has_no_definition_and_never_changes(account: Account, place: ClusterPlace, term: Term) -> None:
+def test_a_final_row_has_no_definition_and_never_changes(
+    account: AskedAccount, place: ClusterPlace, term: Term
+) -> None:
     """Also when it is recorded twice, by two leaders."""
     claim_one(account, term, run(ONE, "r1"))
     begin(account, ONE)
@@ -321,7 +309,7 @@ def test_a_final_row_has_no_definition_and_never_changes(account: Account, place
     assert (final.state, final.status, final.definition) == (State.FINAL, "SUCCESS", None)
 
 
-def test_a_run_that_has_begun_is_not_withdrawn(account: Account, place: ClusterPlace, term: Term) -> None:
+def test_a_run_that_has_begun_is_not_withdrawn(account: AskedAccount, place: ClusterPlace, term: Term) -> None:
     """What has not begun gets its status, and the name of the person who asked for the run or for its end."""
     claim_one(account, term, run(ONE, "r1"))
     claim_one(account, term, Claim("j", "manual-r2", "r2", "local", "{}", trigger="manual", by="ann"))
@@ -333,7 +321,9 @@ def test_a_run_that_has_begun_is_not_withdrawn(account: Account, place: ClusterP
 
 
 @pytest.mark.parametrize("request_", ["again", "record", "withdraw", "judge", "stop"])
-def test_a_term_that_is_over_decides_nothing(account: Account, place: ClusterPlace, term: Term, request_: str) -> None:
+def test_a_term_that_is_over_decides_nothing(
+    account: AskedAccount, place: ClusterPlace, term: Term, request_: str
+) -> None:
     """The rows stay as they are."""
     for slot in (ONE, TWO, THREE):
         claim_one(account, term, run(slot, f"r{slot}"))
@@ -362,7 +352,7 @@ def test_a_term_that_is_over_decides_nothing(account: Account, place: ClusterPla
 # --- what is no longer kept ------------------------------------------------------------------------------
 
 
-def test_a_slot_whose_row_is_gone_never_runs_again(account: Account, place: ClusterPlace, term: Term) -> None:
+def test_a_slot_whose_row_is_gone_never_runs_again(account: AskedAccount, place: ClusterPlace, term: Term) -> None:
     """Rows go by themselves; a later slot, and another job, are free."""
     account.claim(term, [run(TWO, "r2"), missed(THREE, FOUR, 2)], new_run_id=lambda: "never")
     account.withdraw(term, [(row, Verdict("SKIPPED", "paused")) for row in account.unfinished()])
@@ -376,7 +366,7 @@ def test_a_slot_whose_row_is_gone_never_runs_again(account: Account, place: Clus
     assert claim_one(account, term, Claim("other", ONE, "r6")) is Won.WON
 
 
-def test_the_row_of_a_slot_to_come_is_kept(account: Account, place: ClusterPlace, term: Term) -> None:
+def test_the_row_of_a_slot_to_come_is_kept(account: AskedAccount, place: ClusterPlace, term: Term) -> None:
     """Its clock was ahead. Without its row every slot up to it would count as over, and the job would stand still."""
     claim_one(account, term, Claim("j", "2028-01-01T00:00:00Z", "r1", status="SKIPPED", reason="overlap"))
     claim_one(account, term, Claim("j", "manual-r2", "r2", status="SKIPPED", reason="stopped"))
@@ -386,7 +376,7 @@ def test_the_row_of_a_slot_to_come_is_kept(account: Account, place: ClusterPlace
     assert claim_one(account, term, run(ONE, "r3")) is Won.WON
 
 
-def test_rows_go_in_small_batches_and_marks_only_rise(account: Account, place: ClusterPlace, term: Term) -> None:
+def test_rows_go_in_small_batches_and_marks_only_rise(account: AskedAccount, place: ClusterPlace, term: Term) -> None:
     """So no statement locks for long."""
     numbers = range(600)
     slots = [f"2026-11-22T{n // 60:02}:{n % 60:02}:00Z" for n in numbers]
@@ -400,7 +390,7 @@ def test_rows_go_in_small_batches_and_marks_only_rise(account: Account, place: C
 # --- a former leader's queued rows, further attempts, and runs that are given back -----------------------------------
 
 
-def test_a_later_leader_adopts_what_a_former_one_has_queued(place: ClusterPlace, account: Account) -> None:
+def test_a_later_leader_adopts_what_a_former_one_has_queued(place: ClusterPlace, account: AskedAccount) -> None:
     """Its own run begins there, and the former one no longer does."""
     account.claim(place.lead(), [Claim("j", ONE, "r1"), Claim("j", TWO, "r2")], lambda: "never")
     later = place.lead("b")
@@ -418,7 +408,7 @@ def test_a_later_leader_adopts_what_a_former_one_has_queued(place: ClusterPlace,
 
 
 def test_a_final_status_takes_the_queued_row_of_its_own_term_and_a_run_does_not(
-    place: ClusterPlace, account: Account
+    place: ClusterPlace, account: AskedAccount
 ) -> None:
     """The leader has cancelled its run."""
     term = place.lead()
@@ -431,7 +421,7 @@ def test_a_final_status_takes_the_queued_row_of_its_own_term_and_a_run_does_not(
     assert (row.state, row.status, row.by) == (State.FINAL, "SKIPPED", "ann")
 
 
-def test_a_former_leader_adopts_nothing(place: ClusterPlace, account: Account) -> None:
+def test_a_former_leader_adopts_nothing(place: ClusterPlace, account: AskedAccount) -> None:
     """Neither with a run nor with a final status."""
     former = place.lead()
     account.claim(former, [Claim("j", ONE, "r1")], lambda: "never")
@@ -442,7 +432,7 @@ def test_a_former_leader_adopts_nothing(place: ClusterPlace, account: Account) -
     assert [row.run_id for row in account.rows_of("j")] == ["r2", "r3"]
 
 
-def test_what_has_begun_is_never_adopted(place: ClusterPlace, account: Account) -> None:
+def test_what_has_begun_is_never_adopted(place: ClusterPlace, account: AskedAccount) -> None:
     """Not even when it has ended and is still to be logged."""
     account.claim(place.lead(), [Claim("j", slot, f"r{slot[15]}") for slot in (ONE, TWO)], lambda: "never")
     assert len(account.begin(HERE, [Attempt("j", slot, 1, "b1") for slot in (ONE, TWO)])) == 2
@@ -453,7 +443,7 @@ def test_what_has_begun_is_never_adopted(place: ClusterPlace, account: Account) 
 
 
 def test_a_run_goes_on_with_its_next_attempt_as_long_as_its_row_is_its_own(
-    place: ClusterPlace, account: Account
+    place: ClusterPlace, account: AskedAccount
 ) -> None:
     """Without a lease, and also when the answer was lost; not when it counts as lost."""
     account.claim(place.lead(), [Claim("j", ONE, "r1")], lambda: "never")
@@ -471,7 +461,7 @@ def test_a_run_goes_on_with_its_next_attempt_as_long_as_its_row_is_its_own(
     assert account.begin(HERE, [Attempt("j", ONE, 3, "b3", "r1", former="b2")]) == set()
 
 
-def test_a_run_that_is_given_back_is_queued_again_within_its_term(place: ClusterPlace, account: Account) -> None:
+def test_a_run_that_is_given_back_is_queued_again_within_its_term(place: ClusterPlace, account: AskedAccount) -> None:
     """Another leader took it for begun: then its slot is missed."""
     term = place.lead()
     account.claim(term, [Claim("j", slot, f"r{slot[15]}") for slot in (ONE, TWO, THREE)], lambda: "never")
@@ -488,7 +478,7 @@ def test_a_run_that_is_given_back_is_queued_again_within_its_term(place: Cluster
     assert account.begin(HERE, [Attempt("j", ONE, 1, "b2")]) == {one.key}
 
 
-def test_a_run_is_asked_to_end_by_its_id(place: ClusterPlace, account: Account) -> None:
+def test_a_run_is_asked_to_end_by_its_id(place: ClusterPlace, account: AskedAccount) -> None:
     """Its worker learns it with its next beat. The first reason stands."""
     term = place.lead()
     account.claim(term, [Claim("j", ONE, "r1"), Claim("j", TWO, "r2")], lambda: "never")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -30,7 +30,8 @@ from jobscheduler.database.errors import Unavailable
 from jobscheduler.model import Problem, Record, Status
 from jobscheduler.runlog.filter import LogFilter
 from jobscheduler.status.snapshot import NotFound
-from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.cluster_fixtures import shared as shared  # noqa: PLC0414 - fixtures, also for the tests on servers
+from tests.support.cluster_place import ClusterPlace
 
 SLOT = datetime(2026, 11, 22, 1, tzinfo=UTC)
 RECORD = Record(SLOT, Status.SUCCESS, "j", "r", SLOT, SLOT, 2.5)
@@ -63,13 +64,6 @@ class Account:
         self.account.record(self.term, self.account.unfinished())
         at = SLOT + timedelta(minutes=number)
         self.place.connection.execute(update(RUNS).where(RUNS.c.run_id == run_id).values(ended_at=at, recorded_at=SLOT))
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
-    """A database for all tests of this file."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('lines') / 'cluster.db'}") as place:
-        yield place
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,6 @@ import pytest
 from sqlalchemy import select, update
 
 from jobscheduler.cluster import job_state
-from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.account_reader import MAX_AGE_S, WAIT_S, AccountReader
 from jobscheduler.cluster.questions import NotSent, Questions
 from jobscheduler.cluster.records import claim_of, outcome_of
@@ -35,7 +34,10 @@ from jobscheduler.model.standing import ResultState, Standing
 from jobscheduler.status.run_stats import RunStats
 from jobscheduler.status.snapshot import ActiveRun, Conflict, NotFound
 from jobscheduler.status.standings import Standings
-from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.asked_account import AskedAccount
+from tests.support.cluster_fixtures import place as place  # noqa: PLC0414 - fixtures, also for the tests on servers
+from tests.support.cluster_fixtures import shared as shared  # noqa: PLC0414
+from tests.support.cluster_place import ClusterPlace
 from tests.support.service import wait_until
 
 SLOT = datetime(2026, 11, 22, 1, tzinfo=UTC)
@@ -44,26 +46,12 @@ NODE_A = Identity("a", "scheduler", "local", "a1")
 RECORD = Record(SLOT, Status.SUCCESS, "j", "r1", SLOT, SLOT, 2.5)
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
-    """A database for all tests of this file."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('reader') / 'cluster.db'}") as place:
-        yield place
-
-
-@pytest.fixture
-def place(shared: ClusterPlace) -> ClusterPlace:
-    """The database without a row."""
-    shared.empty()
-    return shared
-
-
 class World:
     """A leader that writes its account, and a node that reads it."""
 
     def __init__(self, place: ClusterPlace) -> None:
         self.place = place
-        self.account: Account = place.account()
+        self.account: AskedAccount = place.account()
         self.term: Term = place.lead("a")
         self.now = 1000.0
         self.is_away = False

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -18,7 +17,9 @@ from jobscheduler.cluster.values import Fenced, Term
 from jobscheduler.model import Checkpoint, Event, FullCheckpoint, Level, LogEntry, Pause
 from jobscheduler.model.selection import Selector
 from jobscheduler.model.standing import ResultState, Standing
-from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.cluster_fixtures import place as place  # noqa: PLC0414 - fixtures, also for the tests on servers
+from tests.support.cluster_fixtures import shared as shared  # noqa: PLC0414
+from tests.support.cluster_place import ClusterPlace
 
 NOON = datetime.fromisoformat("2026-11-22T12:00:00Z")
 
@@ -34,20 +35,6 @@ FULL = FullCheckpoint(
     decided_ahead={"a": ((NOON, NOON + timedelta(hours=2)),)},
     pauses=(PAUSE,),
 )
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
-    """A database for all tests of this file."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('state') / 'cluster.db'}") as place:
-        yield place
-
-
-@pytest.fixture
-def place(shared: ClusterPlace) -> ClusterPlace:
-    """The database without a row."""
-    shared.empty()
-    return shared
 
 
 @pytest.fixture

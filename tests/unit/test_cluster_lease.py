@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 
@@ -23,7 +22,9 @@ from jobscheduler.cluster.values import Term
 from jobscheduler.database.engine import Database
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.util.instants import utc_now
-from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.cluster_fixtures import place as place  # noqa: PLC0414 - fixtures, also for the tests on servers
+from tests.support.cluster_fixtures import shared as shared  # noqa: PLC0414
+from tests.support.cluster_place import ClusterPlace
 from tests.support.service import wait_until
 
 TIMES = LeaseTimes(6.0)
@@ -170,20 +171,6 @@ def test_a_skew_is_no_larger_than_what_is_sure(least: float, most: float, skew: 
 
 
 # --- with a database -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
-    """A database for all tests of this file."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('lease') / 'cluster.db'}") as place:
-        yield place
-
-
-@pytest.fixture
-def place(shared: ClusterPlace) -> ClusterPlace:
-    """The database with a free lease."""
-    shared.empty()
-    return shared
 
 
 class Node:

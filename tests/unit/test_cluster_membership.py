@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,25 +15,13 @@ from jobscheduler.cluster.nodes import Loaded, Process
 from jobscheduler.cluster.schema import make_tables
 from jobscheduler.cluster.tables import NODES, RUNS
 from jobscheduler.cluster.values import Attempt, Claim, Identity, Outcome, State, Term
+from tests.support.cluster_fixtures import place as place  # noqa: PLC0414 - fixtures, also for the tests on servers
+from tests.support.cluster_fixtures import shared as shared  # noqa: PLC0414
 from tests.support.cluster_place import ClusterPlace, opened
 
 LOST_AFTER_S = 60.0
 
 GONE = Process("another", "boot", 1)  # on another host, so that it is unknown whether it lives
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
-    """A database for all tests of this file."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('members') / 'cluster.db'}") as place:
-        yield place
-
-
-@pytest.fixture
-def place(shared: ClusterPlace) -> ClusterPlace:
-    """The database without a row."""
-    shared.empty()
-    return shared
 
 
 def identity(instance: str, node: str = "a") -> Identity:

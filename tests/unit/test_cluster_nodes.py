@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -21,25 +20,13 @@ from jobscheduler.cluster.requests import Answer, Request
 from jobscheduler.cluster.tables import NODES
 from jobscheduler.cluster.values import Identity, Term
 from jobscheduler.database.errors import Unavailable
-from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.cluster_fixtures import place as place  # noqa: PLC0414 - fixtures, also for the tests on servers
+from tests.support.cluster_fixtures import shared as shared  # noqa: PLC0414
+from tests.support.cluster_place import ClusterPlace
 
 LOST_AFTER_S = 60.0
 
 PROCESS = Process("host", "boot", 4711)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
-    """A database for all tests of this file."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('nodes') / 'cluster.db'}") as place:
-        yield place
-
-
-@pytest.fixture
-def place(shared: ClusterPlace) -> ClusterPlace:
-    """The database without a row."""
-    shared.empty()
-    return shared
 
 
 def node(instance: str, name: str = "a", queue: str = "local") -> Identity:

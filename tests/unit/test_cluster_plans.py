@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy.event import listen, remove
 
-from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.values import Attempt, Claim, Identity, Outcome, Verdict
+from tests.support.asked_account import AskedAccount
 from tests.support.cluster_place import ClusterPlace, opened
 
 HERE = Identity("a", "scheduler", "local", "a1")
@@ -35,7 +35,7 @@ def test_a_step_finds_its_rows_by_their_keys(place: ClusterPlace) -> None:
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
             plans.extend(str(row) for row in cursor.fetchall() if "js_run" in str(row))
 
-    term, account = place.lead(), Account(place.database)
+    term, account = place.lead(), AskedAccount(place.database)
     wanted = [Claim("j", slot, f"r{slot[15]}") for slot in SLOTS]
     listen(place.database._engine, "before_cursor_execute", explain)
     try:

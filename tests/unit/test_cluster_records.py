@@ -5,20 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from jobscheduler.cluster import records
-from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.values import Attempt, Claim, Identity, State, Term, Won
 from jobscheduler.model import LogValue, Record, Status
 from jobscheduler.runlog import encode_line, format_text
 from jobscheduler.scheduler.records import missed_record, skipped_record
 from jobscheduler.timetable.decision import MissedSlots
-from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.asked_account import AskedAccount
+from tests.support.cluster_fixtures import account as account  # noqa: PLC0414 - fixtures, also for the tests on servers
+from tests.support.cluster_fixtures import place as place  # noqa: PLC0414
+from tests.support.cluster_fixtures import shared as shared  # noqa: PLC0414
+from tests.support.cluster_place import ClusterPlace
 
 NOON = datetime.fromisoformat("2026-11-22T12:00:00Z")
 
@@ -27,28 +29,6 @@ HERE = Identity("a", "scheduler", "local", "a1")
 SINGLE = MissedSlots(NOON, NOON, 1, reason="down")
 
 RANGE = MissedSlots(NOON, NOON + timedelta(minutes=9), 10, reason="clock")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
-    """A database for all tests of this file."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('records') / 'cluster.db'}") as place:
-        yield place
-
-
-@pytest.fixture
-def place(shared: ClusterPlace) -> ClusterPlace:
-    """The database without a row."""
-    shared.empty()
-    return shared
-
-
-@pytest.fixture
-def account(place: ClusterPlace) -> Iterator[Account]:
-    """The account."""
-    opened_account = place.account()
-    yield opened_account
-    opened_account.close()
 
 
 @pytest.fixture
@@ -82,7 +62,7 @@ def only(place: ClusterPlace) -> records.RecordedRow:
     ids=lambda record: str(record.reason),
 )
 def test_a_slot_that_does_not_run_has_the_same_line_from_the_account(
-    place: ClusterPlace, account: Account, term: Term, record: Record
+    place: ClusterPlace, account: AskedAccount, term: Term, record: Record
 ) -> None:
     """Ranges, pauses, a corrected clock, and a run by hand that was skipped."""
     ((_, won),) = account.claim(term, [records.claim_of(record, "r1")], lambda: "never")
@@ -97,7 +77,7 @@ def run_of(**more: object) -> Record:
     return replace(ended, **more)  # type: ignore[arg-type]
 
 
-def test_a_run_has_the_same_line_from_the_account(place: ClusterPlace, account: Account, term: Term) -> None:
+def test_a_run_has_the_same_line_from_the_account(place: ClusterPlace, account: AskedAccount, term: Term) -> None:
     """First as one that has ended, which a leader logs, then as a final one."""
     record = run_of()
     account.claim(term, [Claim("j", "2026-11-22T12:00:00Z", "r1", "local", "{}")], lambda: "never")
@@ -115,13 +95,13 @@ def test_a_run_has_the_same_line_from_the_account(place: ClusterPlace, account: 
     assert place.column("j", "2026-11-22T12:00:00Z", "exit_code") == 3
 
 
-def test_a_long_output_is_cut_at_its_beginning(place: ClusterPlace, account: Account, term: Term) -> None:
+def test_a_long_output_is_cut_at_its_beginning(place: ClusterPlace, account: AskedAccount, term: Term) -> None:
     """The end says what was wrong."""
     output = "x" * 100 + "y" * records.MAX_OUTPUT_CHARS
     assert records.outcome_of(run_of(output=output)).output == "y" * records.MAX_OUTPUT_CHARS
 
 
-def test_records_come_newest_first(place: ClusterPlace, account: Account, term: Term) -> None:
+def test_records_come_newest_first(place: ClusterPlace, account: AskedAccount, term: Term) -> None:
     """Of the jobs that are asked for, and no more than that."""
     for minute in range(4):
         slot = NOON + timedelta(minutes=minute)

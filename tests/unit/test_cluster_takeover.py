@@ -5,45 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
 
 from jobscheduler.cluster import lease_rows, takeover
-from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.job_state import JobState
 from jobscheduler.cluster.slots import slot_text
 from jobscheduler.cluster.values import AccountRow, Attempt, Claim, Identity, Outcome, Term
 from jobscheduler.model import FullCheckpoint, Job
-from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.asked_account import AskedAccount
+from tests.support.cluster_fixtures import account as account  # noqa: PLC0414 - fixtures, also for the tests on servers
+from tests.support.cluster_fixtures import place as place  # noqa: PLC0414
+from tests.support.cluster_fixtures import shared as shared  # noqa: PLC0414
+from tests.support.cluster_place import ClusterPlace
 from tests.unit.test_scheduler import NOON, World, full_checkpoint_of, job
 from tests.unit.test_scheduler import gate as gate  # noqa: PLC0414 - fixtures, also for the tests on servers
 from tests.unit.test_scheduler_standby import world as world  # noqa: PLC0414
 
 HERE = Identity("a", "scheduler", "local", "a1")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
-    """A database for all tests of this file."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('takeover') / 'cluster.db'}") as place:
-        yield place
-
-
-@pytest.fixture
-def place(shared: ClusterPlace) -> ClusterPlace:
-    """The database without a row."""
-    shared.empty()
-    return shared
-
-
-@pytest.fixture
-def account(place: ClusterPlace) -> Iterator[Account]:
-    """The account."""
-    opened_account = place.account()
-    yield opened_account
-    opened_account.close()
 
 
 @pytest.fixture
@@ -59,7 +39,7 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def claim(account: Account, term: Term, seconds: float, **more: object) -> AccountRow:
+def claim(account: AskedAccount, term: Term, seconds: float, **more: object) -> AccountRow:
     """Claim a slot of job `x`; return its row."""
     slot = slot_text(at(seconds))
     account.claim(term, [Claim("x", slot, f"r{seconds}", "local", "{}", **more)], lambda: "never")  # type: ignore[arg-type]
@@ -67,7 +47,7 @@ def claim(account: Account, term: Term, seconds: float, **more: object) -> Accou
     return row
 
 
-def begin(account: Account, row: AccountRow) -> Attempt:
+def begin(account: AskedAccount, row: AccountRow) -> Attempt:
     """Begin an attempt."""
     attempt = Attempt(row.job_id, row.slot, row.attempt, row.run_id)
     assert account.begin(HERE, [attempt]) == {row.key}
@@ -98,7 +78,7 @@ def test_the_latest_slot_of_the_gap_is_caught_up_and_the_others_are_one_record(
     assert world.scheduler.next_slot("x") == at(660)
 
 
-def test_slots_with_a_row_stay_decided(world: World, place: ClusterPlace, account: Account, former: Term) -> None:
+def test_slots_with_a_row_stay_decided(world: World, place: ClusterPlace, account: AskedAccount, former: Term) -> None:
     """Those that are final, as those that have ended or are at work on another node."""
     claim(account, former, 60, status="SKIPPED", reason="overlap")
     ended = begin(account, claim(account, former, 120))
@@ -111,7 +91,7 @@ def test_slots_with_a_row_stay_decided(world: World, place: ClusterPlace, accoun
 
 
 def test_a_run_at_work_on_another_node_overlaps(
-    world: World, place: ClusterPlace, account: Account, former: Term
+    world: World, place: ClusterPlace, account: AskedAccount, former: Term
 ) -> None:
     """As one that a start finds at work."""
     begin(account, claim(account, former, 60))
@@ -121,7 +101,7 @@ def test_a_run_at_work_on_another_node_overlaps(
 
 
 def test_a_range_of_missed_slots_stays_decided(
-    world: World, place: ClusterPlace, account: Account, former: Term
+    world: World, place: ClusterPlace, account: AskedAccount, former: Term
 ) -> None:
     """Also one that began before the instant up to which all are decided."""
     claim(account, former, -60, status="MISSED", reason="down", last_slot=slot_text(at(120)), slots=4)
@@ -141,7 +121,7 @@ def test_a_range_of_missed_slots_stays_decided(
 def test_a_slot_that_was_claimed_and_did_not_begin_is_accounted_for(
     world: World,
     place: ClusterPlace,
-    account: Account,
+    account: AskedAccount,
     former: Term,
     jobs: list[Job],
     expected: list[tuple[int, str, str | None]],
@@ -156,7 +136,7 @@ def test_a_slot_that_was_claimed_and_did_not_begin_is_accounted_for(
 
 
 def test_a_run_by_hand_and_a_further_attempt_are_no_pending_slots(
-    world: World, place: ClusterPlace, account: Account, former: Term
+    world: World, place: ClusterPlace, account: AskedAccount, former: Term
 ) -> None:
     """They are taken over as they are."""
     account.claim(former, [Claim("x", "manual-m1", "m1", "local", "{}", trigger="manual")], lambda: "never")
@@ -171,7 +151,7 @@ def test_a_run_by_hand_and_a_further_attempt_are_no_pending_slots(
 
 
 def test_slots_of_a_clock_that_was_ahead_are_not_run_again(
-    world: World, place: ClusterPlace, account: Account, former: Term
+    world: World, place: ClusterPlace, account: AskedAccount, former: Term
 ) -> None:
     """The former leader's clock was set back, or the new one's is behind."""
     claim(account, former, 60, status="SKIPPED", reason="overlap")
@@ -184,7 +164,7 @@ def test_slots_of_a_clock_that_was_ahead_are_not_run_again(
     assert world.wait_for_records(1) == [(180, "SUCCESS", None)]
 
 
-def test_nothing_is_missed_before_the_first_leader(place: ClusterPlace, account: Account) -> None:
+def test_nothing_is_missed_before_the_first_leader(place: ClusterPlace, account: AskedAccount) -> None:
     """A leader that ended before its first renewal has left its rows: from there on slots are open."""
     assert place.perform(takeover.read_takeover()) is None
     claim(account, place.lead(), 60, status="SKIPPED", reason="overlap")
@@ -194,7 +174,7 @@ def test_nothing_is_missed_before_the_first_leader(place: ClusterPlace, account:
 
 
 def test_the_latest_decided_slot_of_a_job_is_known_also_when_its_row_is_gone(
-    place: ClusterPlace, account: Account, former: Term
+    place: ClusterPlace, account: AskedAccount, former: Term
 ) -> None:
     """So a one-time job whose file comes back does not run twice."""
     claim(account, former, 60, status="SKIPPED", reason="overlap")

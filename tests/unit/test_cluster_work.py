@@ -11,32 +11,21 @@ from typing import Any
 
 import pytest
 
+from jobscheduler.cluster import attempts, claims, retention
 from jobscheduler.cluster.account_thread import AccountThread, Chore
 from jobscheduler.cluster.account_work import AccountWork
 from jobscheduler.cluster.beats import QUIET_INTERVALS, Beats, Verdicts, verdicts_on
 from jobscheduler.cluster.upkeep import Upkeep
 from jobscheduler.cluster.values import Attempt, Beat, Claim, Fenced, Identity, Outcome, State, Term, Won
 from jobscheduler.database.errors import Unavailable
-from tests.support.cluster_place import ClusterPlace, opened
+from tests.support.cluster_fixtures import place as place  # noqa: PLC0414 - fixtures, also for the tests on servers
+from tests.support.cluster_fixtures import shared as shared  # noqa: PLC0414
+from tests.support.cluster_place import ClusterPlace
 from tests.support.service import wait_until
 
 HERE = Identity("a", "scheduler", "local", "a1")
 
 LOST_AFTER_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPlace]:
-    """A database for all tests of this file."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('work') / 'cluster.db'}") as place:
-        yield place
-
-
-@pytest.fixture
-def place(shared: ClusterPlace) -> ClusterPlace:
-    """The database without a row."""
-    shared.empty()
-    return shared
 
 
 class Here:
@@ -49,14 +38,16 @@ class Here:
         self.now = 1000.0
         self.told: list[Any] = []
         self.is_away = False
-        perform = self.account._perform
+        self.asked: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
+        perform = self.account.perform
 
-        def perform_if_there(request: Callable[[], Any]) -> Any:
+        def perform_if_there(request: Callable[..., Any], *args: Any, **more: Any) -> Any:
             if self.is_away:
                 raise Unavailable("away")
-            return perform(request)
+            self.asked.append((request, args, more))
+            return perform(request, *args, **more)
 
-        self.account._perform = perform_if_there  # type: ignore[method-assign]
+        self.account.perform = perform_if_there  # type: ignore[method-assign]
         self.is_accounted = True
         accounted = lambda: self.term if self.is_accounted else None  # noqa: E731
         self.work = AccountWork(self.account, HERE, lambda: self.term, lambda: "never", accounted=accounted)
@@ -86,6 +77,10 @@ class Here:
         assert self.told[-1] is True
         self.told.clear()
         return attempt
+
+    def beaten(self) -> list[bool]:
+        """Return of each beat whether it had runs to speak of."""
+        return [more["has_own"] for request, _, more in self.asked if request is attempts.beat]
 
     def fates(self) -> list[Won | None]:
         """Return what the claims were told."""
@@ -132,17 +127,13 @@ def test_an_outcome_that_the_scheduler_does_not_know_yet_is_not_final(here: Here
     assert here.states() == ["ended"]
 
 
-def test_many_decisions_are_one_statement_of_each_kind(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_decisions_are_one_statement_of_each_kind(here: Here) -> None:
     """A thousand slots that are due together cost no more round trips than one."""
-    asked: list[int] = []
-    claim = here.account.claim
-    monkeypatch.setattr(
-        here.account, "claim", lambda term, all_, new: asked.append(len(all_)) or claim(term, all_, new)
-    )
     for number in range(50):
         here.claim(number)
     here.work.step()
-    assert asked == [50]
+    assert [len(args[-1]) for request, args, _ in here.asked if request is claims.claim] == [50]
+    assert len(here.asked) == 1
     assert here.fates() == [Won.WON] * 50
 
 
@@ -286,13 +277,10 @@ def test_a_node_without_its_database_ends_its_runs_before_they_are_judged(here: 
 
 def test_a_node_without_runs_need_not_look_when_its_other_beat_has_just_seen_that_none_is_at_work(here: Here) -> None:
     """It looks with its own first run, when something was seen, after a while, and after the database was away."""
-    asked: list[bool] = []
-    beat = here.account.beat
-    here.account.beat = lambda *args, has_own: asked.append(has_own) or beat(*args, has_own=has_own)  # type: ignore
     here.beats.note_look(here.now, is_quiet=True)
     assert not here.beats.has_others
     here.beats.step([])
-    assert asked == []
+    assert here.beaten() == []
     attempt = here.begun(1)
     here.beats.step([attempt])
     here.beats.note_look(here.now, is_quiet=False)
@@ -304,7 +292,7 @@ def test_a_node_without_runs_need_not_look_when_its_other_beat_has_just_seen_tha
     here.now += QUIET_INTERVALS * here.beats.interval
     assert not here.beats.is_cut_off(here.now)
     here.beats.step([])
-    assert asked == [True, False, False, False]
+    assert here.beaten() == [True, False, False, False]
 
 
 def test_a_leader_judges_only_when_the_database_was_there_for_long_enough(here: Here) -> None:
@@ -422,14 +410,18 @@ def test_old_rows_go_by_themselves_a_little_at_a_time(here: Here, monkeypatch: p
     asked: list[int] = []
     left = [500, 500, 200, 0]
 
-    def remove(term: Term, seconds: float, passed: str) -> int:
+    def perform(request: Callable[..., Any], *args: Any) -> int:
+        if request is retention.remove_old_requests:
+            return 0
+        assert request is retention.remove_old_runs
+        seconds, passed = args[-2:]
         here.now += 0.15
         asked.append(left[0])
         assert (seconds, passed) == (60.0, "2026-11-22T11:59:00Z")
         return left.pop(0)
 
     noon = datetime.fromisoformat("2026-11-22T12:00:00.5Z")
-    monkeypatch.setattr(here.account, "remove_old_runs", remove)
+    monkeypatch.setattr(here.account, "perform", perform)
     upkeep = Upkeep(here.account, lambda: here.term, 60.0, lambda: noon, lambda: here.now)
     term, here.term = here.term, None
     upkeep.step()
