@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,6 @@ from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import RUNS
 from jobscheduler.cluster.values import State
 from jobscheduler.database.errors import Unavailable
-from jobscheduler.model import Record
 from jobscheduler.runlog import encode_line, format_json
 from jobscheduler.runlog.bounded_query import Newest
 from jobscheduler.runlog.filter import LogFilter, LogLine
@@ -128,13 +127,7 @@ def _conditions(wanted: LogFilter) -> list[ColumnElement[bool]]:
 
 
 def _line(row: Sequence[Any]) -> LogLine:
-    found = recorded_row(row)
-    known = (("node", found.node), ("queue", found.queue), ("term", found.term))
-    record: Record = replace(
-        found.record,
-        details=(*found.record.details, *((key, value) for key, value in known if value not in {None, ""})),
-    )
-    raw = encode_line(record, format_json).removesuffix(b"\n")
+    raw = encode_line(recorded_row(row).line, format_json).removesuffix(b"\n")
     return LogLine(parse_line(raw) or {}, raw)
 
 

@@ -39,6 +39,19 @@ class Work(Protocol):
 
         """
 
+    def keep_unsent(self) -> object:
+        """Keep elsewhere what could not be sent, for a start after this process. It must not wait."""
+
+
+class OwnRuns(Protocol):
+    """The runs of a node that are at work. Neither method waits."""
+
+    def own(self) -> Collection[Attempt]:
+        """Return the attempts that have begun here and have not ended."""
+
+    def apply(self, verdicts: Verdicts) -> object:
+        """Do what follows from what has become of them."""
+
 
 @dataclass
 class Chore:
@@ -50,29 +63,21 @@ class Chore:
 
 
 class AccountThread:
-    """Runs work, `Beats` and chores on one thread. A context manager: leaving it writes what still waits.
-
-    `own` returns the attempts that this node has begun, and `on_verdicts` gets what has become of them.
-    `on_trouble` gets why the database cannot be used, and None when it can be used again. Neither may wait.
-    """
+    """Takes work, beats and chores on one thread. A context manager: leaving it writes what still waits."""
 
     def __init__(
         self,
         work: Work,
         beats: Beats,
-        own: Callable[[], Collection[Attempt]],
-        on_verdicts: Callable[[Verdicts], object],
+        runs: OwnRuns,
         on_trouble: Callable[[Unavailable | None], object] = lambda _: None,
         chores: Sequence[Chore] = (),
         monotonic: Callable[[], float] = time.monotonic,
-        keep_unsent: Callable[[], object] = lambda: None,
     ) -> None:
-        """`keep_unsent` keeps elsewhere what could not be sent, for a start after this process. It must not wait."""
-        self._keep_unsent = keep_unsent
+        """`on_trouble` gets why the database cannot be used, and None when it can again. It must not wait."""
         self._work = work
         self._beats = beats
-        self._own = own
-        self._on_verdicts = on_verdicts
+        self._runs = runs
         self._on_trouble = on_trouble
         self._monotonic = monotonic
         self._chores = (Chore(beats.interval, self._beat), *chores)
@@ -115,12 +120,12 @@ class AccountThread:
             chore.next_at = now + chore.interval
 
     def _beat(self) -> None:
-        verdicts = self._beats.step(self._own())
+        verdicts = self._beats.step(self._runs.own())
         if verdicts != Verdicts():
-            self._on_verdicts(verdicts)
+            self._runs.apply(verdicts)
 
     def _failed(self, reason: Unavailable) -> None:
-        self._keep_unsent()
+        self._work.keep_unsent()
         self._tell(reason)
 
     def _tell(self, reason: Unavailable | None) -> None:

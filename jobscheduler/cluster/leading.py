@@ -5,18 +5,17 @@
    decides counts only while the term lasts, because each claim names the term.
 3. A claim that was given up leaves a slot undecided that the scheduler takes for decided. Then it stands by, and leads
    anew: so the slot is accounted for as part of a gap.
-4. Without the database the runs at work go on, until others may take them for lost. Then they are ended.
-
-Example: with 60 s after which a silent node is lost, the runs of a node without the database end after 45 s.
+4. Without the database the runs at work go on, until others may take them for lost: `CutOff` then ends them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from typing import Protocol
 
+from jobscheduler.cluster.cut_off import CutOff
 from jobscheduler.cluster.lease import MAX_SKEW_S, Standing
-from jobscheduler.cluster.values import WORKER_LOST, Term
+from jobscheduler.cluster.values import Term
 from jobscheduler.database.errors import Unavailable
 from jobscheduler.model import EventLogger, Level, RecoveredState
 from jobscheduler.model.cluster_view import Role
@@ -36,16 +35,9 @@ class Schedule(Protocol):
     def stand_by(self) -> object:
         """Decide nothing from now on. Runs at work go on."""
 
-    def end_runs(self, reason: str) -> object:
-        """End the runs at work."""
 
-
-class Past(Protocol):
-    """What a node needs of the account when its scheduler begins to lead."""
-
-    @property
-    def lacks_claims(self) -> bool:
-        """Whether claims were given up since `begin`."""
+class Terms(Protocol):
+    """What a node needs of the account when its scheduler begins to lead, leads and ends to."""
 
     def recovered(self) -> RecoveredState | None:
         """Read what the leaders before have left.
@@ -61,6 +53,10 @@ class Past(Protocol):
     def note_led(self) -> object:
         """Note that the scheduler leads: from now on the outcomes of runs are taken that others have left."""
 
+    @property
+    def lacks_claims(self) -> bool:
+        """Whether claims were given up since `begin`."""
+
     def end(self) -> object:
         """Take no more decisions."""
 
@@ -72,35 +68,28 @@ class Leading:
         self,
         node: str,
         schedule: Schedule,
-        past: Past,
+        terms: Terms,
         standing: Callable[[], Standing],
+        cut_off: CutOff,
+        on_role: Callable[[Role], object],
         log_event: EventLogger,
-        *,
-        runs: Callable[[], Sized],
-        is_cut_off: Callable[[float], bool],
     ) -> None:
-        """`runs` returns the runs of this node that are at work; `is_cut_off` whether they count as lost by now."""
+        """`standing` returns how the node stands to the lease; `on_role` gets what it does when that changes."""
         self._node = node
         self._schedule = schedule
-        self._past = past
+        self._terms = terms
         self._standing = standing
+        self._cut_off = cut_off
+        self._on_role = on_role
         self._log_event = log_event
-        self._runs = runs
-        self._is_cut_off = is_cut_off
         self._term: Term | None = None
         self._retry_at = 0.0
-        self._has_ended_runs = False
         self._leaves_for: str | None = None
 
     @property
     def term(self) -> Term | None:
         """The term for which the scheduler leads; None while it stands by. It may be over by now."""
         return self._term
-
-    @property
-    def role(self) -> Role:
-        """What the node does."""
-        return Role.STANDBY if self._term is None else Role.LEADER
 
     def leave(self, reason: str = "stopping") -> None:
         """Lead no more: the service ends, or has lost its place."""
@@ -114,7 +103,7 @@ class Leading:
     def step(self, now: float) -> None:
         """Do what is to be done now."""
         self._give_way(now)
-        self._end_lost_runs(now)
+        self._cut_off.step(now)
         if self._term is None and self._leaves_for is None and now >= self._retry_at:
             self._take_over(now)
 
@@ -125,9 +114,10 @@ class Leading:
         reason = self._reason_to_stand_by(self._standing(), now)
         if reason is None:
             return
-        self._past.end()
+        self._terms.end()
         self._schedule.stand_by()
         term, self._term = self._term, None
+        self._on_role(Role.STANDBY)
         level = Level.WARNING if self._leaves_for is None else Level.INFO
         self._log_event(level, "cluster.stands_by", node=self._node, term=term.number, reason=reason)
 
@@ -135,7 +125,7 @@ class Leading:
         if self._leaves_for is not None:
             return self._leaves_for
         if standing.term_at(now) == self._term:
-            return "claims" if self._past.lacks_claims else None
+            return "claims" if self._terms.lacks_claims else None
         if abs(standing.skew) > MAX_SKEW_S:
             return "clock"
         seen = standing.seen  # by another answer than that of its own renewals: silence tells nothing of other nodes
@@ -149,25 +139,16 @@ class Leading:
         self._retry_at = now + RETRY_S
         self._schedule.sync()
         try:
-            state = self._past.recovered()
+            state = self._terms.recovered()
         except Unavailable as reason:
             self._log_event(Level.WARNING, "cluster.not_read", problem=str(reason), help=reason.help)
             return
-        self._past.begin(term)
+        self._terms.begin(term)
         if self._schedule.lead(state, lambda: self._standing().term == term and self._leaves_for is None):
-            self._past.note_led()
+            self._terms.note_led()
             self._term = term
+            self._on_role(Role.LEADER)
             settled = None if state is None else state.checkpoint.settled
             self._log_event(Level.INFO, "cluster.leads", node=self._node, term=term.number, settled=settled)
         else:
-            self._past.end()
-
-    def _end_lost_runs(self, now: float) -> None:
-        """End the runs at work when others may take them for lost; once for each time without the database."""
-        if not self._is_cut_off(now):
-            self._has_ended_runs = False
-        elif not self._has_ended_runs and self._runs():
-            self._has_ended_runs = True
-            help_ = "with a longer `lost-after` they may go on for longer without the database"
-            self._log_event(Level.WARNING, "cluster.runs_ended", runs=len(self._runs()), help=help_)
-            self._schedule.end_runs(WORKER_LOST)
+            self._terms.end()

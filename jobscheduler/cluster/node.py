@@ -8,86 +8,68 @@ Each thread has a connection of its own: that of the lease, that of the account,
 
 from __future__ import annotations
 
-import secrets
-import threading
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Container, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol, Self
 
 from jobscheduler.cluster.account import Account
-from jobscheduler.cluster.account_past import AccountPast, BootKnowledge
+from jobscheduler.cluster.account_terms import AccountTerms
 from jobscheduler.cluster.account_thread import AccountThread, Chore
-from jobscheduler.cluster.accounting import ClusterAccounting
 from jobscheduler.cluster.beats import Beats
+from jobscheduler.cluster.boot_knowledge import BootKnowledge
+from jobscheduler.cluster.cut_off import CutOff
 from jobscheduler.cluster.database_watch import DatabaseWatch
+from jobscheduler.cluster.decisions import Decisions
 from jobscheduler.cluster.identity import IdentityInUse
 from jobscheduler.cluster.jitter_seed import JitterSeed
+from jobscheduler.cluster.joining import Joining, JoiningSchedule
 from jobscheduler.cluster.leading import Leading, Schedule
 from jobscheduler.cluster.leading_term import LeadingTerm
-from jobscheduler.cluster.lease import Standing
+from jobscheduler.cluster.lease_news import LeaseNews
 from jobscheduler.cluster.lease_thread import LeaseThread, lease_database
-from jobscheduler.cluster.membership import NO_OUTCOMES, Membership
-from jobscheduler.cluster.node_beat import LoadedJobs, NodeBeat
+from jobscheduler.cluster.membership import Membership
+from jobscheduler.cluster.node_beat import LostPlace, NodeBeat, loaded_now
 from jobscheduler.cluster.node_health import NodeHealth
-from jobscheduler.cluster.node_reports import SkewReport
+from jobscheduler.cluster.node_place import NodePlace
+from jobscheduler.cluster.node_reports import DriftReport, SkewReport
 from jobscheduler.cluster.node_thread import NodeThread
 from jobscheduler.cluster.node_view import NodeViewer
+from jobscheduler.cluster.nodes import Population
 from jobscheduler.cluster.other_runs import OtherRuns
 from jobscheduler.cluster.recovery import AccountRecovery
-from jobscheduler.cluster.unsent import SENT
+from jobscheduler.cluster.this_node import FormerInstance, NodeOptions, this_node
 from jobscheduler.cluster.upkeep import INTERVAL_S as UPKEEP_INTERVAL_S
 from jobscheduler.cluster.upkeep import Upkeep
-from jobscheduler.cluster.values import Attempt, Identity, Outcome, Term
-from jobscheduler.database.engine import Database
-from jobscheduler.database.errors import Unavailable
-from jobscheduler.database.limits import Limits
-from jobscheduler.model import EventLogger, Level
+from jobscheduler.cluster.values import Term
+from jobscheduler.model import EventLogger
 from jobscheduler.model.cluster_view import ClusterView
 from jobscheduler.scheduler import LogAccounting
 from jobscheduler.util.host_id import uptime
 from jobscheduler.util.instants import utc_now
 
-ROLE = "scheduler"  # of a service among the nodes; workers have another one
-
-QUEUE = "local"  # that of the workers of a service itself
-
 OTHER_RUNS_INTERVAL_S = 2.0  # seconds from one look of the leader at the runs of other nodes to the next
 
-ANSWER_LIMIT_S = 5  # seconds for each answer to the thread of the account
 
-
-@dataclass(frozen=True, slots=True)
-class NodeOptions:
-    """What the settings say of a node. Times are in seconds; `slots` is how many runs it takes at once."""
-
-    name: str
-    lease: float
-    lost_after: float
-    keep_runs: float
-    slots: int
-
-
-class NodeSchedule(Schedule, LoadedJobs, Protocol):
+class NodeSchedule(Schedule, JoiningSchedule, Protocol):
     """What a node needs of its scheduler and of its jobs."""
+
+    def hashes(self) -> Mapping[str, str]:
+        """Return the hash of the definition of each job that has slots."""
+
+    def end_runs(self, reason: str) -> object:
+        """End the runs at work."""
 
     def keep_elsewhere(self, at_work: Container[str]) -> object:
         """Note which runs of other nodes are still at work, by their ids."""
 
-    def end_processes(self, run_ids: Iterable[str]) -> object:
-        """End what is left of the processes of runs of a former instance."""
-
-    def follow_seed(self) -> object:
-        """Compute the starts of slots with `jitter` anew: their seed is another one. May wait for a sync."""
-
 
 class NodeAccount:
-    """The account and the lease as one node has them, without a thread yet. `accounting` is for the scheduler.
+    """The account and the lease as one node has them, without a thread yet.
 
-    `changed` is set when the lease has changed, `asked` while people ask something of this node as the leader.
+    `decisions.accounting` is for the scheduler, and `seed` what nodes have in common of `jitter`. `news` has what the
+    thread of the lease learns, and `watch` whether the database is away.
     """
 
     def __init__(
@@ -96,59 +78,39 @@ class NodeAccount:
         options: NodeOptions,
         log: LogAccounting,
         log_event: EventLogger,
+        former: FormerInstance,
         knows_jobs: Callable[[], bool] = lambda: True,
-        kept: Mapping[Attempt, Outcome] = NO_OUTCOMES,
-        *,
-        knows_boot: bool,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect to nothing yet. `log` is that of this node; `knows_boot`: it shows a service of this boot.
-
-        `knows_jobs` returns whether every source of jobs was read once; `kept` are the outcomes that the log has for
-        the account.
+        """Connect to nothing yet. `log` is that of this node; for `knows_jobs` see `AccountCheckpoints`.
 
         Raises:
             DatabaseConfigError: the URL cannot be used.
 
         """
-        self.options = options
+        self.this = this_node(url, options, monotonic)
         self.log = log
-        self.monotonic = monotonic
-        self.database = Database(url, Limits(ANSWER_LIMIT_S, ANSWER_LIMIT_S, "READ COMMITTED"))
-        self.identity = Identity(options.name, ROLE, QUEUE, secrets.token_hex(8))
-        self.watch = DatabaseWatch(str(self.database), log_event)
-        self.changed = threading.Event()
-        self.asked = threading.Event()
+        self.former = former
+        self.seed = JitterSeed()
+        self.watch = DatabaseWatch(str(self.this.database), log_event)
+        self.boot = BootKnowledge(self.this.identity.instance, is_known=former.knows_boot, uptime=uptime)
+        self.news = LeaseNews(self.watch, SkewReport(log_event), self.boot)
         self.lease = LeaseThread(
             lease_database(url),
             options.name,
-            self.identity.instance,
+            self.this.identity.instance,
             options.lease,
             settled=self._settled,
-            on_change=self._lease_changed,
+            on_change=self.news.note,
             monotonic=monotonic,
         )
-        self.seed = JitterSeed()
-        self.kept = dict(kept)
-        self.boot = BootKnowledge(self.identity.instance, is_known=knows_boot, uptime=uptime)
-        self.account = Account(self.database)
-        self.accounting = ClusterAccounting(
-            self.account, self.identity, LeadingTerm(self.lease.term), log, utc_now, knows_jobs=knows_jobs
+        self.account = Account(self.this.database)
+        self.decisions = Decisions(
+            self.account, self.this.identity, LeadingTerm(self.lease.term), log, utc_now, knows_jobs=knows_jobs
         )
-        self._skew = SkewReport(log_event)
 
     def _settled(self, term: Term) -> str | None:
-        return self.accounting.settled(term)
-
-    def _lease_changed(self, before: Standing, after: Standing, failure: Unavailable | None) -> None:
-        self.watch.note("lease", failure)
-        if failure is None:
-            self._skew.note(after.skew)
-            self.boot.note_standing(after)
-            if after.term is not None and after.seen is not None and after.seen.has_requests:
-                self.asked.set()
-        if before.term != after.term:
-            self.changed.set()
+        return self.decisions.settled(term)
 
 
 class ClusterNode:
@@ -158,53 +120,23 @@ class ClusterNode:
     """
 
     def __init__(self, account: NodeAccount, schedule: NodeSchedule, log_event: EventLogger) -> None:
-        options, lease, accounting = account.options, account.lease, account.accounting
-        self.name = options.name
-        beats = Beats(account.account, account.identity, options.lost_after, lease.term, account.monotonic)
-        self._leading = Leading(
-            options.name,
-            schedule,
-            AccountPast(accounting, AccountRecovery(account.database), account.boot),
-            lambda: lease.standing,
-            log_event,
-            runs=accounting.rows.own,
-            is_cut_off=beats.is_cut_off,
-        )
-        self._viewer = NodeViewer(
-            options.name,
-            account.watch,
-            lambda: lease.standing,
-            lambda: self._leading.role,
-            options.lost_after,
-            account.seed,
-        )
-        membership = Membership(account.database, account.identity, options.lost_after)
-        node_beat = NodeBeat(
-            account.identity,
-            Membership(account.database, account.identity, options.lost_after),
-            schedule,
-            self._leading,
-            self._viewer,
-            lambda: lease.standing.skew,
-            log_event,
-            on_look=lambda sent_at, found: beats.note_look(sent_at, is_quiet=not found.running and not found.ended),
-            lost_after=options.lost_after,
-            slots=options.slots,
-            monotonic=account.monotonic,
-        )
-        self._keep_unsent = accounting.keep_unsent
-        account_thread = _account_thread(account, beats, node_beat, schedule)
+        self.name = account.this.name
+        this, lease, lost_after = account.this, account.lease, account.this.options.lost_after
+        self._keep_unsent = account.decisions.keep_unsent
+        beats = Beats(account.account, this.identity, lost_after, lease.term, this.monotonic)
+        self._viewer = NodeViewer(this.name, account.watch, lambda: lease.standing, lost_after, account.seed)
+        self._leading = _leading(account, schedule, beats, self._viewer, log_event)
+        self._place = _place(account, schedule, log_event)
+        node_beat = _node_beat(account, schedule, beats, self._viewer, self._leading, log_event)
+        account_thread = _account_thread(account, schedule, beats, node_beat)
         self._thread = NodeThread(
             self._leading,
-            partial(_join, membership, account, schedule, log_event),
-            membership.leave,
-            _threads(lease, account_thread),
+            self._place,
+            NodeThreads(lease, account_thread),
             release=lease.hand_over,
-            wake=account.changed,
+            wake=account.news.changed,
             log_event=log_event,
-            note=lambda reason: account.watch.note("node", reason),
         )
-
         loops = {"node": self._thread.loop, "lease": lease.loop, "account": account_thread.loop}
         self.health = NodeHealth({f"the thread of the {name}": loop for name, loop in loops.items()})
 
@@ -222,12 +154,12 @@ class ClusterNode:
 
     def wait_joined(self, seconds: float) -> bool:
         """Wait until the first try to join is over, at most so many seconds; return whether it is."""
-        return self._thread.wait_tried(seconds)
+        return self._place.wait_tried(seconds)
 
     @property
     def refused(self) -> IdentityInUse | None:
         """The other service that has the name of this node, if one has."""
-        return self._thread.refused
+        return self._place.refused
 
     def allow_lead(self) -> None:
         """Let the node lead from now on: the first sync is over, and the scheduler has started."""
@@ -247,49 +179,86 @@ class ClusterNode:
         return self._viewer.view()
 
 
-def _join(membership: Membership, account: NodeAccount, schedule: NodeSchedule, log_event: EventLogger) -> None:
-    """Take the place of the node, with what its former instance could not write, and learn the seed of the cluster."""
-    count = membership.join(schedule.end_processes, account.kept)
-    for attempt, outcome in account.kept.items():
-        if attempt.key not in count:
-            values = {"job_id": attempt.job_id, "slot": attempt.slot, "node": account.options.name}
-            log_event(Level.WARNING, "run.late_result", **values, status=outcome.status, reason=outcome.reason)
-    if account.kept:
-        log_event(Level.INFO, SENT, runs=len(account.kept))
-        account.kept.clear()
-    if account.seed.note(membership.seed()):
-        schedule.follow_seed()
+class NodeThreads:
+    """The threads of the lease and of the account, as one context manager.
+
+    At the end the lease is given back first. Then what is still to be written is written.
+    """
+
+    def __init__(self, lease: LeaseThread, account: AccountThread) -> None:
+        self._lease = lease
+        self._account = account
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._account)
+        self._stack.enter_context(self._lease)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stack.close()
 
 
-def _account_thread(account: NodeAccount, beats: Beats, node_beat: NodeBeat, schedule: NodeSchedule) -> AccountThread:
-    options, rows = account.options, account.accounting.rows
-    upkeep = Upkeep(account.account, account.lease.term, options.keep_runs, utc_now, account.monotonic)
+def _leading(
+    account: NodeAccount, schedule: NodeSchedule, beats: Beats, viewer: NodeViewer, log_event: EventLogger
+) -> Leading:
+    """Build what has the scheduler lead and stand by."""
+    this, decisions, lease = account.this, account.decisions, account.lease
+    terms = AccountTerms(decisions, AccountRecovery(this.database), account.boot)
+    cut_off = CutOff(beats.is_cut_off, decisions.rows.own, schedule.end_runs, log_event)
+    return Leading(this.name, schedule, terms, lambda: lease.standing, cut_off, viewer.note_role, log_event)
+
+
+def _place(account: NodeAccount, schedule: NodeSchedule, log_event: EventLogger) -> NodePlace:
+    """Build what joins the cluster and leaves it."""
+    this = account.this
+    membership = Membership(this.database, this.identity, this.options.lost_after)
+    joining = Joining(this.name, membership, schedule, account.seed, account.former.unsent, log_event)
+    return NodePlace(joining.join, membership.leave, lambda reason: account.watch.note("node", reason), log_event)
+
+
+def _node_beat(
+    account: NodeAccount,
+    schedule: NodeSchedule,
+    beats: Beats,
+    viewer: NodeViewer,
+    leading: Leading,
+    log_event: EventLogger,
+) -> NodeBeat:
+    """Build what says that this node lives, and looks at the others."""
+    this, lease = account.this, account.lease
+    membership = Membership(this.database, this.identity, this.options.lost_after)
+
+    def note_look(sent_at: float, found: Population) -> None:
+        beats.note_look(sent_at, is_quiet=not found.running and not found.ended)
+
+    return NodeBeat(
+        this,
+        membership,
+        lambda: loaded_now(schedule.hashes(), this.options.slots, lease.standing.skew),
+        DriftReport(log_event, schedule.hashes, membership.hashes_of_leader),
+        viewer,
+        LostPlace(this.name, leading, schedule.end_runs, log_event),
+        note_look,
+    )
+
+
+def _account_thread(account: NodeAccount, schedule: NodeSchedule, beats: Beats, node_beat: NodeBeat) -> AccountThread:
+    """Build the thread that speaks with the account."""
+    this, decisions = account.this, account.decisions
+    upkeep = Upkeep(account.account, account.lease.term, this.options.keep_runs, utc_now, this.monotonic)
     others = OtherRuns(
         account.account,
-        account.accounting.accounted,
-        rows,
+        decisions.term.accounted,
+        decisions.rows,
         lambda: beats.has_others,
         schedule.keep_elsewhere,
         account.log.record,
     )
-    return AccountThread(
-        account.accounting,
-        beats,
-        rows.own,
-        rows.apply,
-        lambda reason: account.watch.note("account", reason),
-        [
-            Chore(node_beat.interval, node_beat.step),
-            Chore(OTHER_RUNS_INTERVAL_S, others.step),
-            Chore(UPKEEP_INTERVAL_S, upkeep.step),
-        ],
-        account.monotonic,
-        keep_unsent=account.accounting.keep_unsent,
-    )
-
-
-@contextmanager
-def _threads(lease: LeaseThread, account: AccountThread) -> Iterator[None]:
-    """Run both threads. The lease is given back first, then what is still to be written is written."""
-    with account, lease:
-        yield
+    chores = [
+        Chore(node_beat.interval, node_beat.step),
+        Chore(OTHER_RUNS_INTERVAL_S, others.step),
+        Chore(UPKEEP_INTERVAL_S, upkeep.step),
+    ]
+    note = lambda reason: account.watch.note("account", reason)  # noqa: E731
+    return AccountThread(decisions, beats, decisions.rows, note, chores, this.monotonic)

@@ -1,7 +1,7 @@
 """The thread of a node: it joins the cluster, keeps its lease while the service lives, and takes the steps to lead.
 
-The start of a service waits a little for the first try to join, because a name that is in use refuses the start.
-Whether the database answers or not, the service then stands by, and this thread goes on trying.
+While the database does not answer, or another service has the place of the node, this service stands by, and the thread
+goes on trying.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Self
 
-from jobscheduler.cluster.identity import IdentityInUse
 from jobscheduler.cluster.leading import Leading
 from jobscheduler.cluster.node_health import NodeLoop
-from jobscheduler.database.errors import Unavailable
+from jobscheduler.cluster.node_place import NodePlace
 from jobscheduler.model import EventLogger, Level
 from jobscheduler.util.text import format_error
 
@@ -28,41 +27,32 @@ _CLOSE_WAIT_S = 8.0  # seconds that the end of a service waits for its place in 
 
 
 class NodeThread:
-    """Joins, then keeps `threads` entered and takes steps until it is closed; then it leaves. A context manager.
+    """Takes the place of the node, then keeps `threads` entered and takes steps until it is closed. A context manager.
 
-    `join` takes the place of the node, `leave` gives it back. `refused` is set while another service has the place.
+    At last it gives the place back.
     """
 
     def __init__(
         self,
         leading: Leading,
-        join: Callable[[], object],
-        leave: Callable[[], object],
+        place: NodePlace,
         threads: AbstractContextManager[object],
         *,
         release: Callable[[], object],
         wake: threading.Event,
         log_event: EventLogger,
-        note: Callable[[Unavailable | None], object],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`release` gives the lease back, and `wake` is set when it has changed.
-
-        `note` gets why the database cannot be used, and None when it can.
-        """
+        """`release` gives the lease back, and `wake` is set when it has changed."""
         self._leading = leading
-        self._join = join
-        self._leave = leave
+        self._place = place
         self._threads = threads
         self._release = release
         self._log_event = log_event
-        self._note = note
         self._monotonic = monotonic
-        self._tried = threading.Event()
         self._allowed = threading.Event()
         self._wake = wake
         self._closing = threading.Event()
-        self.refused: IdentityInUse | None = None
         self.loop = NodeLoop("node", self._run, self._closing.is_set)
 
     def __enter__(self) -> Self:
@@ -84,10 +74,6 @@ class NodeThread:
         self._wake.set()
         self.loop.join(_CLOSE_WAIT_S)
 
-    def wait_tried(self, seconds: float) -> bool:
-        """Wait until the first try to join is over, at most so many seconds; return whether it is."""
-        return self._tried.wait(seconds)
-
     def allow_lead(self) -> None:
         """Let the node lead from now on: the first sync is over, and the scheduler has started."""
         self._allowed.set()
@@ -98,11 +84,11 @@ class NodeThread:
         self._wake.set()
 
     def _run(self) -> None:
-        while not self._has_joined():
+        while not self._has_place():
             if self._closing.wait(JOIN_RETRY_S):
                 return
         with ExitStack() as stack:
-            stack.callback(self._leave_at_last)
+            stack.callback(self._place.give_back)
             self._allowed.wait()
             stack.enter_context(self._threads)
             while not self._closing.is_set():
@@ -110,26 +96,11 @@ class NodeThread:
                 self._wake.clear()
                 self._step()
 
-    def _has_joined(self) -> bool:
-        """Try to join; say why that fails, once."""
+    def _has_place(self) -> bool:
         self.loop.turn.begin()
-        failure: Unavailable | None = None
-        refused: IdentityInUse | None = None
-        try:
-            self._join()
-        except IdentityInUse as in_use:
-            refused = in_use
-        except Unavailable as reason:
-            failure = reason
-        except Exception as error:
-            failure = Unavailable(format_error(error))
-        if refused is not None and self.refused is None and self._tried.is_set():
-            self._log_event(Level.ERROR, "cluster.refused", problem=str(refused), help=refused.help)
-        self.refused = refused
-        self._note(failure)
-        self._tried.set()
+        has_place = self._place.take()
         self.loop.turn.end()
-        return failure is None and refused is None
+        return has_place
 
     def _step(self) -> None:
         """Take a step. A fault in it is said, and tried again: the term ends by itself if it lasts."""
@@ -142,7 +113,3 @@ class NodeThread:
         if self._leading.has_left:
             self._release()
         self.loop.turn.end()
-
-    def _leave_at_last(self) -> None:
-        with suppress(Unavailable):
-            self._leave()

@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from jobscheduler.cluster.database_watch import DatabaseWatch
 from jobscheduler.cluster.drift import Drift
 from jobscheduler.cluster.lease import MAX_SKEW_S, Standing
+from jobscheduler.cluster.lease_rows import LeaseRow
 from jobscheduler.cluster.nodes import NodeRow, Population
 from jobscheduler.model.cluster_view import ClusterView, Difference, DriftedJob, NodeView, Role
 from jobscheduler.util.instants import utc_now
 
 
+class DifferingNodes:
+    """Which nodes have lasting differences from the leader, in their jobs or zone data. Thread: one for `note`.
+
+    Files reach one node after the other, and each says what it has with its next beat only. So a node counts as
+    different when it was so at the look before, too.
+    """
+
+    def __init__(self) -> None:
+        self._latest: frozenset[str] = frozenset()
+        self._lasting: frozenset[str] = frozenset()
+
+    def note(self, nodes: Sequence[NodeRow], leader: str | None) -> None:
+        """Note what all nodes have loaded; `leader` is the name of one of them."""
+        differing = _differing(nodes, leader)
+        self._lasting, self._latest = differing & self._latest, differing
+
+    def __contains__(self, node: object) -> bool:
+        """Return whether a node differs."""
+        return node in self._lasting
+
+
 class NodeViewer:
-    """Puts together what the threads of a node know. Nothing here waits. Thread: any; one for `note`."""
+    """Puts together what the threads of a node know. Nothing here waits. Thread: any; one for each `note…`."""
 
     def __init__(
         self,
         node: str,
         watch: DatabaseWatch,
         standing: Callable[[], Standing],
-        role: Callable[[], Role],
         lost_after: float,
         seed: Callable[[], str | None] = lambda: None,
         now: Callable[[], datetime] = utc_now,
@@ -30,42 +51,33 @@ class NodeViewer:
         self._node = node
         self._watch = watch
         self._standing = standing
-        self._role = role
         self._lost_after = lost_after
         self._seed = seed
         self._now = now
         self._known: tuple[Population, Drift, datetime | None] = (Population(), Drift(), None)
-        self._differing: frozenset[str] = frozenset()
-        self._lastingly: frozenset[str] = frozenset()
-        self._since: tuple[Role, datetime] = (Role.STANDBY, now())
+        self._differing = DifferingNodes()
+        self._role: tuple[Role, datetime] = (Role.STANDBY, now())
 
     def note(self, population: Population, drift: Drift) -> None:
-        """Note what the database says of all nodes, and how this one differs from the leader.
-
-        Files reach one node after the other, and each says what it has with its next beat only. So a node counts as
-        different when it was so at the look before, too.
-        """
-        differing = self._differ(population)
-        self._lastingly, self._differing = differing & self._differing, differing
+        """Note what the database says of all nodes, and how this one differs from the leader."""
+        self._differing.note(population.nodes, self.leader)
         self._known = population, drift, self._now()
 
     def note_role(self, role: Role) -> None:
         """Note that this node leads from now on, or stands by."""
-        self._since = role, self._now()
+        self._role = role, self._now()
 
     def view(self) -> ClusterView:
         """Return how the cluster stands."""
         population, drift, known_at = self._known
-        standing, away, role = self._standing(), self._watch.away, self._role()
-        seen = standing.seen
-        is_led = seen is not None and not seen.is_free
-        leader = seen.holder if seen is not None and is_led else None
+        standing, away, (role, since) = self._standing(), self._watch.away, self._role
+        lease = _held(standing)
         return ClusterView(
             self._node,
             role,
-            leader,
-            seen.term.number if seen is not None and is_led else None,
-            self._since[1],
+            None if lease is None else lease.holder,
+            None if lease is None else lease.term.number,
+            since,
             tuple(map(self._node_view, population.nodes)),
             tuple(_drifted(drift)),
             self._watch.name,
@@ -79,21 +91,32 @@ class NodeViewer:
             self._seed(),
         )
 
-    def _differ(self, population: Population) -> frozenset[str]:
-        """Return the nodes that have other jobs or zone data than the leader."""
-        seen = self._standing().seen
-        holder = None if seen is None or seen.is_free else seen.holder
-        leader = next((row.loaded for row in population.nodes if row.identity.node == holder), None)
-        if leader is None:
-            return frozenset()
-        return frozenset(row.identity.node for row in population.nodes if not row.loaded.is_equal(leader))
+    @property
+    def leader(self) -> str | None:
+        """The node that has the lease, as this one last saw it."""
+        lease = _held(self._standing())
+        return None if lease is None else lease.holder
 
     def _node_view(self, row: NodeRow) -> NodeView:
         loaded = row.loaded
         is_alive = row.silent < self._lost_after
         name, host = row.identity.node, row.process.host
-        differs = name in self._lastingly
+        differs = name in self._differing
         return NodeView(name, host, loaded.version, row.silent, loaded.skew, is_alive, differs, loaded.tzdata)
+
+
+def _held(standing: Standing) -> LeaseRow | None:
+    """Return the lease as it was last seen, None if no node has it."""
+    seen = standing.seen
+    return None if seen is None or seen.is_free else seen
+
+
+def _differing(nodes: Sequence[NodeRow], leader: str | None) -> frozenset[str]:
+    """Return the nodes that have other jobs or zone data than the leader; none if that one is not among them."""
+    loaded = next((row.loaded for row in nodes if row.identity.node == leader), None)
+    if loaded is None:
+        return frozenset()
+    return frozenset(row.identity.node for row in nodes if not row.loaded.is_equal(loaded))
 
 
 def _drifted(drift: Drift) -> list[DriftedJob]:

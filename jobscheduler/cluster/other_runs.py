@@ -10,14 +10,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import replace
 
 from jobscheduler.cluster import records, verdicts
 from jobscheduler.cluster.account import Account
 from jobscheduler.cluster.records import RecordedRow
 from jobscheduler.cluster.slots import manual_slot, slot_text
 from jobscheduler.cluster.values import AccountRow, Key, State, Term
-from jobscheduler.model import LogFields, Record
+from jobscheduler.model import Record
 
 
 class OtherRuns:
@@ -66,7 +65,7 @@ class OtherRuns:
     def _record_ended(self, term: Term) -> None:
         ended = [row for row in self._account.perform(records.ended_records) if _row_of(row).key not in self._own]
         for row in ended:
-            self._on_record(_with_origin(row))
+            self._on_record(row.line)
         self._account.perform(verdicts.record, self._account.dialect, term, [_row_of(row) for row in ended])
 
 
@@ -75,9 +74,3 @@ def _row_of(row: RecordedRow) -> AccountRow:
     run_id = record.run_id or ""
     slot = manual_slot(run_id) if record.scheduled is None else slot_text(record.scheduled)
     return AccountRow(record.job_id, slot, run_id, row.state, row.attempt, row.term)
-
-
-def _with_origin(row: RecordedRow) -> Record:
-    """Return a record that says which node has run it."""
-    origin: LogFields = (("node", row.node or ""), ("queue", row.queue or ""), ("term", row.term))
-    return replace(row.record, details=(*row.record.details, *origin))

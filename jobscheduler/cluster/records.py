@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -62,6 +62,13 @@ def outcome_of(record: Record) -> Outcome:
     )
 
 
+def with_origin(record: Record, node: str | None, queue: str | None, term: int | None) -> Record:
+    """Return a record whose line says which node has run it, for which queue and in which term, as far as is known."""
+    origin = (("node", node), ("queue", queue), ("term", term))
+    known = tuple((key, value) for key, value in origin if value not in {None, ""})
+    return replace(record, details=(*record.details, *known))
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedRow:
     """A row with the record that it stands for: still to be logged if it has `ended`, and logged if it is final."""
@@ -72,6 +79,11 @@ class RecordedRow:
     queue: str | None
     attempt: int
     term: int
+
+    @property
+    def line(self) -> Record:
+        """The record as the log of the cluster has it: with where it ran."""
+        return with_origin(self.record, self.node, self.queue, self.term)
 
 
 def records_of(job_ids: Sequence[str], newest: int) -> Steps[list[RecordedRow]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from jobscheduler.cluster.account_requests import AccountRequests
 from jobscheduler.cluster.account_work import AccountWork
@@ -73,7 +74,7 @@ class RunRows:
                 answer(fate[1] is Won.WON)
             self._order.answered(claim.key)
 
-        self._order.take(claim.key, lambda: self._work.claim(claim, answered))
+        self._order.take(claim.key, lambda: self._work.claims.put(claim, answered))
 
     def begin(self, run: Run, answer: Answer) -> None:
         """Ask whether a run may make its next attempt."""
@@ -85,7 +86,7 @@ class RunRows:
                 return False
             former = None if own.attempt is None else own.attempt.begun_by
             attempt = Attempt(*key, number, f"{run.run_id}-{number}", own.run_id, former)
-            self._work.begin(attempt, lambda may_begin: self._begun(own, attempt, answer, may_begin))
+            self._work.begins.put(attempt, lambda may_begin: self._begun(own, attempt, answer, may_begin))
             return True
 
         self._order.take(key, ask)
@@ -130,7 +131,7 @@ class RunRows:
             if own is not None and own.attempt is not None:
                 return self._finish(own.attempt, own.run_id, record)
             claim = claim_of_record(record, run_id if own is None else own.run_id)
-            return self._work.claim(replace(claim, slot=slot), lambda fate: self._decided(key, record, fate))
+            return self._work.claims.put(replace(claim, slot=slot), lambda fate: self._decided(key, record, fate))
 
         self._order.take(key, ask)
 
@@ -140,7 +141,8 @@ class RunRows:
         self._order.answered(key)
 
     def _finish(self, attempt: Attempt, run_id: str, record: Record) -> bool:
-        self._work.finish(attempt, outcome_of(record), lambda counts: self._finished(attempt, run_id, record, counts))
+        finished = partial(self._finished, attempt, run_id, record)
+        self._work.outcomes.put(attempt, outcome_of(record), finished)
         return True
 
     def _finished(self, attempt: Attempt, run_id: str, record: Record, counts: bool) -> None:
@@ -149,7 +151,7 @@ class RunRows:
             self._order.answered(attempt.key)
             return
         row = AccountRow(*attempt.key, run_id, State.ENDED, attempt.attempt, 0)
-        self._work.record(row, lambda _: self._order.answered(attempt.key))  # else the leader does it
+        self._work.records.put(row, lambda _: self._order.answered(attempt.key))  # else the leader does it
 
     # -- what the account says of them
 

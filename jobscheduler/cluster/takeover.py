@@ -90,39 +90,49 @@ def recovered_state(
 
     `results` are those since the last checkpoint. `knows_boot`: `@reboot` was decided for this boot of the host.
     """
-    pending = tuple(_pending(takeover.unfinished))
+    unfinished, last = takeover.unfinished, jobs.last
+    pending = tuple(_pending(unfinished))
     waiting = set(pending)
     decided = [span for span in takeover.decided if span[:2] not in waiting]
-    recorded: dict[str, list[tuple[datetime, datetime]]] = {}
-    for job_id, first, last in decided:
-        recorded.setdefault(job_id, []).append((first, last))
-    ahead = max([takeover.settled, *(last for _, _, last in decided)])
-    corrects = tuple(slot for row in takeover.unfinished if row.corrects and (slot := _slot(row)))
-    checkpoint = Checkpoint(
-        takeover.settled,
-        "" if jobs.last is None else jobs.last.checkpoint.boot,
-        pending=pending,
-        lagging=() if jobs.last is None else jobs.last.checkpoint.lagging,
-        corrects=corrects,
-        clock_ahead=ahead,
-        uptime=None if jobs.last is None else jobs.last.checkpoint.uptime,
-        full=jobs.full,
-    )
     return RecoveredState(
-        checkpoint,
-        takeover.settled if jobs.last is None else max(takeover.settled, jobs.last.last_line_at),
+        _checkpoint(takeover, jobs, pending, decided),
+        takeover.settled if last is None else max(takeover.settled, last.last_line_at),
         clean_stop=True,
-        in_flight=tuple(_run(row) for row in takeover.unfinished if row.state is State.QUEUED and _is_manual(row)),
+        in_flight=tuple(_run(row) for row in unfinished if row.state is State.QUEUED and _is_manual(row)),
         pending=pending,
-        recorded={job_id: tuple(spans) for job_id, spans in recorded.items()},
+        recorded=_by_job(decided),
         last_decided_slot=last_decided_slot,
         full=jobs.full,
-        checkpoint_written_at=None if jobs.last is None else jobs.last.checkpoint_written_at,
+        checkpoint_written_at=None if last is None else last.checkpoint_written_at,
         results=tuple(results),
-        at_work=tuple(_run(row) for row in takeover.unfinished if row.state is State.RUNNING),
+        at_work=tuple(_run(row) for row in unfinished if row.state is State.RUNNING),
         is_shared=True,
         knows_boot=knows_boot,
     )
+
+
+def _checkpoint(
+    takeover: Takeover, jobs: JobState, pending: tuple[PendingSlot, ...], decided: Sequence[DecidedSpan]
+) -> Checkpoint:
+    """Return the checkpoint that the former leader would have written at its end."""
+    last = Checkpoint(takeover.settled) if jobs.last is None else jobs.last.checkpoint
+    return Checkpoint(
+        takeover.settled,
+        last.boot,
+        pending=pending,
+        lagging=last.lagging,
+        corrects=tuple(slot for row in takeover.unfinished if row.corrects and (slot := _slot(row))),
+        clock_ahead=max([takeover.settled, *(end for _, _, end in decided)]),
+        uptime=last.uptime,
+        full=jobs.full,
+    )
+
+
+def _by_job(spans: Iterable[DecidedSpan]) -> dict[str, tuple[tuple[datetime, datetime], ...]]:
+    found: dict[str, list[tuple[datetime, datetime]]] = {}
+    for job_id, first, last in spans:
+        found.setdefault(job_id, []).append((first, last))
+    return {job_id: tuple(of_job) for job_id, of_job in found.items()}
 
 
 def _is_manual(row: AccountRow) -> bool:

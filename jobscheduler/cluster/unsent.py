@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,10 @@ SENT = "cluster.outcomes_sent"  # the account has taken all outcomes of the line
 class UnsentOutcomes:
     """The outcomes on their way to the account, and which of them have a line. Thread: any. Lock: its own, a leaf."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[Event], object], now: Callable[[], datetime]) -> None:
+        """`note` writes a line; `now` is the clock of the host."""
+        self._note = note
+        self._now = now
         self._lock = threading.Lock()
         self._waiting: dict[Attempt, Outcome] = {}
         self._kept: set[Attempt] = set()
@@ -39,26 +42,23 @@ class UnsentOutcomes:
             self._waiting[attempt] = outcome
 
     def taken(self, attempt: Attempt) -> None:
-        """Note that the account has it, or has refused it."""
+        """Note that the account has it, or has refused it; write so after the last of those that have a line."""
         with self._lock:
             self._waiting.pop(attempt, None)
             self._taken += attempt in self._kept
             self._kept.discard(attempt)
+            runs = 0 if self._kept else self._taken
+            self._taken -= runs
+        if runs:
+            self._note(sent_event(runs, self._now()))
 
-    def unkept(self, now: datetime) -> list[Event]:
-        """Return a line for each outcome that has none yet; they are to be written."""
+    def keep(self) -> None:
+        """Write a line for each outcome that has none yet, for the next start of this node."""
         with self._lock:
             found = {one: outcome for one, outcome in self._waiting.items() if one not in self._kept}
             self._kept.update(found)
-        return [unsent_event(attempt, outcome, now) for attempt, outcome in found.items()]
-
-    def sent(self, now: datetime) -> list[Event]:
-        """Return the line that the account has all outcomes with a line, once after the last of them; else nothing."""
-        with self._lock:
-            if self._kept or not self._taken:
-                return []
-            taken, self._taken = self._taken, 0
-        return [sent_event(taken, now)]
+        for attempt, outcome in found.items():
+            self._note(unsent_event(attempt, outcome, self._now()))
 
 
 def unsent_event(attempt: Attempt, outcome: Outcome, now: datetime) -> Event:

@@ -52,7 +52,7 @@ class NodeFaces:
 
     def control(self, own: ControlService, report_error: Callable[[str], object]) -> ClusterControl:
         """Return the functions of the control socket; from now on those of other nodes are answered, too."""
-        self._desk.answer(self._account.asked, self._term, LeaderRequests(own, report_error).perform)
+        self._desk.answer(self._account.news.asked, self._term, LeaderRequests(own, report_error).perform)
         return ClusterControl(own, self._decides, self._desk.ask, RunsElsewhere(self._desk.reader), self._read_history)
 
     def outputs(self, own: OutputService) -> ClusterOutputs:

@@ -57,7 +57,8 @@ def open_account(url: str, checked: CheckedSettings, opened: OpenLog, log: LogAc
         StartupError: the URL cannot be used, or the log does not answer.
 
     """
-    from jobscheduler.cluster.node import NodeAccount, NodeOptions  # noqa: PLC0415 - an extra
+    from jobscheduler.cluster.node import NodeAccount  # noqa: PLC0415 - an extra
+    from jobscheduler.cluster.this_node import FormerInstance, NodeOptions  # noqa: PLC0415
     from jobscheduler.cluster.unsent import unsent_in  # noqa: PLC0415
 
     settings, recovered = checked.settings, opened.recovered
@@ -66,10 +67,10 @@ def open_account(url: str, checked: CheckedSettings, opened: OpenLog, log: LogAc
     knows_boot = recovered is not None and is_same_boot(recovered.checkpoint.boot, boot_id())
     read = partial(unsent_in, settings.log_file, settings.log_backups)
     is_file = not is_standard_output(settings.log_file)
-    kept = call_at_startup(checked.guard, checked.log_name, read) if is_file else {}
-    knows_jobs = checked.database.is_known
+    unsent = call_at_startup(checked.guard, checked.log_name, read) if is_file else {}
+    former, knows_jobs = FormerInstance(unsent, knows_boot), checked.database.is_known
     try:
-        return NodeAccount(url, options, log, opened.log.event, knows_jobs, kept, knows_boot=knows_boot)
+        return NodeAccount(url, options, log, opened.log.event, former, knows_jobs)
     except DatabaseConfigError as error:
         raise StartupError(error.problem) from None
 
@@ -154,7 +155,7 @@ def join_cluster(
         pass
     if node.refused is not None:
         raise StartupError(Problem(str(node.refused), help=node.refused.help))
-    exposure = account.database.exposure()
+    exposure = account.this.database.exposure()
     if exposure is not None:
         log_event(Level.WARNING, "cluster.exposed", problem=exposure.message, help=exposure.help)
     return node

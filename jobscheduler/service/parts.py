@@ -74,7 +74,7 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, opened: OpenLog, sta
             clocks=Clocks(late_reason=clock.late_reason, standstills=clock.standstills),
             standings=standings,
             outputs=outputs.recent,
-            accounting=None if account is None else account.accounting,
+            accounting=None if account is None else account.decisions.accounting,
             stands_by=account is not None,
         )
     )
@@ -90,7 +90,7 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, opened: OpenLog, sta
     counters = [stats.observe, recent.observe] if checked.has_page else [stats.observe]
     alerts, tests = _alerts(checked, log, standings, reconciler, stats, scheduler.leadership)
     log.subscribe(before=[standings.observe, *counters], after=[alerts.observe])
-    log.subscribe(after=[] if account is None else [account.accounting.observe])
+    log.subscribe(after=[] if account is None else [account.decisions.accounting.observe])
     return Parts(
         checked,
         mailbox,

@@ -11,7 +11,9 @@ from typing import ParamSpec, TypeVar
 from sqlalchemy import select
 
 from jobscheduler.cluster import attempts, lease_rows, records
-from jobscheduler.cluster.accounting import ClusterAccounting
+from jobscheduler.cluster.account_terms import AccountTerms
+from jobscheduler.cluster.boot_knowledge import BootKnowledge
+from jobscheduler.cluster.decisions import Decisions
 from jobscheduler.cluster.leading_term import LeadingTerm
 from jobscheduler.cluster.other_runs import OtherRuns
 from jobscheduler.cluster.recovery import AccountRecovery
@@ -67,7 +69,8 @@ class Node:
 
     identity: Identity
     account: GatedAccount
-    accounting: ClusterAccounting
+    decisions: Decisions
+    terms: AccountTerms
     term: Term | None = None
     lines: list[LogEntry] = field(default_factory=list)
     is_unsure: bool = False
@@ -85,6 +88,7 @@ class DatabaseStore:
         self.place = place
         self.nodes: dict[str, Node] = {}
         self.knows_boot = True
+        self.knows_jobs = True
         self._dead: list[Identity] = []
         self._recovery = AccountRecovery(place.database)
         self._numbers = iter(range(10**9))
@@ -96,16 +100,20 @@ class DatabaseStore:
         lines: list[LogEntry] = []
         log = SchedulerLog(lines.append)
         term = LeadingTerm(lambda: self.nodes[node].held if node in self.nodes else None)
-        accounting = ClusterAccounting(account, identity, term, LogAccounting(log, SchedulerHost()), lambda: NOON)
-        self.nodes[node] = Node(identity, account, accounting, lines=lines)
-        return log, accounting
+        kept_in = LogAccounting(log, SchedulerHost())
+        knows_jobs = lambda: self.knows_jobs  # noqa: E731
+        decisions = Decisions(account, identity, term, kept_in, lambda: NOON, knows_jobs=knows_jobs)
+        boot = BootKnowledge(identity.instance, is_known=True, uptime=lambda: 0.0)
+        terms = AccountTerms(decisions, self._recovery, boot)
+        self.nodes[node] = Node(identity, account, decisions, terms, lines=lines)
+        return log, decisions.accounting
 
     def take_lease(self, node: str) -> None:
         """Let a node lead."""
         one = self.nodes[node]
         one.term = self.place.lead(node, one.identity.instance)
-        one.accounting.lead(one.term)
-        one.accounting.note_led()
+        one.terms.begin(one.term)
+        one.terms.note_led()
 
     def recovered(self, now: datetime) -> RecoveredState | None:
         """Ask the account. The runs of services that died were ended by then."""
@@ -129,14 +137,14 @@ class DatabaseStore:
         if one is None:
             return
         if count is None:
-            one.accounting.step()  # what an earlier try has left waits without a sign
-            while one.accounting.waiting.is_set():
-                one.accounting.step()
+            one.decisions.step()  # what an earlier try has left waits without a sign
+            while one.decisions.waiting.is_set():
+                one.decisions.step()
             self.watch(node)
             return
         one.account.limit = count
         with suppress(Unavailable):
-            one.accounting.step()
+            one.decisions.step()
         one.account.limit = 10**9
 
     def answer_through(self, node: str, gate: Callable[[], object]) -> None:
@@ -144,13 +152,13 @@ class DatabaseStore:
         one = self.nodes[node]
         one.account.gate = gate
         with suppress(Unavailable):
-            one.accounting.step()
+            one.decisions.step()
         one.account.gate = lambda: None
 
     def watch(self, node: str) -> None:
         """Have a node look at the runs of others, if it leads."""
         one = self.nodes[node]
-        rows, lines = one.accounting.rows, one.lines
+        rows, lines = one.decisions.rows, one.lines
         with suppress(Fenced):
             OtherRuns(one.account, lambda: one.term, rows, lambda: True, lambda _: None, lines.append).step()
 

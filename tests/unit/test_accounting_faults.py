@@ -43,7 +43,7 @@ class FaultyFate(SharedFate):
                 super().step("crash", which)
             case "unsure":
                 self.database.nodes[service.node].is_unsure = number == "1"
-            case "notice" if self.database.nodes[service.node].accounting.lacks_claims:
+            case "notice" if self.database.nodes[service.node].terms.lacks_claims:
                 service.scheduler.leadership.stand_by()
             case "amid":
                 self._amid(service, int(number), which)

@@ -239,7 +239,7 @@ def test_a_run_that_is_stopped_while_it_asks_for_its_next_attempt_has_one_record
 
 def beat(here: Here) -> None:
     """Have the node beat, and heed what it learns."""
-    rows = here.node.accounting.rows
+    rows = here.node.decisions.rows
     rows.apply(verdicts_on(rows.own(), dict(here.node.account.beat(here.node.identity).own)))
 
 
@@ -250,7 +250,7 @@ def test_a_run_ends_that_the_leader_has_asked_to_end(here: Here) -> None:
     assert not here.leader.at_work[run].context.stopping.is_set()
     here.leader.scheduler.leadership.stand_by()
     other = here.successor()
-    here.store.nodes[other.node].accounting.rows.stop("x", run.run_id, "stopped", "ann")
+    here.store.nodes[other.node].decisions.rows.stop("x", run.run_id, "stopped", "ann")
     other.answer()
     beat(here)
     context = here.leader.at_work[run].context
@@ -319,20 +319,20 @@ def test_the_leader_logs_what_has_ended_elsewhere_and_makes_it_final(here: Here)
 
 def test_slots_are_settled_up_to_the_first_claim_without_an_answer(here: Here) -> None:
     """And not before a checkpoint of the term is in the database."""
-    accounting, term = here.node.accounting, here.node.term
+    decisions, term = here.node.decisions, here.node.term
     assert term is not None
-    assert accounting.settled(term) == "2096-11-22T12:00:00Z"
+    assert decisions.settled(term) == "2096-11-22T12:00:00Z"
     here.leader.due()
     here.leader.scheduler.write_checkpoint()
     here.leader.answer(1)
-    assert accounting.settled(term) == "2096-11-22T12:00:00Z"
+    assert decisions.settled(term) == "2096-11-22T12:00:00Z"
     here.leader.answer()
-    assert accounting.settled(term) == "2096-11-22T12:01:00Z"
+    assert decisions.settled(term) == "2096-11-22T12:01:00Z"
     here.world.wait(60)
     here.leader.scheduler.write_checkpoint()
     here.leader.answer()
-    assert accounting.settled(term) == "2096-11-22T12:01:00Z", "the slot of now is due and not decided"
-    assert accounting.settled(Term(term.instance, term.number + 1)) is None
+    assert decisions.settled(term) == "2096-11-22T12:01:00Z", "the slot of now is due and not decided"
+    assert decisions.settled(Term(term.instance, term.number + 1)) is None
 
 
 def test_rows_about_jobs_do_not_pile_up_while_a_leader_leads_for_months(
@@ -343,7 +343,9 @@ def test_rows_about_jobs_do_not_pile_up_while_a_leader_leads_for_months(
     counts = []
     for minute in range(24):
         if minute % 3 == 0:
-            here.node.accounting.observe(Event.of(NOON, Level.INFO, "job.added", job_id=f"y{minute}", hash="1"))
+            here.node.decisions.accounting.observe(
+                Event.of(NOON, Level.INFO, "job.added", job_id=f"y{minute}", hash="1")
+            )
             here.leader.answer()
         here.leader.scheduler.write_checkpoint()
         here.leader.answer()
@@ -354,12 +356,12 @@ def test_rows_about_jobs_do_not_pile_up_while_a_leader_leads_for_months(
 
 def test_nothing_is_written_for_a_term_that_is_over(here: Here) -> None:
     """Neither a checkpoint, nor a pause, nor a definition."""
-    accounting = here.node.accounting
-    accounting.stand_by()
+    accounting = here.node.decisions.accounting
+    here.node.terms.end()
     here.leader.scheduler.write_checkpoint(full=True)
     here.leader.pause("x")
     accounting.observe(Event.of(NOON, Level.INFO, "job.added", job_id="y", hash="1"))
-    assert not accounting.waiting.is_set()
+    assert not here.node.decisions.waiting.is_set()
 
 
 # --- the way back ------------------------------------------------------------------------------------------
@@ -389,7 +391,7 @@ def test_a_former_instance_that_came_back_has_its_runs_interrupted(here: Here) -
 
 def test_what_jobs_have_become_since_the_checkpoint_is_known(here: Here) -> None:
     """A file that came, and one that went: the log of the node tells it to the account."""
-    accounting = here.node.accounting
+    accounting = here.node.decisions.accounting
     here.leader.scheduler.put(job("y"), here.world.now)
     accounting.observe(Event.of(here.world.now, Level.INFO, "job.added", job_id="y", hash="0123"))
     accounting.observe(Event.of(here.world.now, Level.INFO, "job.removed", job_id="x"))
@@ -423,7 +425,7 @@ def test_what_was_told_of_a_job_is_not_told_again_by_the_next_leader(here: Here)
     here.leader.settle()
     here.world.wait(60)
     here.leader.settle()
-    accounting = here.store.nodes[here.leader.node].accounting
+    accounting = here.store.nodes[here.leader.node].decisions.accounting
     accounting.observe(Event.of(here.world.now, Level.INFO, "alert.sent", job_id="x", on="failure"))
     accounting.observe(Event.of(here.world.now, Level.WARNING, "job.overdue", job_id="x"))
     here.leader.answer()
@@ -542,7 +544,7 @@ def test_a_checkpoint_after_a_claim_that_was_given_up_is_not_written(here: Here)
     here.node.is_unsure = True
     here.leader.due()
     here.node.is_unsure = False
-    assert here.node.accounting.lacks_claims
+    assert here.node.terms.lacks_claims
     here.leader.scheduler.write_checkpoint(full=True)
     here.leader.answer()
     here.leader.crash()
@@ -551,10 +553,10 @@ def test_a_checkpoint_after_a_claim_that_was_given_up_is_not_written(here: Here)
     other.crash()
 
 
-def test_a_leader_that_has_not_read_all_jobs_settles_nothing(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leader_that_has_not_read_all_jobs_settles_nothing(here: Here) -> None:
     """The jobs of a database that is away have slots that nobody decides; whoever leads next accounts for them."""
     known = here.store.recovered(here.world.now)
-    monkeypatch.setattr(here.node.accounting, "_knows_jobs", lambda: False)
+    here.store.knows_jobs = False
     here.world.wait(60)
     here.leader.settle()
     here.leader.scheduler.write_checkpoint(full=True)

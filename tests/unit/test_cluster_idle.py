@@ -16,7 +16,8 @@ import pytest
 from jobscheduler.cluster import node as node_module
 from jobscheduler.cluster.account_thread import AccountThread
 from jobscheduler.cluster.lease_thread import LeaseThread
-from jobscheduler.cluster.node import ClusterNode, NodeAccount, NodeOptions
+from jobscheduler.cluster.node import ClusterNode, NodeAccount
+from jobscheduler.cluster.this_node import FormerInstance, NodeOptions
 from jobscheduler.model import Level, RecoveredState
 from jobscheduler.scheduler import LogAccounting
 from jobscheduler.scheduler.surroundings import SchedulerHost, SchedulerLog
@@ -71,14 +72,16 @@ class Stepped:
         self.now = 1000.0
         self.told: list[str] = []
         threads: list[Any] = []
-        monkeypatch.setattr(node_module, "_threads", lambda *made: threads.extend(made) or nullcontext())
+        monkeypatch.setattr(node_module, "NodeThreads", lambda *made: threads.extend(made) or nullcontext())
         log = LogAccounting(SchedulerLog(lambda _: None), SchedulerHost("host", "boot"))
         options = NodeOptions(name, 6.0, 60.0, 3600.0, 4)
-        self.account = NodeAccount(place.url, options, log, self._tell, knows_boot=True, monotonic=lambda: self.now)
+        self.account = NodeAccount(
+            place.url, options, log, self._tell, FormerInstance(knows_boot=True), monotonic=lambda: self.now
+        )
         self.node = ClusterNode(self.account, Idle(), self._tell)
         self.lease: LeaseThread = threads[0]
         self.thread: AccountThread = threads[1]
-        assert self.node._thread._has_joined()
+        assert self.node._place.take()
         self._account_at = self.now
 
     def _tell(self, level: Level, name: str, /, **_: Any) -> None:
@@ -90,7 +93,7 @@ class Stepped:
         self.now += seconds
         self.lease.step()
         self.node._leading.step(self.now)
-        if self.now >= self._account_at or self.account.accounting.waiting.is_set():
+        if self.now >= self._account_at or self.account.decisions.waiting.is_set():
             self._account_at = self.now + self.thread.step()
 
 

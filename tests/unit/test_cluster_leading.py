@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from jobscheduler.cluster.cut_off import CutOff
 from jobscheduler.cluster.identity import IdentityInUse
 from jobscheduler.cluster.leading import RETRY_S, Leading
 from jobscheduler.cluster.lease import LeaseTimes, Standing
 from jobscheduler.cluster.lease_rows import LeaseRow
+from jobscheduler.cluster.node_place import NodePlace
 from jobscheduler.cluster.node_thread import NodeThread
 from jobscheduler.cluster.nodes import NodeRow, Process
 from jobscheduler.cluster.values import Identity, Term
@@ -40,6 +42,7 @@ class World:
     lacks_claims: bool = False
     failure: Unavailable | None = None
     runs: list[str] = field(default_factory=list)
+    roles: list[Role] = field(default_factory=list)
     is_cut_off: bool = False
     in_sync: Callable[[], object] = lambda: None
 
@@ -50,9 +53,9 @@ class World:
             self,
             self,
             lambda: self.standing,
+            CutOff(lambda _: self.is_cut_off, lambda: self.runs, self.end_runs, self.tell),
+            self.roles.append,
             self.tell,
-            runs=lambda: self.runs,
-            is_cut_off=lambda _: self.is_cut_off,
         )
 
     def tell(self, level: Level, name: str, /, **values: Any) -> None:
@@ -115,12 +118,12 @@ def test_a_node_with_the_lease_syncs_reads_what_was_left_and_leads() -> None:
     world = World()
     leading = world.leading()
     leading.step(0.0)
-    assert (world.did, leading.role) == ([], Role.STANDBY)
+    assert (world.did, leading.term) == ([], None)
     world.hold(MINE)
     leading.step(0.1)
     leading.step(0.2)
     assert world.did == ["sync", "read", "begin 3", "lead", "led"]
-    assert (leading.role, leading.term) == (Role.LEADER, MINE)
+    assert (world.roles, leading.term) == ([Role.LEADER], MINE)
     assert world.told == [("cluster.leads", {"node": "a", "term": 3, "settled": NOON})]
 
 
@@ -135,6 +138,7 @@ def test_without_the_lease_it_stands_by_at_once() -> None:
     leading.step(0.1)
     assert world.did == ["end term", "stand by"]
     assert leading.term is None
+    assert world.roles == [Role.LEADER, Role.STANDBY]
     assert world.told[-1] == ("cluster.stands_by", {"node": "a", "term": 3, "reason": "replaced"})
 
 
@@ -283,17 +287,19 @@ class Host:
         yield
         self.did.append("no threads")
 
+    def __post_init__(self) -> None:
+        leave = lambda: self.did.append("leave")  # noqa: E731
+        self.place = NodePlace(self.join, leave, lambda reason: self.noted.append(str(reason)), self.world.tell)
+
     def thread(self) -> NodeThread:
         """Return the thread."""
         return NodeThread(
             self.world.leading(),
-            self.join,
-            lambda: self.did.append("leave"),
+            self.place,
             self.threads(),
             release=lambda: self.did.append("release") if "release" not in self.did else None,
             wake=self.wake,
             log_event=self.world.tell,
-            note=lambda reason: self.noted.append(str(reason)),
             monotonic=lambda: 0.0,
         )
 
@@ -303,7 +309,7 @@ def test_a_node_joins_then_leads_and_at_last_leaves() -> None:
     host = Host(World())
     host.world.hold(MINE)
     with host.thread() as thread:
-        assert thread.wait_tried(10)
+        assert host.place.wait_tried(10)
         assert host.did == ["join"]
         thread.allow_lead()
         wait_until(lambda: "lead" in host.world.did)
@@ -317,10 +323,10 @@ def test_a_database_that_is_away_delays_the_join(monkeypatch: pytest.MonkeyPatch
     """The thread tries again; the start of the service need not wait for that."""
     monkeypatch.setattr("jobscheduler.cluster.node_thread.JOIN_RETRY_S", 0.01)
     host = Host(World(), [Unavailable("gone"), RuntimeError("odd")])
-    with host.thread() as thread:
-        assert thread.wait_tried(10)
+    with host.thread():
+        assert host.place.wait_tried(10)
         wait_until(lambda: host.did == ["join"])
-        assert thread.refused is None
+        assert host.place.refused is None
     assert host.noted == ["gone", "RuntimeError: odd", "None"]
 
 
@@ -334,9 +340,9 @@ def test_a_name_that_is_in_use_is_refused_until_it_is_free(monkeypatch: pytest.M
     assert [(name, values["problem"]) for name, values in host.world.told] == [("cluster.refused", str(taken))]
     assert "process 7 on host `web-1`" in str(taken)
     host = Host(World(), [taken] * 100)
-    with host.thread() as thread:
-        assert thread.wait_tried(10)
-        assert thread.refused is taken
+    with host.thread():
+        assert host.place.wait_tried(10)
+        assert host.place.refused is taken
 
 
 def test_a_fault_in_a_step_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:

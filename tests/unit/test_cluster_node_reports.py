@@ -124,7 +124,7 @@ def test_the_view_says_who_leads_and_how_the_others_are() -> None:
     log = Log()
     standing = Standing("x1", LeaseTimes(6.0), 0.0).answered(0.0, LeaseRow("y", Term("y1", 7), 6.0), 0.0, 0.5)
     watch = DatabaseWatch("db", log, lambda: NOON)
-    viewer = NodeViewer("x", watch, lambda: standing, lambda: Role.STANDBY, 60.0, now=lambda: NOON)
+    viewer = NodeViewer("x", watch, lambda: standing, 60.0, now=lambda: NOON)
     assert viewer.view().known_at is None
     drift = Drift(("a",), ("c",), ("b",))
     for _ in range(2):
@@ -151,7 +151,7 @@ def test_the_view_says_who_leads_and_how_the_others_are() -> None:
 def test_a_node_differs_when_it_has_done_so_for_two_looks() -> None:
     """Files are copied to one node after the other, and a node that has just joined has not said yet what it has."""
     standing = Standing("y1", LeaseTimes(6.0), 0.0).answered(0.0, LeaseRow("y", Term("y1", 7), 6.0), 0.0)
-    viewer = NodeViewer("y", DatabaseWatch("db", Log()), lambda: standing, lambda: Role.LEADER, 60.0)
+    viewer = NodeViewer("y", DatabaseWatch("db", Log()), lambda: standing, 60.0)
     joined = replace(row("x"), loaded=Loaded())
     shown = []
     for other in (joined, joined, row("x", "other"), row("x"), row("x", "other"), row("x", "other"), row("x")):
@@ -164,5 +164,17 @@ def test_a_lease_that_has_run_out_has_no_leader() -> None:
     """Its last holder is known, and does not lead any more."""
     standing = Standing("x1", LeaseTimes(6.0), 0.0)
     standing = replace(standing, seen=LeaseRow("y", Term("y1", 7), -1.0))
-    viewer = NodeViewer("x", DatabaseWatch("db", Log()), lambda: standing, lambda: Role.STANDBY, 60.0)
+    viewer = NodeViewer("x", DatabaseWatch("db", Log()), lambda: standing, 60.0)
     assert (viewer.view().leader, viewer.view().term) == (None, None)
+
+
+def test_the_view_says_since_when_a_node_leads_or_stands_by() -> None:
+    """A node stands by from its start, until it leads; its start is not when it began to lead."""
+    now = [NOON]
+    standing = Standing("x1", LeaseTimes(6.0), 0.0)
+    viewer = NodeViewer("x", DatabaseWatch("db", Log()), lambda: standing, 60.0, now=lambda: now[-1])
+    now.append(NOON + timedelta(hours=1))
+    assert (viewer.view().role, viewer.view().since) == (Role.STANDBY, NOON)
+    viewer.note_role(Role.LEADER)
+    now.append(NOON + timedelta(hours=2))
+    assert (viewer.view().role, viewer.view().since) == (Role.LEADER, NOON + timedelta(hours=1))

@@ -57,17 +57,21 @@ def test_further_pairs_of_which_a_line_has_only_the_end_are_left_out(tmp_path: P
 
 def test_an_outcome_has_one_line_and_none_if_it_was_taken_in_time() -> None:
     """When the last of them was taken after all, one line says so."""
-    unsent = UnsentOutcomes()
+    lines: list[Event] = []
+    unsent = UnsentOutcomes(lines.append, lambda: NOW)
     unsent.add(SLOT, WELL)
     unsent.taken(SLOT)
-    assert unsent.unkept(NOW) == []
-    assert unsent.sent(NOW) == []
+    unsent.keep()
+    assert lines == []
     unsent.add(SLOT, WELL)
     unsent.add(BY_HAND, BADLY)
-    assert [dict(line.fields())["slot"] for line in unsent.unkept(NOW)] == [SLOT.slot, BY_HAND.slot]
-    assert unsent.unkept(NOW) == []
+    for _ in range(2):
+        unsent.keep()
+    assert lines == [unsent_event(SLOT, WELL, NOW), unsent_event(BY_HAND, BADLY, NOW)]
     unsent.taken(SLOT)
-    assert unsent.sent(NOW) == []
+    assert len(lines) == 2
     unsent.taken(BY_HAND)
-    assert [dict(line.fields()) for line in unsent.sent(NOW)] == [{"runs": 2}]
-    assert unsent.sent(NOW) == []
+    assert lines[2:] == [sent_event(2, NOW)]
+    unsent.add(SLOT, WELL)
+    unsent.taken(SLOT)
+    assert len(lines) == 3

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from jobscheduler.cluster import attempts, claims, retention
 from jobscheduler.cluster.account_thread import AccountThread, Chore
 from jobscheduler.cluster.account_work import AccountWork
 from jobscheduler.cluster.beats import QUIET_INTERVALS, Beats, Verdicts, verdicts_on
+from jobscheduler.cluster.unsent import UnsentOutcomes
 from jobscheduler.cluster.upkeep import Upkeep
 from jobscheduler.cluster.values import Attempt, Beat, Claim, Fenced, Identity, Outcome, State, Term, Won
 from jobscheduler.database.errors import Unavailable
@@ -27,6 +29,8 @@ HERE = Identity("a", "scheduler", "local", "a1")
 
 LOST_AFTER_S = 60.0
 
+NOON = datetime.fromisoformat("2026-11-22T12:00:00Z")
+
 
 class Here:
     """A node whose database can go away, whose clock a test moves, and what it was told."""
@@ -38,6 +42,7 @@ class Here:
         self.now = 1000.0
         self.told: list[Any] = []
         self.is_away = False
+        self.kept = 0
         self.asked: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
         perform = self.account.perform
 
@@ -49,30 +54,54 @@ class Here:
 
         self.account.perform = perform_if_there  # type: ignore[method-assign]
         self.is_accounted = True
+        self.unsent = UnsentOutcomes(lambda _: None, lambda: NOON)
         accounted = lambda: self.term if self.is_accounted else None  # noqa: E731
-        self.work = AccountWork(self.account, HERE, lambda: self.term, lambda: "never", accounted=accounted)
+        self.work = AccountWork(self.account, HERE, lambda: self.term, accounted, lambda: "never", self.unsent)
         self.beats = Beats(self.account, HERE, LOST_AFTER_S, lambda: self.term, lambda: self.now)
-        self.own: list[Attempt] = []
+        self.at_work: list[Attempt] = []
         self.chores = [Chore(60.0, lambda: self.told.append("chore"))]
 
     def thread(self) -> AccountThread:
         """Return the thread, for its steps or to be started."""
         trouble = lambda reason: self.told.append(str(reason))  # noqa: E731
-        return AccountThread(
-            self.work, self.beats, lambda: self.own, self.told.append, trouble, self.chores, lambda: self.now
-        )
+        return AccountThread(self, self.beats, self, trouble, self.chores, lambda: self.now)
+
+    # -- as the work and the runs of the thread
+
+    @property
+    def waiting(self) -> threading.Event:
+        """Set while something waits."""
+        return self.work.waiting
+
+    def step(self) -> None:
+        """Take it to the account."""
+        self.work.step()
+
+    def keep_unsent(self) -> None:
+        """Note that outcomes are kept."""
+        self.kept += 1
+
+    def own(self) -> list[Attempt]:
+        """Return the runs at work."""
+        return self.at_work
+
+    def apply(self, verdicts: Verdicts) -> None:
+        """Note what has become of them."""
+        self.told.append(verdicts)
+
+    # -- what a test does
 
     def claim(self, number: int) -> bool:
         """Decide that a slot is to run."""
         claim = Claim("j", f"2026-11-22T01:{number:02}:00Z", f"r{number}", "local", "{}")
-        return self.work.claim(claim, self.told.append)
+        return self.work.claims.put(claim, self.told.append)
 
     def begun(self, number: int) -> Attempt:
         """Claim a slot and begin it; return the attempt."""
         assert self.claim(number)
         self.work.step()
         attempt = Attempt("j", f"2026-11-22T01:{number:02}:00Z", 1, f"begin{number}")
-        self.work.begin(attempt, self.told.append)
+        self.work.begins.put(attempt, self.told.append)
         self.work.step()
         assert self.told[-1] is True
         self.told.clear()
@@ -105,10 +134,10 @@ def here(place: ClusterPlace) -> Iterator[Here]:
 def test_a_slot_goes_through_the_account_from_its_claim_to_its_final_row(here: Here) -> None:
     """Each step when the one before it was answered."""
     attempt = here.begun(1)
-    here.work.finish(attempt, Outcome("SUCCESS"), here.told.append)
+    here.work.outcomes.put(attempt, Outcome("SUCCESS"), here.told.append)
     here.work.step()
     (ended,) = here.account.unfinished()
-    here.work.record(ended, here.told.append)
+    here.work.records.put(ended, here.told.append)
     here.work.step()
     assert here.told == [True, True]
     assert here.states() == ["final"]
@@ -117,11 +146,11 @@ def test_a_slot_goes_through_the_account_from_its_claim_to_its_final_row(here: H
 def test_an_outcome_that_the_scheduler_does_not_know_yet_is_not_final(here: Here) -> None:
     """It takes over how jobs stand a moment after its term begins. What is left is logged again, and told, then."""
     attempt = here.begun(1)
-    here.work.finish(attempt, Outcome("FAILURE", "exit"), here.told.append)
+    here.work.outcomes.put(attempt, Outcome("FAILURE", "exit"), here.told.append)
     here.work.step()
     (ended,) = here.account.unfinished()
     here.is_accounted = False
-    here.work.record(ended, here.told.append)
+    here.work.records.put(ended, here.told.append)
     here.work.step()
     assert here.told == [True, False]
     assert here.states() == ["ended"]
@@ -155,18 +184,18 @@ def test_a_claim_of_a_term_that_is_over_is_given_up(here: Here) -> None:
 def test_nothing_counts_as_settled_before_it_has_its_row(here: Here) -> None:
     """A leader that dies then leaves no slot that the next one takes for decided. A run by hand is no slot."""
     until = datetime.fromisoformat("2026-11-22T02:00:00Z")
-    assert here.work.settled(until) == until
+    assert here.work.claims.settled(until) == until
     here.claim(3)
     here.claim(2)
-    here.work.claim(Claim("j", "manual-m1", "m1"), here.told.append)
+    here.work.claims.put(Claim("j", "manual-m1", "m1"), here.told.append)
     here.is_away = True
     with pytest.raises(Unavailable):
         here.work.step()
-    assert here.work.settled(until) == datetime.fromisoformat("2026-11-22T01:01:59.999Z")
-    assert here.work.settled(datetime.fromisoformat("2026-11-22T01:00:00Z")) < until
+    assert here.work.claims.settled(until) == datetime.fromisoformat("2026-11-22T01:01:59.999Z")
+    assert here.work.claims.settled(datetime.fromisoformat("2026-11-22T01:00:00Z")) < until
     here.is_away = False
     here.work.step()
-    assert here.work.settled(until) == until
+    assert here.work.claims.settled(until) == until
 
 
 def test_a_slot_whose_claim_was_given_up_stays_open(here: Here) -> None:
@@ -176,14 +205,14 @@ def test_a_slot_whose_claim_was_given_up_stays_open(here: Here) -> None:
     here.term, held = None, here.term
     assert not here.claim(4)
     here.work.step()
-    assert here.work.lacks_claims
+    assert here.work.claims.lacks_any
     here.term = held
     here.claim(6)
     here.work.step()
-    assert here.work.settled(until) == datetime.fromisoformat("2026-11-22T01:03:59.999Z")
-    here.work.begin_anew()
-    assert not here.work.lacks_claims
-    assert here.work.settled(until) == until
+    assert here.work.claims.settled(until) == datetime.fromisoformat("2026-11-22T01:03:59.999Z")
+    here.work.claims.begin_anew()
+    assert not here.work.claims.lacks_any
+    assert here.work.claims.settled(until) == until
 
 
 def test_without_the_database_claims_wait_as_long_as_the_lease(here: Here) -> None:
@@ -209,7 +238,7 @@ def test_without_the_database_claims_wait_as_long_as_the_lease(here: Here) -> No
 def test_an_outcome_is_written_when_the_database_is_back(here: Here) -> None:
     """Also by a node that does not lead any more."""
     attempt = here.begun(1)
-    here.work.finish(attempt, Outcome("SUCCESS"), here.told.append)
+    here.work.outcomes.put(attempt, Outcome("SUCCESS"), here.told.append)
     here.is_away, here.term = True, None
     with pytest.raises(Unavailable):
         here.work.step()
@@ -224,17 +253,17 @@ def test_what_another_node_decided_is_told(here: Here) -> None:
     """A row that is taken, an attempt that was begun, an outcome that is too late, a record without the lease."""
     first = here.begun(1)
     here.claim(1)
-    here.work.begin(Attempt("j", first.slot, 1, "second"), here.told.append)
+    here.work.begins.put(Attempt("j", first.slot, 1, "second"), here.told.append)
     here.work.step()
     assert (here.told[0][1], here.told[1]) == (Won.WON, False)
     here.place.silence(61)
     assert here.term is not None
     here.account.judge(here.term, 60.0)
-    here.work.finish(first, Outcome("SUCCESS"), here.told.append)
+    here.work.outcomes.put(first, Outcome("SUCCESS"), here.told.append)
     here.work.step()
     assert here.told[-1] is False
     here.place.lead("b")
-    here.work.record(here.account.unfinished()[0], here.told.append)
+    here.work.records.put(here.account.unfinished()[0], here.told.append)
     here.work.step()
     assert here.told[-1] is False
     assert here.states() == ["ended"]
@@ -356,14 +385,14 @@ def test_the_thread_beats_and_does_its_chores_when_they_are_due(here: Here) -> N
 
 def test_the_thread_tells_what_has_become_of_its_runs(here: Here) -> None:
     """With the next beat."""
-    here.own = [here.begun(1)]
+    here.at_work = [here.begun(1)]
     thread = here.thread()
     thread.step()
     assert here.term is not None
     here.account.stop(here.term, here.account.unfinished(), "operator", "ann")
     here.now += 5
     thread.step()
-    assert here.told == ["chore", Verdicts(stop=((here.own[0], Beat(1, "operator", "ann")),))]
+    assert here.told == ["chore", Verdicts(stop=((here.at_work[0], Beat(1, "operator", "ann")),))]
 
 
 def test_the_thread_tells_once_that_the_database_is_away_and_once_that_it_is_back(here: Here) -> None:
@@ -373,6 +402,7 @@ def test_the_thread_tells_once_that_the_database_is_away_and_once_that_it_is_bac
     here.is_away = True
     here.claim(1)
     assert [thread.step(), thread.step()] == [1.0, 1.0]
+    assert here.kept == 2
     here.is_away = False
     thread.step()
     assert [here.told[1], here.told[2][1], here.told[3]] == ["away", Won.WON, "None"]
@@ -398,7 +428,7 @@ def test_the_end_of_the_thread_writes_what_still_waits(here: Here) -> None:
     attempt = here.begun(1)
     with here.thread():
         wait_until(lambda: here.told)
-        here.work.finish(attempt, Outcome("SUCCESS"), here.told.append)
+        here.work.outcomes.put(attempt, Outcome("SUCCESS"), here.told.append)
     assert here.told == ["chore", True]
 
 
