@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from jobscheduler.config import Settings
 from jobscheduler.database import DatabaseConfigError, load_url
 from jobscheduler.jobs.reconciler import Reconciler
-from jobscheduler.model import EventLogger, Job, Level, Problem, RecoveredState
+from jobscheduler.model import EventLogger, Job, Problem, RecoveredState
 from jobscheduler.runner import kill_leftovers
 from jobscheduler.scheduler import LogAccounting, Scheduler
+from jobscheduler.service.database_jobs import warn_if_exposed
 from jobscheduler.service.errors import StartupError
 from jobscheduler.service.guarded_calls import call_at_startup
 from jobscheduler.util.hang_guard import HangGuard
@@ -155,7 +156,5 @@ def join_cluster(
         pass
     if node.refused is not None:
         raise StartupError(Problem(str(node.refused), help=node.refused.help))
-    exposure = account.this.database.exposure()
-    if exposure is not None:
-        log_event(Level.WARNING, "cluster.exposed", problem=exposure.message, help=exposure.help)
+    warn_if_exposed(account.this.database, "cluster.exposed", log_event)
     return node

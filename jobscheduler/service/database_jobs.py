@@ -18,6 +18,7 @@ from jobscheduler.runlog import LogWriter
 from jobscheduler.service.errors import StartupError
 
 if TYPE_CHECKING:
+    from jobscheduler.database.engine import Database
     from jobscheduler.database.log_copy import LogCopier
     from jobscheduler.database.reloader import Reloader
 
@@ -78,13 +79,24 @@ class DatabaseJobs:
             StartupError: another service uses the database.
 
         """
+        reloader = stack.enter_context(self._new_reloader(sync, log_event, decides))
+        self._reloader = reloader
+        _wait_first_read(reloader, is_ending)
+        if reloader.lock_holder is not None:
+            raise StartupError(Problem(str(reloader.lock_holder), help=reloader.lock_holder.help))
+        warn_if_exposed(self._database, "database.exposed", log_event)
+        self._is_known = self._source.is_read  # the first sync is still to come, and no checkpoint is written before it
+
+    def _new_reloader(
+        self, sync: Callable[[], None], log_event: EventLogger, decides: Callable[[], bool] | None
+    ) -> Reloader:
         from jobscheduler.database.reloader import Reloader  # noqa: PLC0415 - an extra
 
         def sync_and_note() -> None:
             sync()
             self._is_known = True
 
-        reloader = Reloader(
+        return Reloader(
             self._database,
             self._source,
             sync_and_note,
@@ -93,14 +105,6 @@ class DatabaseJobs:
             keep=self._keep,
             decides=decides,
         )
-        self._reloader = stack.enter_context(reloader)
-        _wait_first_read(reloader, is_ending)
-        if reloader.lock_holder is not None:
-            raise StartupError(Problem(str(reloader.lock_holder), help=reloader.lock_holder.help))
-        exposure = self._database.exposure()
-        if exposure is not None:
-            log_event(Level.WARNING, "database.exposed", problem=exposure.message, help=exposure.help)
-        self._is_known = self._source.is_read  # the first sync is still to come, and no checkpoint is written before it
 
     def allow_sync(self) -> None:
         """Let the database change the schedule from now on: the first sync is over."""
@@ -217,6 +221,13 @@ def open_database(settings: Settings) -> DatabaseJobs | NoDatabase:
         raise StartupError(error.problem) from None
     keep = settings.keep_log_rows, settings.keep_markers
     return NoDatabase() if url is None else DatabaseJobs(url, settings.reload_interval, keep)
+
+
+def warn_if_exposed(database: Database, name: str, log_event: EventLogger) -> None:
+    """Log an event of this name if others could read or change the traffic to the server of a database."""
+    exposure = database.exposure()
+    if exposure is not None:
+        log_event(Level.WARNING, name, problem=exposure.message, help=exposure.help)
 
 
 def _wait_first_read(reloader: Reloader, is_ending: Callable[[], bool]) -> None:

@@ -64,20 +64,9 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, opened: OpenLog, sta
     stack.callback(REAPER.pipes.detach)  # background processes go on writing when this process has ended
     clock, stats, recent, standings = ClockMonitor(), RunStats(), RecentRecordTimes(), Standings(uptime)
     outputs = ServiceOutputs(checked)
-    scheduler_log, host = _surroundings(checked, log)
-    account = _account(checked, opened, LogAccounting(scheduler_log, host))
-    scheduler = stack.enter_context(
-        Scheduler(
-            scheduler_log,
-            max_workers=checked.settings.max_workers,
-            host=host if account is None else replace(host, shared_seed=account.seed),
-            clocks=Clocks(late_reason=clock.late_reason, standstills=clock.standstills),
-            standings=standings,
-            outputs=outputs.recent,
-            accounting=None if account is None else account.decisions.accounting,
-            stands_by=account is not None,
-        )
-    )
+    surroundings = _surroundings(checked, log)
+    account = _account(checked, opened, LogAccounting(*surroundings))
+    scheduler = stack.enter_context(_scheduler(checked, surroundings, account, clock, standings, outputs))
     thread = outputs.write(scheduler, log.event, stack)
     reconciler = Reconciler(
         checked.sources,
@@ -117,6 +106,28 @@ def _surroundings(checked: CheckedSettings, log: LogWriter) -> tuple[SchedulerLo
         seed=host_seed(settings.host_id, folder), id=host_id(settings.host_id, folder), boot=read_boot_id(log)
     )
     return SchedulerLog(log.write, gate, log.write_and_call, log.warn_behind), host
+
+
+def _scheduler(
+    checked: CheckedSettings,
+    surroundings: tuple[SchedulerLog, SchedulerHost],
+    account: NodeAccount | None,
+    clock: ClockMonitor,
+    standings: Standings,
+    outputs: ServiceOutputs,
+) -> Scheduler:
+    """Build the scheduler; in a cluster it stands by until its node leads."""
+    log, host = surroundings
+    return Scheduler(
+        log,
+        max_workers=checked.settings.max_workers,
+        host=host if account is None else replace(host, shared_seed=account.seed),
+        clocks=Clocks(late_reason=clock.late_reason, standstills=clock.standstills),
+        standings=standings,
+        outputs=outputs.recent,
+        accounting=None if account is None else account.decisions.accounting,
+        stands_by=account is not None,
+    )
 
 
 def _account(checked: CheckedSettings, opened: OpenLog, log: LogAccounting) -> NodeAccount | None:

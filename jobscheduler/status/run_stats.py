@@ -27,9 +27,7 @@ LATENESS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)  #
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # from a file's change to its job being active
 
 MAX_LAST_LINE_CHARS = 120  # characters kept of the last line of a failed run's output
-LAST_RUNS = (
-    20  # runs of each job whose result and duration are kept; failures drive out no success before twice as many
-)
+LAST_RUNS = 20  # runs of each job whose result and duration are kept; of failures in a row twice as many
 
 _OBSERVED_EVENTS = frozenset({"run.attempt_failed", "job.removed"})
 
@@ -208,7 +206,7 @@ def _slots_of(record: Record) -> int:
 
 
 class _JobCounters:
-    """The counters of one job. There are thousands of them, so they are small."""
+    """The counters of one job. There are thousands of them, so they are small: a table of counts would add a tenth."""
 
     __slots__ = (
         "cpu",
