@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-from jobscheduler.cluster.beats import Beats, Verdicts
+from jobscheduler.cluster.beats import Beats, RunNews
 from jobscheduler.cluster.node_health import NodeLoop
 from jobscheduler.cluster.values import Attempt, Fenced
 from jobscheduler.database.errors import Unavailable
@@ -49,7 +49,7 @@ class OwnRuns(Protocol):
     def own(self) -> Collection[Attempt]:
         """Return the attempts that have begun here and have not ended."""
 
-    def apply(self, verdicts: Verdicts) -> object:
+    def apply(self, news: RunNews) -> object:
         """Do what follows from what has become of them."""
 
 
@@ -120,9 +120,9 @@ class AccountThread:
             chore.next_at = now + chore.interval
 
     def _beat(self) -> None:
-        verdicts = self._beats.step(self._runs.own())
-        if verdicts != Verdicts():
-            self._runs.apply(verdicts)
+        news = self._beats.step(self._runs.own())
+        if news != RunNews():
+            self._runs.apply(news)
 
     def _failed(self, reason: Unavailable) -> None:
         self._work.keep_unsent()

@@ -3,8 +3,8 @@
 1. A run that the account no longer gives this node is lost to it: it ends here, and its outcome does not count.
 2. Without the database this node cannot know whether its runs are judged to be lost. It ends them after three quarters
    of the time after which they are, on the leader as elsewhere.
-3. After the database was away everybody is silent. So a leader judges only when it has itself reached the database for
-   as long as a silent worker is given.
+3. After the database was away every worker is silent. So a leader judges only when it has itself reached the database
+   for as long as a silent worker is given.
 
 Example: with 60 s, a beat is due each 5 s; without the database all runs end after 45 s; workers are judged after 60 s.
 """
@@ -27,14 +27,14 @@ _END_AFTER = 0.75  # of the time after which a silent worker is lost
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class RunNews:
     """What has become of the runs of this node: those lost to it, and those that have to end, each with its reason."""
 
     lost: tuple[Attempt, ...] = ()
     stop: tuple[tuple[Attempt, Beat], ...] = ()
 
 
-def verdicts_on(own: Iterable[Attempt], alive: dict[Key, Beat]) -> Verdicts:
+def news_of(own: Iterable[Attempt], alive: dict[Key, Beat]) -> RunNews:
     """Compare the attempts that this node has begun with what the account says (pure)."""
     lost, stop = [], []
     for attempt in own:
@@ -43,7 +43,7 @@ def verdicts_on(own: Iterable[Attempt], alive: dict[Key, Beat]) -> Verdicts:
             lost.append(attempt)
         elif beat.stop is not None:
             stop.append((attempt, beat))
-    return Verdicts(tuple(lost), tuple(stop))
+    return RunNews(tuple(lost), tuple(stop))
 
 
 class Beats:
@@ -79,7 +79,7 @@ class Beats:
         """Return whether the database was away for so long that the runs of this node have to end."""
         return now - self._reached_at >= _END_AFTER * self._lost_after
 
-    def step(self, own: Collection[Attempt]) -> Verdicts:
+    def step(self, own: Collection[Attempt]) -> RunNews:
         """Say that these attempts live; return what has become of them. Judge the silent, on the leader.
 
         Raises:
@@ -88,7 +88,7 @@ class Beats:
         """
         sent_at = self._monotonic()
         if not own and sent_at < self._quiet_until:
-            return Verdicts()
+            return RunNews()
         try:
             pulse = self._account.perform(attempts.beat, self._identity, has_own=bool(own))
         except Unavailable:
@@ -102,7 +102,7 @@ class Beats:
             self.has_others = True  # those that are lost have ended, and are to be logged
         else:
             self.has_others = pulse.has_others
-        return verdicts_on(own, dict(pulse.own))
+        return news_of(own, dict(pulse.own))
 
     def note_look(self, sent_at: float, *, is_quiet: bool) -> None:
         """Note that another look has reached the database; `is_quiet`: no run of any node is at work or ended."""

@@ -14,14 +14,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from jobscheduler.cluster.account import Account
-from jobscheduler.cluster.claiming import Fate, claim_slots
+from jobscheduler.cluster.claiming import AnsweredClaim, claim_slots
 from jobscheduler.cluster.decision_queue import DecisionQueue
 from jobscheduler.cluster.slots import slot_instant
 from jobscheduler.cluster.values import Claim, Fenced, Term
 
 _TICK = timedelta(milliseconds=1)  # slots differ by no less
 
-Answer = Callable[[Fate | None], object]  # gets what became of a claim; None if it was given up
+Answer = Callable[[AnsweredClaim | None], object]  # gets what became of a claim; None if it was given up
 
 
 class OpenSlots:
@@ -44,7 +44,7 @@ class OpenSlots:
     def closing(self, claim: Claim, then: Answer) -> Answer:
         """Return a function that notes that a claim was answered, after `then`; None: that it was given up."""
 
-        def close(fate: Fate | None) -> None:
+        def close(fate: AnsweredClaim | None) -> None:
             then(fate)
             if fate is None:
                 self.lacks_any = True
@@ -86,7 +86,7 @@ class ClaimQueue:
         self._term = term
         self._new_run_id = new_run_id
         self._open = OpenSlots()
-        self._queue: DecisionQueue[tuple[Term, Claim], Fate | None] = DecisionQueue(wake, self._claim)
+        self._queue: DecisionQueue[tuple[Term, Claim], AnsweredClaim | None] = DecisionQueue(wake, self._claim)
 
     def put(self, claim: Claim, then: Answer) -> bool:
         """Queue a claim for the present term; return False if this node does not lead.
@@ -133,7 +133,7 @@ class ClaimQueue:
         """
         self._queue.step()
 
-    def _claim(self, wanted: list[tuple[Term, Claim]]) -> list[Fate | None]:
+    def _claim(self, wanted: list[tuple[Term, Claim]]) -> list[AnsweredClaim | None]:
         """Claim what was decided in the latest term. That may have begun just now: the rest is given up."""
         latest = max((term for term, _ in wanted), key=lambda term: term.number)
         claims = [claim for term, claim in wanted if term == latest]

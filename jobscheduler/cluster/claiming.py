@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from jobscheduler.cluster import claims, corrections
 from jobscheduler.cluster.account import Account
-from jobscheduler.cluster.values import Claim, Term, Won
+from jobscheduler.cluster.values import Claim, ClaimResult, Term
 
-Fate = tuple[Claim, Won]  # a claim as it was made at last, and what became of it
+AnsweredClaim = tuple[Claim, ClaimResult]  # a claim as it was made at last, and what became of it
 
 
-def claim_slots(account: Account, term: Term, wanted: Sequence[Claim], new_run_id: Callable[[], str]) -> list[Fate]:
+def claim_slots(
+    account: Account, term: Term, wanted: Sequence[Claim], new_run_id: Callable[[], str]
+) -> list[AnsweredClaim]:
     """Write slots that have no row yet; return what became of each claim, in their order.
 
     A claim whose run id another slot has is made again with another one, and returned with that.
@@ -32,9 +34,9 @@ def claim_slots(account: Account, term: Term, wanted: Sequence[Claim], new_run_i
 
 def _claim_batches(
     account: Account, term: Term, wanted: Sequence[Claim], new_run_id: Callable[[], str]
-) -> Iterator[Fate]:
+) -> Iterator[AnsweredClaim]:
     for batch in claims.batches(wanted):
         fates = list(zip(batch, account.perform(claims.claim, account.dialect, term, batch), strict=True))
-        yield from (fate for fate in fates if fate[1] is not Won.CLASH)
-        again = [replace(claim, run_id=new_run_id()) for claim, won in fates if won is Won.CLASH]
+        yield from (fate for fate in fates if fate[1] is not ClaimResult.CLASH)
+        again = [replace(claim, run_id=new_run_id()) for claim, won in fates if won is ClaimResult.CLASH]
         yield from _claim_batches(account, term, again, new_run_id)

@@ -24,7 +24,7 @@ from jobscheduler.cluster.lease_rows import is_leader, leads
 from jobscheduler.cluster.row_states import is_in
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import JOBS, LEASE, RUNS
-from jobscheduler.cluster.values import CLOCK, Claim, Fenced, Key, State, Term, Won
+from jobscheduler.cluster.values import CLOCK, Claim, ClaimResult, Fenced, Key, State, Term
 
 MAX_ROWS = 1000  # claims in one statement
 
@@ -70,7 +70,7 @@ class FoundRow(NamedTuple):
         return self.state == State.QUEUED.value and is_former
 
 
-def claim(dialect: str, term: Term, claims: Sequence[Claim]) -> Steps[list[Won]]:
+def claim(dialect: str, term: Term, claims: Sequence[Claim]) -> Steps[list[ClaimResult]]:
     """Write a batch of slots; return what became of each, in their order.
 
     Raises:
@@ -219,7 +219,7 @@ def _is_too_old(rows: UnfoldedRows) -> ColumnElement[bool]:
     return select(literal(1)).where(JOBS.c.job_id == rows["job_id"], JOBS.c.last_slot >= rows["slot"]).exists()
 
 
-def _fate(claim_: Claim, row: FoundRow | None, clashing: frozenset[str]) -> Won:
+def _fate(claim_: Claim, row: FoundRow | None, clashing: frozenset[str]) -> ClaimResult:
     if row is None:
-        return Won.CLASH if claim_.run_id in clashing else Won.COVERED
-    return Won.WON if row.is_of(claim_) else Won.TAKEN
+        return ClaimResult.CLASH if claim_.run_id in clashing else ClaimResult.COVERED
+    return ClaimResult.WON if row.is_of(claim_) else ClaimResult.TAKEN

@@ -16,12 +16,12 @@ from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.lease_rows import leads
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import RUNS
-from jobscheduler.cluster.values import CLOCK, Claim, State, Term, Won
+from jobscheduler.cluster.values import CLOCK, Claim, ClaimResult, State, Term
 
 MISSED = "MISSED"  # the status of a slot that did not run
 
 
-def correct(dialect: str, term: Term, claim_: Claim) -> Steps[Won]:
+def correct(dialect: str, term: Term, claim_: Claim) -> Steps[ClaimResult]:
     """Claim a slot that a wrong clock may have missed; return what became of it.
 
     Raises:

@@ -39,7 +39,7 @@ from jobscheduler.cluster.node_view import NodeViewer
 from jobscheduler.cluster.nodes import Population
 from jobscheduler.cluster.other_runs import OtherRuns
 from jobscheduler.cluster.recovery import AccountRecovery
-from jobscheduler.cluster.this_node import FormerInstance, NodeOptions, this_node
+from jobscheduler.cluster.this_node import FormerInstance, NodeOptions, ThisNode, this_node
 from jobscheduler.cluster.upkeep import INTERVAL_S as UPKEEP_INTERVAL_S
 from jobscheduler.cluster.upkeep import Upkeep
 from jobscheduler.cluster.values import Term
@@ -209,10 +209,13 @@ def _leading(
     return Leading(this.name, schedule, terms, lambda: lease.standing, cut_off, viewer.note_role, log_event)
 
 
+def _membership(this: ThisNode) -> Membership:
+    return Membership(this.database, this.identity, this.options.lost_after)
+
+
 def _place(account: NodeAccount, schedule: NodeSchedule, log_event: EventLogger) -> NodePlace:
     """Build what joins the cluster and leaves it."""
-    this = account.this
-    membership = Membership(this.database, this.identity, this.options.lost_after)
+    this, membership = account.this, _membership(account.this)
     joining = Joining(this.name, membership, schedule, account.seed, account.former.unsent, log_event)
     return NodePlace(joining.join, membership.leave, lambda reason: account.watch.note("node", reason), log_event)
 
@@ -226,8 +229,7 @@ def _node_beat(
     log_event: EventLogger,
 ) -> NodeBeat:
     """Build what says that this node lives, and looks at the others."""
-    this, lease = account.this, account.lease
-    membership = Membership(this.database, this.identity, this.options.lost_after)
+    this, lease, membership = account.this, account.lease, _membership(account.this)
 
     def note_look(sent_at: float, found: Population) -> None:
         beats.note_look(sent_at, is_quiet=not found.running and not found.ended)

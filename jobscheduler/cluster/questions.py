@@ -103,6 +103,6 @@ class Questions:
             raise NotSent(str(reason), reason.help, is_silent=reason.is_silent) from None
         with self._lock:
             if question.is_given_up:
-                raise NotSent("nobody waits for the answer any more")
+                raise NotSent("the caller does not wait for the answer any more")
             question.is_sent = True
         return perform(connection, question.request())

@@ -1,4 +1,4 @@
-"""The records of the log as rows of the account, and back: what the engine writes, and what `history` shows.
+"""The records of the log as rows of the account, and back: what a scheduler writes, and what `history` shows.
 
 A record of slots that do not run is a claim with a status. One of a run is the outcome of its last attempt. `details`
 keeps all further pairs of the line in their order; the columns beside it are for queries.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, select
+from sqlalchemy import ColumnElement, Select, select
 
 from jobscheduler.cluster.slots import manual_slot, slot_instant, slot_text
 from jobscheduler.cluster.steps import Steps
@@ -84,13 +84,6 @@ class RecordedRow:
     def line(self) -> Record:
         """The record as the log of the cluster has it: with where it ran."""
         return with_origin(self.record, self.node, self.queue, self.term)
-
-
-def records_of(job_ids: Sequence[str], newest: int) -> Steps[list[RecordedRow]]:
-    """Return the records of some jobs, the newest first: at most so many."""
-    is_recorded = and_(RUNS.c.job_id.in_(job_ids), RUNS.c.state == State.FINAL.value)
-    rows = yield _SELECT.where(is_recorded).order_by(RUNS.c.recorded_at.desc()).limit(newest)
-    return [recorded_row(row) for row in rows]
 
 
 def ended_records() -> Steps[list[RecordedRow]]:

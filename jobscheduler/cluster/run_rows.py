@@ -14,12 +14,12 @@ from functools import partial
 
 from jobscheduler.cluster.account_requests import AccountRequests
 from jobscheduler.cluster.account_work import AccountWork
-from jobscheduler.cluster.beats import Verdicts
+from jobscheduler.cluster.beats import RunNews
 from jobscheduler.cluster.records import outcome_of
 from jobscheduler.cluster.run_claims import claim_of_record, claim_of_run, key_of_run
 from jobscheduler.cluster.slot_order import SlotOrder
 from jobscheduler.cluster.slots import manual_slot, slot_text
-from jobscheduler.cluster.values import WORKER_LOST, AccountRow, Attempt, Claim, Key, State, Term, Won
+from jobscheduler.cluster.values import WORKER_LOST, AccountRow, Attempt, Claim, ClaimResult, Key, State, Term
 from jobscheduler.model import Record
 from jobscheduler.runner import Run
 from jobscheduler.scheduler import Answer
@@ -67,11 +67,11 @@ class RunRows:
         """Ask for the slot of a new run."""
         claim = claim_of_run(run, self._queue)
 
-        def answered(fate: tuple[Claim, Won] | None) -> None:
+        def answered(fate: tuple[Claim, ClaimResult] | None) -> None:
             if fate is not None:
-                if fate[1] is Won.WON:
+                if fate[1] is ClaimResult.WON:
                     self._runs[claim.key] = OwnRun(run, fate[0].run_id)
-                answer(fate[1] is Won.WON)
+                answer(fate[1] is ClaimResult.WON)
             self._order.answered(claim.key)
 
         self._order.take(claim.key, lambda: self._work.claims.put(claim, answered))
@@ -135,9 +135,9 @@ class RunRows:
 
         self._order.take(key, ask)
 
-    def _decided(self, key: Key, record: Record, fate: tuple[Claim, Won] | None) -> None:
+    def _decided(self, key: Key, record: Record, fate: tuple[Claim, ClaimResult] | None) -> None:
         if fate is not None:  # else it was given up, and the next leader decides
-            self._on_record(record, fate[1] is Won.WON)
+            self._on_record(record, fate[1] is ClaimResult.WON)
         self._order.answered(key)
 
     def _finish(self, attempt: Attempt, run_id: str, record: Record) -> bool:
@@ -163,11 +163,11 @@ class RunRows:
         """Return the attempts that have begun here and have not ended."""
         return [own.attempt for own in list(self._runs.values()) if own.attempt is not None]
 
-    def apply(self, verdicts: Verdicts) -> None:
+    def apply(self, news: RunNews) -> None:
         """End the runs that are lost to this node, and those that have to end."""
-        for attempt in verdicts.lost:
+        for attempt in news.lost:
             self._stop(attempt, WORKER_LOST, None)
-        for attempt, beat in verdicts.stop:
+        for attempt, beat in news.stop:
             self._stop(attempt, beat.stop or WORKER_LOST, beat.by or None)
 
     def _stop(self, attempt: Attempt, reason: str, by: str | None) -> None:

@@ -23,7 +23,7 @@ class State(StrEnum):
     FINAL = "final"  # the slot has its one status
 
 
-class Won(StrEnum):
+class ClaimResult(StrEnum):
     """What became of a claim."""
 
     WON = "won"  # the row is there, with the run id of the claim

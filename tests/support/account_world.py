@@ -23,6 +23,7 @@ from jobscheduler.cluster.values import (
     AccountRow,
     Attempt,
     Claim,
+    ClaimResult,
     Fenced,
     Identity,
     Key,
@@ -30,7 +31,6 @@ from jobscheduler.cluster.values import (
     State,
     Term,
     Verdict,
-    Won,
 )
 
 JOB_IDS = ("a", "b")
@@ -73,7 +73,7 @@ class AccountWorld:
         self._numbers = iter(range(10**6))
         self.actors = [self._actor(f"n{number}") for number in range(actors)]
         self.started: Counter[tuple[Key, int]] = Counter()
-        self.fates: Counter[Won] = Counter()
+        self.fates: Counter[ClaimResult] = Counter()
         self.fenced = 0
         self.terms: dict[int, str] = {}
         for table in (RUNS, JOBS):
@@ -232,7 +232,7 @@ class AccountWorld:
         assert actor.term is not None
         return lambda: claims.claim(self._dialect, actor.term, wanted), lambda won: self._note(wanted, won)
 
-    def _note(self, wanted: list[Claim], won: list[Won]) -> None:
+    def _note(self, wanted: list[Claim], won: list[ClaimResult]) -> None:
         assert len(wanted) == len(won)
         self.fates.update(won)
 

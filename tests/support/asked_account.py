@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from jobscheduler.cluster import attempts, retention, verdicts
 from jobscheduler.cluster.account import Account
-from jobscheduler.cluster.claiming import Fate, claim_slots
+from jobscheduler.cluster.claiming import AnsweredClaim, claim_slots
 from jobscheduler.cluster.values import AccountRow, Attempt, Claim, Identity, Key, Outcome, Pulse, Term, Verdict
 
 Keys = frozenset[Key]
@@ -15,7 +15,7 @@ Keys = frozenset[Key]
 class AskedAccount(Account):
     """An account. What each method does is said where its request is."""
 
-    def claim(self, term: Term, wanted: Sequence[Claim], new_run_id: Callable[[], str]) -> list[Fate]:
+    def claim(self, term: Term, wanted: Sequence[Claim], new_run_id: Callable[[], str]) -> list[AnsweredClaim]:
         """Claim slots."""
         return claim_slots(self, term, wanted, new_run_id)
 

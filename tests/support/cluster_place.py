@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, and_, delete, select, update
 
 from jobscheduler.cluster import lease_rows
 from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.lease_rows import LeaseRow
+from jobscheduler.cluster.records import RecordedRow, record_columns, recorded_row
 from jobscheduler.cluster.schema import make_tables
 from jobscheduler.cluster.steps import Steps, perform
 from jobscheduler.cluster.tables import LEASE, METADATA, RUNS, VERSIONS
@@ -73,6 +74,12 @@ class ClusterPlace:
     def age(self, seconds: float) -> None:
         """Let all records be so old."""
         self.connection.execute(update(RUNS).values(recorded_at=from_now(-seconds)).where(RUNS.c.state == "final"))
+
+    def records_of(self, *job_ids: str) -> list[RecordedRow]:
+        """Return the final records of some jobs, the newest first."""
+        is_final = and_(RUNS.c.job_id.in_(job_ids), RUNS.c.state == "final")
+        rows = select(*record_columns(RUNS.c.output)).where(is_final).order_by(RUNS.c.recorded_at.desc())
+        return [recorded_row(row) for row in self.connection.execute(rows)]
 
     def column(self, job_id: str, slot: str, name: str) -> object:
         """Return one value of a row."""

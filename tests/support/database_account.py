@@ -30,8 +30,6 @@ from tests.support.memory_account import NOON
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MAX_RECORDS = 10_000
-
 
 class GatedAccount(AskedAccount):
     """An account that calls `gate` before it sends a statement, and after it was executed.
@@ -178,7 +176,7 @@ class DatabaseStore:
     def records(self) -> list[Record]:
         """Return the final records."""
         jobs = list(self.place.connection.execute(select(RUNS.c.job_id).distinct()).scalars())
-        return [row.record for row in self.place.perform(records.records_of(jobs, MAX_RECORDS))]
+        return [row.record for row in self.place.records_of(*jobs)]
 
     def close(self) -> None:
         """Close all connections."""

@@ -660,7 +660,7 @@ SMALL_STEPS: dict[str, Callable[[Service], object]] = {
 }
 
 
-class Fate:
+class AnsweredClaim:
     """What happens to services over one store, one thing after the other."""
 
     def __init__(self, store: Store) -> None:
@@ -692,7 +692,7 @@ class Fate:
             service.crash()
 
 
-class SharedFate(Fate):
+class SharedFate(AnsweredClaim):
     """The same with an account: another service may lead, and the leader before may not know it for long."""
 
     def __init__(self, store: SharedStore) -> None:
@@ -742,7 +742,7 @@ def test_any_order_of_steps_and_crashes_leaves_one_record_for_each_slot_in_the_l
 ) -> None:
     """One service after the other, each on the log of the one before."""
     with TemporaryDirectory(dir=memory_or_disk()) as folder:
-        fate = Fate(LogStore(Path(folder)))
+        fate = AnsweredClaim(LogStore(Path(folder)))
         for name, which in happens:
             fate.step(name, which)
         fate.end()

@@ -17,13 +17,13 @@ from jobscheduler.cluster.values import (
     Attempt,
     Beat,
     Claim,
+    ClaimResult,
     Fenced,
     Identity,
     Outcome,
     State,
     Term,
     Verdict,
-    Won,
 )
 from tests.support.account_world import AccountWorld
 from tests.support.asked_account import AskedAccount
@@ -44,7 +44,7 @@ def term(place: ClusterPlace) -> Term:
     return place.lead()
 
 
-def claim_one(account: AskedAccount, term: Term, claim: Claim) -> Won:
+def claim_one(account: AskedAccount, term: Term, claim: Claim) -> ClaimResult:
     """Make one claim; return what became of it."""
     ((_, won),) = account.claim(term, [claim], new_run_id=lambda: "never")
     return won
@@ -82,9 +82,9 @@ def end(account: AskedAccount, slot: str, outcome: Outcome, attempt: int = 1, be
 
 def test_a_slot_is_won_once_and_a_repeated_claim_finds_its_own_row(account: AskedAccount, term: Term) -> None:
     """The answer to the first try may have been lost."""
-    assert claim_one(account, term, run(ONE, "r1")) is Won.WON
-    assert claim_one(account, term, run(ONE, "r1")) is Won.WON
-    assert claim_one(account, term, run(ONE, "r2")) is Won.TAKEN
+    assert claim_one(account, term, run(ONE, "r1")) is ClaimResult.WON
+    assert claim_one(account, term, run(ONE, "r1")) is ClaimResult.WON
+    assert claim_one(account, term, run(ONE, "r2")) is ClaimResult.TAKEN
     assert [row.run_id for row in account.rows_of("j")] == ["r1"]
 
 
@@ -98,7 +98,7 @@ def test_a_term_that_is_over_writes_nothing(account: AskedAccount, place: Cluste
     with pytest.raises(Fenced):
         claim_one(account, term, run(ONE, "r1"))
     assert account.rows_of("j") == []
-    assert claim_one(account, later, run(ONE, "r2")) is Won.WON
+    assert claim_one(account, later, run(ONE, "r2")) is ClaimResult.WON
 
 
 def test_of_a_batch_each_claim_has_its_own_answer(account: AskedAccount, term: Term) -> None:
@@ -107,7 +107,7 @@ def test_of_a_batch_each_claim_has_its_own_answer(account: AskedAccount, term: T
     numbers = count()
     wanted = [run(ONE, "r2"), run(TWO, "r1"), run(FOUR, "r3"), Claim("other", ONE, "r4")]
     done = account.claim(term, wanted, new_run_id=lambda: f"new{next(numbers)}")
-    assert [won for _, won in done] == [Won.TAKEN, Won.WON, Won.COVERED, Won.WON]
+    assert [won for _, won in done] == [ClaimResult.TAKEN, ClaimResult.WON, ClaimResult.COVERED, ClaimResult.WON]
     assert done[1][0].run_id == "new0" == rows(account)[TWO].run_id
 
 
@@ -115,24 +115,24 @@ def test_a_thousand_large_definitions_are_claimed_in_parts(account: AskedAccount
     """A statement is never larger than a server takes, and texts come back as they were."""
     text = '{"command": "echo \\"ä😀\\" \\\\ %s :x"}' + "x" * 2500
     wanted = [Claim(f"j{number}", ONE, f"r{number}", "local", text) for number in range(1001)]
-    assert {won for _, won in account.claim(term, wanted, new_run_id=lambda: "never")} == {Won.WON}
+    assert {won for _, won in account.claim(term, wanted, new_run_id=lambda: "never")} == {ClaimResult.WON}
     assert {row.definition for row in account.unfinished()} == {text}
     assert len(account.unfinished()) == 1001
 
 
 def test_a_slot_in_a_range_of_missed_ones_is_refused(account: AskedAccount, term: Term) -> None:
     """So is a range that would have one of its slots; a slot before or after it is free."""
-    assert claim_one(account, term, missed(TWO, THREE, 2, "down")) is Won.WON
-    assert claim_one(account, term, run(THREE, "r1")) is Won.COVERED
-    assert claim_one(account, term, run(THREE, "r1", corrects="clock")) is Won.COVERED
-    assert claim_one(account, term, missed(ONE, TWO, 2, run_id="m2")) is Won.COVERED
-    assert claim_one(account, term, run(ONE, "r2")) is Won.WON
-    assert claim_one(account, term, run(FOUR, "r3")) is Won.WON
+    assert claim_one(account, term, missed(TWO, THREE, 2, "down")) is ClaimResult.WON
+    assert claim_one(account, term, run(THREE, "r1")) is ClaimResult.COVERED
+    assert claim_one(account, term, run(THREE, "r1", corrects="clock")) is ClaimResult.COVERED
+    assert claim_one(account, term, missed(ONE, TWO, 2, run_id="m2")) is ClaimResult.COVERED
+    assert claim_one(account, term, run(ONE, "r2")) is ClaimResult.WON
+    assert claim_one(account, term, run(FOUR, "r3")) is ClaimResult.WON
 
 
 def test_a_skipped_slot_is_final_at_once(account: AskedAccount, term: Term) -> None:
     """It has no attempt and waits for nothing."""
-    assert claim_one(account, term, Claim("j", ONE, "r1", status="SKIPPED", reason="overlap")) is Won.WON
+    assert claim_one(account, term, Claim("j", ONE, "r1", status="SKIPPED", reason="overlap")) is ClaimResult.WON
     row = rows(account)[ONE]
     assert (row.state, row.status, row.reason, row.attempt) == (State.FINAL, "SKIPPED", "overlap", 0)
     assert account.unfinished() == []
@@ -144,10 +144,10 @@ def test_a_skipped_slot_is_final_at_once(account: AskedAccount, term: Term) -> N
 def test_a_run_corrects_a_slot_that_only_the_clock_missed(account: AskedAccount, term: Term) -> None:
     """Its row becomes that of the run, once; a repeated claim finds its own row."""
     claim_one(account, term, missed(ONE, None, 1))
-    assert claim_one(account, term, run(ONE, "r1")) is Won.TAKEN
+    assert claim_one(account, term, run(ONE, "r1")) is ClaimResult.TAKEN
     for _ in range(2):
-        assert claim_one(account, term, run(ONE, "r1", corrects="clock")) is Won.WON
-    assert claim_one(account, term, run(ONE, "r2", corrects="clock")) is Won.TAKEN
+        assert claim_one(account, term, run(ONE, "r1", corrects="clock")) is ClaimResult.WON
+    assert claim_one(account, term, run(ONE, "r2", corrects="clock")) is ClaimResult.TAKEN
     row = rows(account)[ONE]
     assert (row.run_id, row.state, row.status, row.corrects) == ("r1", State.QUEUED, None, "clock")
 
@@ -155,15 +155,15 @@ def test_a_run_corrects_a_slot_that_only_the_clock_missed(account: AskedAccount,
 def test_a_run_corrects_the_first_slot_of_a_range_and_the_rest_stays_missed(account: AskedAccount, term: Term) -> None:
     """The rest is a range of its own, or a single slot; an amid slot leaves the range as it is."""
     claim_one(account, term, missed(ONE, FOUR, 4))
-    assert claim_one(account, term, run(THREE, "r3", corrects="clock")) is Won.WON
-    assert claim_one(account, term, run(ONE, "r1", corrects="clock", next_slot=TWO)) is Won.WON
+    assert claim_one(account, term, run(THREE, "r3", corrects="clock")) is ClaimResult.WON
+    assert claim_one(account, term, run(ONE, "r1", corrects="clock", next_slot=TWO)) is ClaimResult.WON
     told = {slot: (row.run_id, row.status, row.last_slot, row.slots) for slot, row in rows(account).items()}
     assert told == {
         ONE: ("r1", None, None, 1),
         TWO: ("r1r", "MISSED", FOUR, 3),
         THREE: ("r3", None, None, 1),
     }
-    assert claim_one(account, term, run(FOUR, "r4")) is Won.COVERED
+    assert claim_one(account, term, run(FOUR, "r4")) is ClaimResult.COVERED
 
 
 def test_a_correction_that_died_half_way_is_completed_by_the_next(
@@ -182,7 +182,7 @@ def test_a_correction_that_died_half_way_is_completed_by_the_next(
     execute(place.connection, insertion)
     again.close()
     assert [(row.slot, row.last_slot) for row in account.rows_of("j")] == [(ONE, THREE), (TWO, THREE)]
-    assert claim_one(account, term, run(ONE, "r2", corrects="clock", next_slot=TWO)) is Won.WON
+    assert claim_one(account, term, run(ONE, "r2", corrects="clock", next_slot=TWO)) is ClaimResult.WON
     assert [(row.slot, row.last_slot) for row in account.rows_of("j")] == [(ONE, None), (TWO, THREE)]
 
 
@@ -361,9 +361,9 @@ def test_a_slot_whose_row_is_gone_never_runs_again(account: AskedAccount, place:
     assert account.remove_old_runs(term, 60.0, "2027") == 2
     assert account.rows_of("j") == []
     for slot in (ONE, TWO, THREE, FOUR):
-        assert claim_one(account, term, run(slot, f"new{slot}")) is Won.COVERED
-    assert claim_one(account, term, run("2026-11-22T01:05:00Z", "r5")) is Won.WON
-    assert claim_one(account, term, Claim("other", ONE, "r6")) is Won.WON
+        assert claim_one(account, term, run(slot, f"new{slot}")) is ClaimResult.COVERED
+    assert claim_one(account, term, run("2026-11-22T01:05:00Z", "r5")) is ClaimResult.WON
+    assert claim_one(account, term, Claim("other", ONE, "r6")) is ClaimResult.WON
 
 
 def test_the_row_of_a_slot_to_come_is_kept(account: AskedAccount, place: ClusterPlace, term: Term) -> None:
@@ -373,7 +373,7 @@ def test_the_row_of_a_slot_to_come_is_kept(account: AskedAccount, place: Cluster
     place.age(61)
     assert account.remove_old_runs(term, 60.0, "2027") == 1
     assert [row.slot for row in account.rows_of("j")] == ["2028-01-01T00:00:00Z"]
-    assert claim_one(account, term, run(ONE, "r3")) is Won.WON
+    assert claim_one(account, term, run(ONE, "r3")) is ClaimResult.WON
 
 
 def test_rows_go_in_small_batches_and_marks_only_rise(account: AskedAccount, place: ClusterPlace, term: Term) -> None:
@@ -384,7 +384,7 @@ def test_rows_go_in_small_batches_and_marks_only_rise(account: AskedAccount, pla
     account.claim(term, skipped, new_run_id=lambda: "never")
     place.age(61)
     assert [account.remove_old_runs(term, 60.0, "2027") for _ in range(3)] == [500, 100, 0]
-    assert claim_one(account, term, run(slots[-1], "again")) is Won.COVERED
+    assert claim_one(account, term, run(slots[-1], "again")) is ClaimResult.COVERED
 
 
 # --- a former leader's queued rows, further attempts, and runs that are given back -----------------------------------
@@ -396,10 +396,10 @@ def test_a_later_leader_adopts_what_a_former_one_has_queued(place: ClusterPlace,
     later = place.lead("b")
     adopting = Claim("j", ONE, "r3")
     for _ in range(2):
-        assert account.claim(later, [adopting], lambda: "never") == [(adopting, Won.WON)]
+        assert account.claim(later, [adopting], lambda: "never") == [(adopting, ClaimResult.WON)]
     missing = Claim("j", TWO, "r4", status="MISSED", reason="down")
     for _ in range(2):
-        assert account.claim(later, [missing], lambda: "never") == [(missing, Won.WON)]
+        assert account.claim(later, [missing], lambda: "never") == [(missing, ClaimResult.WON)]
     assert account.begin(HERE, [Attempt("j", ONE, 1, "b1", run_id="r1"), Attempt("j", TWO, 1, "b2")]) == set()
     assert account.begin(HERE, [Attempt("j", ONE, 1, "b3", run_id="r3")]) == {("j", ONE)}
     first, second = account.rows_of("j")
@@ -414,9 +414,9 @@ def test_a_final_status_takes_the_queued_row_of_its_own_term_and_a_run_does_not(
     term = place.lead()
     account.claim(term, [Claim("j", ONE, "r1")], lambda: "never")
     again = Claim("j", ONE, "r2")
-    assert account.claim(term, [again], lambda: "never") == [(again, Won.TAKEN)]
+    assert account.claim(term, [again], lambda: "never") == [(again, ClaimResult.TAKEN)]
     skipped = Claim("j", ONE, "r1", status="SKIPPED", reason="stopped", by="ann")
-    assert account.claim(term, [skipped], lambda: "never") == [(skipped, Won.WON)]
+    assert account.claim(term, [skipped], lambda: "never") == [(skipped, ClaimResult.WON)]
     (row,) = account.rows_of("j")
     assert (row.state, row.status, row.by) == (State.FINAL, "SKIPPED", "ann")
 
@@ -428,7 +428,7 @@ def test_a_former_leader_adopts_nothing(place: ClusterPlace, account: AskedAccou
     later = place.lead("b")
     account.claim(later, [Claim("j", ONE, "r2"), Claim("j", TWO, "r3")], lambda: "never")
     for late in (Claim("j", ONE, "r4"), Claim("j", TWO, "r5", status="SKIPPED", reason="overlap")):
-        assert account.claim(former, [late], lambda: "never") == [(late, Won.TAKEN)]
+        assert account.claim(former, [late], lambda: "never") == [(late, ClaimResult.TAKEN)]
     assert [row.run_id for row in account.rows_of("j")] == ["r2", "r3"]
 
 
@@ -439,7 +439,7 @@ def test_what_has_begun_is_never_adopted(place: ClusterPlace, account: AskedAcco
     account.finish({Attempt("j", TWO, 1, "b1"): Outcome("SUCCESS")})
     later = place.lead("b")
     late = [Claim("j", ONE, "r4"), Claim("j", TWO, "r5", status="MISSED", reason="down")]
-    assert [won for _, won in account.claim(later, late, lambda: "never")] == [Won.TAKEN, Won.TAKEN]
+    assert [won for _, won in account.claim(later, late, lambda: "never")] == [ClaimResult.TAKEN, ClaimResult.TAKEN]
 
 
 def test_a_run_goes_on_with_its_next_attempt_as_long_as_its_row_is_its_own(
@@ -519,5 +519,5 @@ def test_long_histories_keep_the_account(shared: ClusterPlace, seed: int) -> Non
     world.check_end()
     if seed <= 2:  # in some of the others no former leader claims
         assert world.fenced > 0
-        assert world.fates[Won.TAKEN] > 0
+        assert world.fates[ClaimResult.TAKEN] > 0
         assert sum(world.started.values()) > 0

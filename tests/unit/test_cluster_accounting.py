@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, select
 
 from jobscheduler.cluster import accounting as accounting_module
-from jobscheduler.cluster.beats import verdicts_on
+from jobscheduler.cluster.beats import news_of
 from jobscheduler.cluster.leading_term import LeadingTerm
 from jobscheduler.cluster.slot_order import SlotOrder
 from jobscheduler.cluster.tables import STATE
@@ -240,7 +240,7 @@ def test_a_run_that_is_stopped_while_it_asks_for_its_next_attempt_has_one_record
 def beat(here: Here) -> None:
     """Have the node beat, and heed what it learns."""
     rows = here.node.decisions.rows
-    rows.apply(verdicts_on(rows.own(), dict(here.node.account.beat(here.node.identity).own)))
+    rows.apply(news_of(rows.own(), dict(here.node.account.beat(here.node.identity).own)))
 
 
 def test_a_run_ends_that_the_leader_has_asked_to_end(here: Here) -> None:

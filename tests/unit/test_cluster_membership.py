@@ -53,7 +53,6 @@ def test_a_new_instance_ends_what_the_former_one_has_left(place: ClusterPlace) -
     assert ended == ["r1"]
     rows = {row.run_id: (row.state, row.status, row.reason) for row in place.account().unfinished()}
     assert rows == {"r1": (State.ENDED, "FAILURE", "interrupted"), "r2": (State.RUNNING, None, None)}
-    assert joined.at_work_elsewhere() == {"r2"}
     found = joined.beat(Loaded())
     assert (found.queued, found.running, found.ended) == (0, 1, 1)
     joined.join(ended.extend)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobscheduler.cluster import records
-from jobscheduler.cluster.values import Attempt, Claim, Identity, State, Term, Won
+from jobscheduler.cluster.values import Attempt, Claim, ClaimResult, Identity, State, Term
 from jobscheduler.model import LogValue, Record, Status
 from jobscheduler.runlog import encode_line, format_text
 from jobscheduler.scheduler.records import missed_record, skipped_record
@@ -44,7 +44,7 @@ def line(record: Record) -> bytes:
 
 def only(place: ClusterPlace) -> records.RecordedRow:
     """Return the one record of job `j`."""
-    (found,) = place.perform(records.records_of(["j"], 10))
+    (found,) = place.records_of("j")
     return found
 
 
@@ -66,7 +66,7 @@ def test_a_slot_that_does_not_run_has_the_same_line_from_the_account(
 ) -> None:
     """Ranges, pauses, a corrected clock, and a run by hand that was skipped."""
     ((_, won),) = account.claim(term, [records.claim_of(record, "r1")], lambda: "never")
-    assert won is Won.WON
+    assert won is ClaimResult.WON
     assert line(only(place).record) == line(record)
 
 
@@ -99,13 +99,3 @@ def test_a_long_output_is_cut_at_its_beginning(place: ClusterPlace, account: Ask
     """The end says what was wrong."""
     output = "x" * 100 + "y" * records.MAX_OUTPUT_CHARS
     assert records.outcome_of(run_of(output=output)).output == "y" * records.MAX_OUTPUT_CHARS
-
-
-def test_records_come_newest_first(place: ClusterPlace, account: AskedAccount, term: Term) -> None:
-    """Of the jobs that are asked for, and no more than that."""
-    for minute in range(4):
-        slot = NOON + timedelta(minutes=minute)
-        account.claim(term, [records.claim_of(skipped_record("j", slot, "overlap", NOON), f"r{minute}")], lambda: "")
-    account.claim(term, [records.claim_of(skipped_record("other", NOON, "overlap", NOON), "r9")], lambda: "")
-    found = place.perform(records.records_of(["j"], 3))
-    assert [row.record.scheduled for row in found] == [NOON + timedelta(minutes=minute) for minute in (3, 2, 1)]

@@ -15,10 +15,10 @@ import pytest
 from jobscheduler.cluster import attempts, claims, retention
 from jobscheduler.cluster.account_thread import AccountThread, Chore
 from jobscheduler.cluster.account_work import AccountWork
-from jobscheduler.cluster.beats import QUIET_INTERVALS, Beats, Verdicts, verdicts_on
+from jobscheduler.cluster.beats import QUIET_INTERVALS, Beats, RunNews, news_of
 from jobscheduler.cluster.unsent import UnsentOutcomes
 from jobscheduler.cluster.upkeep import Upkeep
-from jobscheduler.cluster.values import Attempt, Beat, Claim, Fenced, Identity, Outcome, State, Term, Won
+from jobscheduler.cluster.values import Attempt, Beat, Claim, ClaimResult, Fenced, Identity, Outcome, State, Term
 from jobscheduler.database.errors import Unavailable
 from tests.support.cluster_fixtures import place as place  # noqa: PLC0414 - fixtures, also for the tests on servers
 from tests.support.cluster_fixtures import shared as shared  # noqa: PLC0414
@@ -85,9 +85,9 @@ class Here:
         """Return the runs at work."""
         return self.at_work
 
-    def apply(self, verdicts: Verdicts) -> None:
+    def apply(self, news: RunNews) -> None:
         """Note what has become of them."""
-        self.told.append(verdicts)
+        self.told.append(news)
 
     # -- what a test does
 
@@ -111,7 +111,7 @@ class Here:
         """Return of each beat whether it had runs to speak of."""
         return [more["has_own"] for request, _, more in self.asked if request is attempts.beat]
 
-    def fates(self) -> list[Won | None]:
+    def fates(self) -> list[ClaimResult | None]:
         """Return what the claims were told."""
         return [None if one is None else one[1] for one in self.told]
 
@@ -163,7 +163,7 @@ def test_many_decisions_are_one_statement_of_each_kind(here: Here) -> None:
     here.work.step()
     assert [len(args[-1]) for request, args, _ in here.asked if request is claims.claim] == [50]
     assert len(here.asked) == 1
-    assert here.fates() == [Won.WON] * 50
+    assert here.fates() == [ClaimResult.WON] * 50
 
 
 def test_a_claim_of_a_term_that_is_over_is_given_up(here: Here) -> None:
@@ -225,14 +225,14 @@ def test_without_the_database_claims_wait_as_long_as_the_lease(here: Here) -> No
     assert here.told == []
     here.is_away = False
     here.work.step()
-    assert here.fates() == [Won.WON]
+    assert here.fates() == [ClaimResult.WON]
     here.is_away = True
     here.claim(2)
     with pytest.raises(Unavailable):
         here.work.step()
     here.term = None
     here.work.step()
-    assert here.fates() == [Won.WON, None]
+    assert here.fates() == [ClaimResult.WON, None]
 
 
 def test_an_outcome_is_written_when_the_database_is_back(here: Here) -> None:
@@ -255,7 +255,7 @@ def test_what_another_node_decided_is_told(here: Here) -> None:
     here.claim(1)
     here.work.begins.put(Attempt("j", first.slot, 1, "second"), here.told.append)
     here.work.step()
-    assert (here.told[0][1], here.told[1]) == (Won.WON, False)
+    assert (here.told[0][1], here.told[1]) == (ClaimResult.WON, False)
     here.place.silence(61)
     assert here.term is not None
     here.account.judge(here.term, 60.0)
@@ -276,22 +276,22 @@ def test_runs_that_are_not_in_the_account_are_lost_and_others_may_have_to_stop()
     """A pure comparison: another attempt in the row is not this one."""
     one, two, three, four = (Attempt("j", f"2026-11-22T01:0{number}:00Z", 1, "b") for number in range(4))
     alive = {one.key: Beat(1), two.key: Beat(1, "operator", "ann"), three.key: Beat(2)}
-    found = verdicts_on([one, two, three, four], alive)
-    assert found == Verdicts(lost=(three, four), stop=((two, Beat(1, "operator", "ann")),))
+    found = news_of([one, two, three, four], alive)
+    assert found == RunNews(lost=(three, four), stop=((two, Beat(1, "operator", "ann")),))
 
 
 def test_a_beat_keeps_a_run_and_tells_what_has_become_of_it(here: Here) -> None:
     """The account has the last word."""
     attempt = here.begun(1)
     here.place.silence(61)
-    assert here.beats.step([attempt]) == Verdicts()
+    assert here.beats.step([attempt]) == RunNews()
     here.place.end_lease()
     later = here.place.lead("b")
     here.account.judge(later, 60.0)
     assert here.account.unfinished()[0].state is State.RUNNING
     here.place.silence(61)
     here.account.judge(later, 60.0)
-    assert here.beats.step([attempt]) == Verdicts(lost=(attempt,))
+    assert here.beats.step([attempt]) == RunNews(lost=(attempt,))
 
 
 def test_a_node_without_its_database_ends_its_runs_before_they_are_judged(here: Here) -> None:
@@ -392,7 +392,7 @@ def test_the_thread_tells_what_has_become_of_its_runs(here: Here) -> None:
     here.account.stop(here.term, here.account.unfinished(), "operator", "ann")
     here.now += 5
     thread.step()
-    assert here.told == ["chore", Verdicts(stop=((here.at_work[0], Beat(1, "operator", "ann")),))]
+    assert here.told == ["chore", RunNews(stop=((here.at_work[0], Beat(1, "operator", "ann")),))]
 
 
 def test_the_thread_tells_once_that_the_database_is_away_and_once_that_it_is_back(here: Here) -> None:
@@ -405,7 +405,7 @@ def test_the_thread_tells_once_that_the_database_is_away_and_once_that_it_is_bac
     assert here.kept == 2
     here.is_away = False
     thread.step()
-    assert [here.told[1], here.told[2][1], here.told[3]] == ["away", Won.WON, "None"]
+    assert [here.told[1], here.told[2][1], here.told[3]] == ["away", ClaimResult.WON, "None"]
 
 
 def test_a_chore_that_needs_the_lease_is_left_to_the_next_leader(here: Here) -> None:
