@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from jobscheduler.cluster.questions import Questions
-from jobscheduler.cluster.records import record_columns, recorded_row
+from jobscheduler.cluster.records import output_end, record_columns, recorded_row
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import RUNS
 from jobscheduler.cluster.values import State
@@ -98,7 +98,7 @@ class AccountLines:
 
 
 def _page(dialect: str, wanted: LogFilter, most: int, before: Place | None) -> Steps[Sequence[Sequence[Any]]]:
-    columns = (*record_columns(_output(dialect)), RUNS.c.recorded_at)
+    columns = (*record_columns(output_end(dialect, _OUTPUT_CHARS)), RUNS.c.recorded_at)
     conditions = [RUNS.c.state == State.FINAL.value, *_conditions(wanted)]
     if before is not None:
         is_same = and_(RUNS.c.recorded_at == before.recorded, RUNS.c.run_id < before.run_id)
@@ -133,10 +133,3 @@ def _line(row: Sequence[Any]) -> LogLine:
 
 def _time(line: LogLine) -> datetime:
     return datetime.fromisoformat(line.pairs["time"])
-
-
-def _output(dialect: str) -> ColumnElement[Any]:
-    output = RUNS.c.output
-    if dialect == "sqlite":
-        return func.substr(output, literal(-_OUTPUT_CHARS))
-    return func.right(output, _OUTPUT_CHARS)

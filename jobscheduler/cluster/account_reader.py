@@ -14,11 +14,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, literal, null, select
+from sqlalchemy import ColumnElement, Select, case, func, null, select
 
 from jobscheduler.cluster.job_state import read_state
 from jobscheduler.cluster.questions import Questions
-from jobscheduler.cluster.records import RecordedRow, record_columns, recorded_row
+from jobscheduler.cluster.records import RecordedRow, output_end, record_columns, recorded_row
 from jobscheduler.cluster.slots import slot_instant
 from jobscheduler.cluster.steps import Steps
 from jobscheduler.cluster.tables import RUNS, STATE
@@ -187,6 +187,4 @@ def _run(run_id: str) -> Steps[FoundRun | None]:
 
 def _end_of_output(dialect: str) -> ColumnElement[Any]:
     """Return the end of the output of a failure, which is all that is shown of many runs."""
-    output = RUNS.c.output
-    end = func.substr(output, literal(-_OUTPUT_CHARS)) if dialect == "sqlite" else func.right(output, _OUTPUT_CHARS)
-    return case((RUNS.c.status == "FAILURE", end), else_=null())
+    return case((RUNS.c.status == "FAILURE", output_end(dialect, _OUTPUT_CHARS)), else_=null())

@@ -34,7 +34,7 @@ _LEFT = {
 Perform = Callable[[str, Mapping[str, Any], str], Mapping[str, Any]]  # verb, arguments, user -> answer as JSON
 
 
-class RequestDesk:
+class RequestAnswerer:
     """Takes and answers requests. Thread: one."""
 
     def __init__(self, questions: Questions, term: Callable[[], Term | None], perform: Perform) -> None:
@@ -81,12 +81,12 @@ class RequestDesk:
         self._questions.ask(lambda: requests.answer(term, token, text), _QUESTION_S)
 
 
-class DeskThread:
-    """The thread of a desk: it takes a step when it is woken. A context manager."""
+class AnsweringThread:
+    """The thread that answers: it takes a step when it is woken. A context manager."""
 
-    def __init__(self, desk: RequestDesk, asked: threading.Event) -> None:
-        """`asked` is set by each look at the lease that has seen something for the desk, until that is answered."""
-        self._desk = desk
+    def __init__(self, answerer: RequestAnswerer, asked: threading.Event) -> None:
+        """`asked` is set by each look at the lease that has seen a request, until that is answered."""
+        self._answerer = answerer
         self._asked = asked
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="requests", daemon=True)
@@ -105,4 +105,4 @@ class DeskThread:
             self._asked.wait()
             self._asked.clear()
             with suppress(Unavailable):  # the next look wakes it again, and the thread of the account tells of it
-                self._desk.step()
+                self._answerer.step()

@@ -163,34 +163,27 @@ def _adopt(dialect: str, term: Term, claims: Sequence[Claim]) -> Executable:
     is_open = and_(is_slot, is_in(State.QUEUED), RUNS.c.attempt == 1, is_former)
     taken = {name: rows[name] for name in ("run_id", "queue", "status", "reason", "last_slot", "slots", "details")}
     kept = {name: func.coalesce(rows[name], RUNS.c[name]) for name in ("trigger", "by", "corrects")}
-    final_at = case((is_final, from_now()), else_=null())
-    standing = {
-        "range_of": case((rows["last_slot"].is_not(None), rows["job_id"]), else_=null()),
-        "state": case((is_final, literal(State.FINAL.value)), else_=literal(State.QUEUED.value)),
-        "attempt": case((is_final, literal(0)), else_=literal(1)),
-        "term": literal(term.number),
-        "definition": case((is_final, null()), else_=rows["definition"]),
-        "not_before": None,
-        "queued_at": from_now(),
-        "ended_at": final_at,
-        "recorded_at": final_at,
-    }
-    return update(RUNS).where(is_open, leads(term)).values(taken | kept | standing)
+    definition = case((is_final, null()), else_=rows["definition"])
+    anew = {"term": literal(term.number), "definition": definition, "not_before": None, **_state_columns(rows)}
+    return update(RUNS).where(is_open, leads(term)).values(taken | kept | anew)
 
 
 def _columns(rows: UnfoldedRows) -> dict[str, ColumnElement[Any]]:
-    """Return the columns of a new row; one with a status is final."""
-    is_final = rows["status"].is_not(None)
+    """Return the columns of a new row."""
     plain = {name: rows[name] for name in _BATCH if name not in {"wait_ms", "within"}}
+    new = {"term": LEASE.c.term, "not_before": from_now(rows["wait_ms"] / 1000.0)}
+    return plain | new | _state_columns(rows)
+
+
+def _state_columns(rows: UnfoldedRows) -> dict[str, ColumnElement[Any]]:
+    """Return the columns that say whether a row is queued from now on or final, and whether it is a range."""
+    is_final = rows["status"].is_not(None)
     final_at = case((is_final, from_now()), else_=null())
-    is_range = rows["last_slot"].is_not(None)
-    return plain | {
-        "range_of": case((is_range, rows["job_id"]), else_=null()),
+    return {
+        "range_of": case((rows["last_slot"].is_not(None), rows["job_id"]), else_=null()),
         "state": case((is_final, literal(State.FINAL.value)), else_=literal(State.QUEUED.value)),
         "attempt": case((is_final, literal(0)), else_=literal(1)),
-        "term": LEASE.c.term,
         "queued_at": from_now(),
-        "not_before": from_now(rows["wait_ms"] / 1000.0),
         "ended_at": final_at,
         "recorded_at": final_at,
     }

@@ -31,15 +31,15 @@ class Joining:
         membership: Membership,
         schedule: JoiningSchedule,
         seed: JitterSeed,
-        kept: Mapping[Attempt, Outcome],
+        unsent: Mapping[Attempt, Outcome],
         log_event: EventLogger,
     ) -> None:
-        """`kept` are the outcomes that the log of the node has for the account."""
+        """`unsent` are the outcomes that the log of the node has for the account."""
         self._node = node
         self._membership = membership
         self._schedule = schedule
         self._seed = seed
-        self._kept = dict(kept)
+        self._unsent = dict(unsent)
         self._log_event = log_event
 
     def join(self) -> None:
@@ -50,18 +50,18 @@ class Joining:
             IdentityInUse: another service has the place, and lives.
 
         """
-        count = self._membership.join(self._schedule.end_processes, self._kept)
-        if self._kept:
+        count = self._membership.join(self._schedule.end_processes, self._unsent)
+        if self._unsent:
             self._report_sent(count)
-            self._kept.clear()
+            self._unsent.clear()
         if self._seed.note(self._membership.seed()):
             self._schedule.follow_seed()
 
     def _report_sent(self, count: frozenset[Key]) -> None:
         """Log which outcomes came too late, and that the account has all of them."""
-        for attempt, outcome in self._kept.items():
+        for attempt, outcome in self._unsent.items():
             if attempt.key not in count:
                 values = {"job_id": attempt.job_id, "slot": attempt.slot, "node": self._node}
                 late = {"status": outcome.status, "reason": outcome.reason}
                 self._log_event(Level.WARNING, "run.late_result", **values, **late)
-        self._log_event(Level.INFO, SENT, runs=len(self._kept))
+        self._log_event(Level.INFO, SENT, runs=len(self._unsent))

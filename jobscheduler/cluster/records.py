@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, func, literal, select
 
 from jobscheduler.cluster.slots import manual_slot, slot_instant, slot_text
 from jobscheduler.cluster.steps import Steps
@@ -132,6 +132,12 @@ def record_columns(output: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]
         RUNS.c.details,
         output,
     )
+
+
+def output_end(dialect: str, chars: int) -> ColumnElement[Any]:
+    """Return the last characters of the output, at most so many."""
+    output = RUNS.c.output
+    return func.substr(output, literal(-chars)) if dialect == "sqlite" else func.right(output, chars)
 
 
 _SELECT: Select[Any] = select(*record_columns(RUNS.c.output))

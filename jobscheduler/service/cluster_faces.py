@@ -24,7 +24,7 @@ from jobscheduler.status.snapshot import Conflict
 if TYPE_CHECKING:
     from jobscheduler.cluster.account_lines import AccountLines
     from jobscheduler.cluster.node import ClusterNode, NodeAccount
-    from jobscheduler.cluster.node_desk import NodeDesk
+    from jobscheduler.cluster.node_requests import NodeRequests
     from jobscheduler.cluster.values import Term
 
 
@@ -32,15 +32,15 @@ class NodeFaces:
     """The faces of a node: how its jobs stand by the account, and who does what is asked of it. Thread: any."""
 
     def __init__(
-        self, parts: Parts, account: NodeAccount, node: ClusterNode, desk: NodeDesk, records: SharedRecords
+        self, parts: Parts, account: NodeAccount, node: ClusterNode, requests: NodeRequests, records: SharedRecords
     ) -> None:
-        """`desk` reads the account, and gives `records` what it finds."""
+        """`requests` reads the account, and gives `records` what it finds."""
         self._parts = parts
         self._account = account
         self._node = node
-        self._desk = desk
+        self._requests = requests
         self._decides = partial(_decides, parts)
-        known = lambda: desk.reader.known  # noqa: E731
+        known = lambda: requests.reader.known  # noqa: E731
         self.results = SharedResults(parts.stats, records)
         self.standings = SharedStandings(parts.standings, records, known, self._decides)
         self.runs = SharedRuns(known, node.name, self._decides)
@@ -48,27 +48,29 @@ class NodeFaces:
 
     def read(self) -> None:
         """Read the account, if that is due; wait for it a moment at most."""
-        self._desk.reader.news()
+        self._requests.reader.news()
 
     def control(self, own: ControlService, report_error: Callable[[str], object]) -> ClusterControl:
         """Return the functions of the control socket; from now on those of other nodes are answered, too."""
-        self._desk.answer(self._account.news.asked, self._term, LeaderRequests(own, report_error).perform)
-        return ClusterControl(own, self._decides, self._desk.ask, RunsElsewhere(self._desk.reader), self._read_history)
+        self._requests.answer(self._account.news.asked, self._term, LeaderRequests(own, report_error).perform)
+        return ClusterControl(
+            own, self._decides, self._requests.ask, RunsElsewhere(self._requests.reader), self._read_history
+        )
 
     def outputs(self, own: OutputService) -> ClusterOutputs:
         """Return the outputs of this node and of the others."""
-        return ClusterOutputs(own, self._desk.reader, self.results.last_record, self._node.name)
+        return ClusterOutputs(own, self._requests.reader, self.results.last_record, self._node.name)
 
     @property
     def lines(self) -> AccountLines:
         """The records of all nodes, for the page."""
-        return self._desk.lines
+        return self._requests.lines
 
     def _read_history(self, wanted: LogFilter, most: int, before: str | None) -> HistoryPage:
         from jobscheduler.database import Unavailable  # noqa: PLC0415 - an extra
 
         try:
-            lines, place = self._desk.lines.page_of_text(wanted, most, before)
+            lines, place = self._requests.lines.page_of_text(wanted, most, before)
         except Unavailable as reason:
             raise Conflict(Problem(str(reason), help=reason.help)) from None
         return HistoryPage(tuple(lines), place)
@@ -87,8 +89,8 @@ def open_faces(parts: Parts, node: ClusterNode | None, stack: ExitStack) -> Node
     url = parts.checked.cluster_url
     if node is None or parts.account is None or url is None:
         return None
-    from jobscheduler.cluster.node_desk import NodeDesk  # noqa: PLC0415 - an extra
+    from jobscheduler.cluster.node_requests import NodeRequests  # noqa: PLC0415 - an extra
 
     records = SharedRecords()
-    desk = stack.enter_context(NodeDesk(url, node.name, records.observe))
-    return NodeFaces(parts, parts.account, node, desk, records)
+    requests = stack.enter_context(NodeRequests(url, node.name, records.observe))
+    return NodeFaces(parts, parts.account, node, requests, records)

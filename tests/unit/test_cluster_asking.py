@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from jobscheduler.cluster import requests
-from jobscheduler.cluster.answering import DeskThread, RequestDesk
+from jobscheduler.cluster.answering import AnsweringThread, RequestAnswerer
 from jobscheduler.cluster.asking import ANSWER_S, TAKE_S, WRITE_S, Asking
 from jobscheduler.cluster.database_time import from_now
 from jobscheduler.cluster.lease import Standing
@@ -68,8 +68,8 @@ class World:
     at_look: Callable[[int], object] = lambda _: None
     looks: int = 0
 
-    def desk(self) -> RequestDesk:
-        return RequestDesk(self.leader_link, lambda: self.term, self.perform)  # type: ignore[arg-type]
+    def answerer(self) -> RequestAnswerer:
+        return RequestAnswerer(self.leader_link, lambda: self.term, self.perform)  # type: ignore[arg-type]
 
     def perform(self, verb: str, arguments: Mapping[str, Any], by: str) -> Mapping[str, Any]:
         self.done.append((verb, arguments, by))
@@ -97,8 +97,8 @@ def world(place: ClusterPlace) -> World:
 
 def test_the_leader_does_it_and_its_answer_is_returned(world: World) -> None:
     """For the user who asked, named with the node: numbers of users differ between hosts."""
-    desk = world.desk()
-    world.at_look = lambda _: desk.step()
+    answerer = world.answerer()
+    world.at_look = lambda _: answerer.step()
     assert json.loads(str(world.ask())) == {"status": 200, "answer": {"number": 1}}
     assert world.done == [("run", {"job_id": "j"}, "1000@b")]
 
@@ -110,7 +110,7 @@ def test_without_a_leader_nothing_is_done_now_or_later(world: World) -> None:
     assert not answer.may_be_done
     assert answer.problem.message == "no leader has taken the request: nothing was done"
     assert world.now == pytest.approx(TAKE_S, abs=1)
-    world.desk().step()
+    world.answerer().step()
     assert world.done == []
     assert world.state() is RequestState.WITHDRAWN
 
@@ -118,12 +118,12 @@ def test_without_a_leader_nothing_is_done_now_or_later(world: World) -> None:
 def test_a_leader_that_is_replaced_meanwhile_costs_nothing(world: World) -> None:
     """The next one takes what is asked."""
     world.term = None
-    desk = world.desk()
+    answerer = world.answerer()
 
     def next_leads(look: int) -> None:
         if look == 80:
             world.term = world.place.lead("c")
-        desk.step()
+        answerer.step()
 
     world.at_look = next_leads
     assert json.loads(str(world.ask()))["status"] == 200
@@ -152,7 +152,7 @@ def test_the_next_leader_says_that_it_is_unknown_what_became_of_it(world: World)
             world.place.perform(requests.take_requests(former))
         elif look == 5:
             world.term = world.place.lead("c")
-            world.desk().step()
+            world.answerer().step()
 
     world.at_look = takes_over
     answer = json.loads(str(world.ask()))
@@ -175,8 +175,8 @@ def test_while_the_database_is_away_nothing_is_asked(world: World) -> None:
 def test_a_request_whose_writing_had_no_answer_is_written_once(world: World) -> None:
     """It is looked for before it is written again."""
     world.link.loses_answers = 1
-    desk = world.desk()
-    world.at_look = lambda _: desk.step()
+    answerer = world.answerer()
+    world.at_look = lambda _: answerer.step()
     assert json.loads(str(world.ask()))["answer"] == {"number": 1}
     assert world.place.connection.execute(select(func.count()).select_from(REQUESTS)).scalar_one() == 1
 
@@ -195,14 +195,14 @@ def test_a_database_that_goes_away_after_the_request_leaves_it_unknown(world: Wo
     assert "it is unknown whether the leader has done this" in answer.problem.message
     assert world.now < MAX_AGE_S
     world.place.connection.execute(update(REQUESTS).values(asked_at=from_now(-MAX_AGE_S - 1)))
-    world.desk().step()
+    world.answerer().step()
     assert world.done == []
 
 
 def test_a_request_whose_answer_could_not_be_written_is_not_done_again(world: World) -> None:
     """It gets the answer that it had."""
     world.place.perform(requests.ask(requests.Request("t1", "run", ARGUMENTS, "1000", "b")))
-    desk, write = world.desk(), world.leader_link.ask
+    answerer, write = world.answerer(), world.leader_link.ask
 
     def fails_to_write(request: Callable[[], Steps[Any]], wait: float) -> Any:
         if world.done:
@@ -211,9 +211,9 @@ def test_a_request_whose_answer_could_not_be_written_is_not_done_again(world: Wo
 
     world.leader_link.ask = fails_to_write  # type: ignore[method-assign]
     with pytest.raises(Unavailable):
-        desk.step()
+        answerer.step()
     world.leader_link.ask = write  # type: ignore[method-assign]
-    desk.step()
+    answerer.step()
     assert len(world.done) == 1
     assert world.state() is RequestState.ANSWERED
 
@@ -222,8 +222,8 @@ def test_a_node_that_no_longer_leads_does_nothing_that_it_has_taken(world: World
     """Its lease may have run out between the two."""
     world.place.perform(requests.ask(requests.Request("t1", "run", ARGUMENTS, "1000", "b")))
     terms = iter([world.term, None])
-    desk = RequestDesk(world.leader_link, lambda: next(terms), world.perform)  # type: ignore[arg-type]
-    desk.step()
+    answerer = RequestAnswerer(world.leader_link, lambda: next(terms), world.perform)  # type: ignore[arg-type]
+    answerer.step()
     assert world.done == []
     assert world.state() is RequestState.TAKEN
 
@@ -284,7 +284,9 @@ def test_two_nodes_ask_and_answer_within_a_second(place: ClusterPlace) -> None:
     with ExitStack() as stack:
         lease = stack.enter_context(LeaseThread(place.database, "a", "a1", 1.0, on_change=note))
         asks, answers = (stack.enter_context(Questions(Database(place.url))) for _ in range(2))
-        desk = RequestDesk(answers, lease.term, lambda verb, arguments, by: {"status": 200, "answer": {"by": by}})
-        stack.enter_context(DeskThread(desk, asked))
+        answerer = RequestAnswerer(
+            answers, lease.term, lambda verb, arguments, by: {"status": 200, "answer": {"by": by}}
+        )
+        stack.enter_context(AnsweringThread(answerer, asked))
         answer = Asking(asks, "b", lambda: "t1").ask("run", ARGUMENTS, "1000")
     assert json.loads(str(answer))["answer"] == {"by": "1000@b"}

@@ -15,7 +15,7 @@ from typing import Self
 
 from jobscheduler.cluster.account_lines import AccountLines
 from jobscheduler.cluster.account_reader import AccountReader
-from jobscheduler.cluster.answering import DeskThread, Perform, RequestDesk
+from jobscheduler.cluster.answering import AnsweringThread, Perform, RequestAnswerer
 from jobscheduler.cluster.asking import Asking
 from jobscheduler.cluster.questions import Questions
 from jobscheduler.cluster.values import Term
@@ -27,7 +27,7 @@ from jobscheduler.model.cluster_view import Unanswered
 CONNECT_LIMIT_S, ANSWER_LIMIT_S = 2, 5  # seconds to connect, and for each answer
 
 
-class NodeDesk:
+class NodeRequests:
     """Asks, answers and reads. A context manager: leaving it ends its threads.
 
     `reader` reads how the jobs stand, `lines` the records. Thread: any, for them and for `ask`.
@@ -61,7 +61,7 @@ class NodeDesk:
         `asked` is set while something is; `term` returns the term for which this node decides now; `perform` does what
         is asked, and never raises.
         """
-        self._stack.enter_context(DeskThread(RequestDesk(self._answers, term, perform), asked))
+        self._stack.enter_context(AnsweringThread(RequestAnswerer(self._answers, term, perform), asked))
 
     def ask(self, verb: str, arguments: str, by: str) -> str | Unanswered:
         """Ask the leader to do something for a user, and wait for what comes of it (see `Asking.ask`)."""
