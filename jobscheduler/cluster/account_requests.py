@@ -1,9 +1,7 @@
-"""Takes what a service decides to the account, in one thread: the decisions about slots, and all else in its order.
+"""What a service has to say to the account besides its decisions about slots.
 
-1. What is asked here is done in order, each by itself. It is rare: a pause, a checkpoint, a run that is given back.
-2. Of what waits when a step begins, the decisions about slots come first. So a checkpoint is written only when the
-   slots that were decided before it have their rows.
-3. What changes the state of jobs is gathered, and becomes one row.
+It is done in order, each request by itself. It is rare: a pause, a checkpoint, a run that is given back. What changes
+the state of jobs is gathered, and becomes one row.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from datetime import datetime
 
 from jobscheduler.cluster import attempts, job_state, verdicts
 from jobscheduler.cluster.account import Account
-from jobscheduler.cluster.account_work import AccountWork
 from jobscheduler.cluster.values import Attempt, Fenced, Term
 from jobscheduler.model import Checkpoint, LogEntry
 
@@ -25,18 +22,18 @@ Request = Callable[[Account], object]
 
 
 class AccountRequests:
-    """What waits for the account besides the decisions about slots. `step` takes all of it there.
+    """The requests that wait for the account. `step` takes them there.
 
     `rows_of_state` is how many rows on how the jobs stand were queued since the last full checkpoint.
 
     Thread: one for `step`; any for the others, which do not wait.
     """
 
-    def __init__(self, account: Account, work: AccountWork) -> None:
-        self.waiting = work.waiting
-        self._account = account
-        self._work = work
+    def __init__(self, account: Account, wake: threading.Event) -> None:
+        """`wake` is set when a request is queued."""
         self.rows_of_state = 0
+        self._account = account
+        self._wake = wake
         self._lock = threading.Lock()
         self._requests: list[Request] = []
         self._changes: list[tuple[Term, list[LogEntry]]] = []
@@ -52,7 +49,7 @@ class AccountRequests:
     def _ask(self, request: Request) -> None:
         with self._lock:
             self._requests.append(request)
-        self.waiting.set()
+        self._wake.set()
 
     def change(self, term: Term, entry: LogEntry) -> None:
         """Queue an entry of the log that changes how jobs stand."""
@@ -65,7 +62,7 @@ class AccountRequests:
             self._changes.append((term, entries))
             self.rows_of_state += 1
             self._requests.append(lambda account: self._write(account, term, entries))
-        self.waiting.set()
+        self._wake.set()
 
     def write_checkpoint(
         self,
@@ -89,18 +86,20 @@ class AccountRequests:
             self._changes.clear()
             self.rows_of_state = self.rows_of_state + 1 if checkpoint.full is None else 0
             self._requests.append(write)
-        self.waiting.set()
+        self._wake.set()
 
-    def step(self) -> None:
-        """Take all that waits to the account.
+    def count(self) -> int:
+        """Return how many requests wait."""
+        with self._lock:
+            return len(self._requests)
+
+    def step(self, count: int) -> None:
+        """Take so many requests to the account, those that have waited longest.
 
         Raises:
-            Unavailable: the database cannot be used. What waits still waits.
+            Unavailable: the database cannot be used. What is not done still waits.
 
         """
-        with self._lock:
-            count = len(self._requests)
-        self._work.step()
         for _ in range(count):
             self._do_first()
 

@@ -1,6 +1,8 @@
 """What one node decides, and how its runs end: on its way from the scheduler to the account.
 
-The scheduler hands it to `accounting`, which queues it. One thread takes it to the database in `step`.
+1. The scheduler hands it to `accounting`, which queues it. One thread takes it to the database in `step`.
+2. Of what waits when a step begins, the decisions about slots come first. So a checkpoint is written only when the
+   slots that were decided before it have their rows.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class Decisions:
         self.term = term
         self._unsent = UnsentOutcomes(log.note, now)
         self._work = AccountWork(account, identity, term, term.accounted, new_id, self._unsent)
-        self._requests = AccountRequests(account, self._work)
+        self._requests = AccountRequests(account, self._work.waiting)
         self._checkpoints = AccountCheckpoints(self._requests, self._work.claims, term, now, knows_jobs)
         lines = RecordLines(log, identity, term, now)
         self.rows = RunRows(self._work, self._requests, term, new_id, lines.write, identity.queue)
@@ -62,7 +64,9 @@ class Decisions:
             Unavailable: the database cannot be used. What waits still waits, except for claims of a term that is over.
 
         """
-        self._requests.step()
+        count = self._requests.count()  # what is asked during this step may belong to slots that it does not take
+        self._work.step()
+        self._requests.step(count)
 
     def keep_unsent(self) -> None:
         """Keep the outcomes that have not reached the account in the log, for the next start of this node.

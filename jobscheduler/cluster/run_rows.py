@@ -15,11 +15,12 @@ from functools import partial
 from jobscheduler.cluster.account_requests import AccountRequests
 from jobscheduler.cluster.account_work import AccountWork
 from jobscheduler.cluster.beats import RunNews
+from jobscheduler.cluster.claiming import AnsweredClaim
 from jobscheduler.cluster.records import outcome_of
 from jobscheduler.cluster.run_claims import claim_of_record, claim_of_run, key_of_run
 from jobscheduler.cluster.slot_order import SlotOrder
 from jobscheduler.cluster.slots import manual_slot, slot_text
-from jobscheduler.cluster.values import WORKER_LOST, AccountRow, Attempt, Claim, ClaimResult, Key, State, Term
+from jobscheduler.cluster.values import WORKER_LOST, AccountRow, Attempt, ClaimResult, Key, State, Term
 from jobscheduler.model import Record
 from jobscheduler.runner import Run
 from jobscheduler.scheduler import Answer
@@ -67,7 +68,7 @@ class RunRows:
         """Ask for the slot of a new run."""
         claim = claim_of_run(run, self._queue)
 
-        def answered(fate: tuple[Claim, ClaimResult] | None) -> None:
+        def answered(fate: AnsweredClaim | None) -> None:
             if fate is not None:
                 if fate[1] is ClaimResult.WON:
                     self._runs[claim.key] = OwnRun(run, fate[0].run_id)
@@ -135,7 +136,7 @@ class RunRows:
 
         self._order.take(key, ask)
 
-    def _decided(self, key: Key, record: Record, fate: tuple[Claim, ClaimResult] | None) -> None:
+    def _decided(self, key: Key, record: Record, fate: AnsweredClaim | None) -> None:
         if fate is not None:  # else it was given up, and the next leader decides
             self._on_record(record, fate[1] is ClaimResult.WON)
         self._order.answered(key)
