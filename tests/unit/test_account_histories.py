@@ -683,12 +683,14 @@ def run(folder: Path, history: list[tuple]) -> Host:  # type: ignore[type-arg]
 def end(host: Host, moved: timedelta) -> None:
     """Let the last service live a while, also by the right clock if a power failure took lines, and end it in order.
 
-    `moved` is by how much the clock is wrong. Set back, it comes again to slots whose records were lost.
+    `moved` is by how much the clock is wrong. Set back, it comes again to slots whose records were lost, and has to
+    account for them: those of a clock that was ahead when the power failed, too.
     """
     host.start()
     host.live(100)
-    if host.lost and moved < timedelta(0):
-        host.set(-moved, is_noticed=True)
+    behind = max((instant(line, "time") - host.wall for line, _ in host.lost), default=timedelta(0))
+    if host.lost and (by := max(-moved, behind)) > timedelta(0):
+        host.set(by, is_noticed=True)
         host.live(100)
     host.stop()
 
@@ -765,6 +767,10 @@ FOUND = {
     "a job came after a clock was ahead, and a power failure took both lines": [
         *(("touch",), ("turn_to_once", -4), ("checkpoint",), ("undo",), ("come",), ("touch",)),
         *(("fail", 1.0, False, 0.5), ("turn_to_once", -4)),
+    ],
+    "a start ran slots by a clock ahead, a power failure took their records, and the clock came right": [
+        *(("fail", 0.0, False, 30000), ("fail", 0.0, False, 30000), ("set", 3479391.466, False), ("start",)),
+        *(("hiccup", 300), ("fail", 0.43456367906745197, False, 0.5), ("undo",)),
     ],
     "files were written with other words for the same schedules": [
         *(("stop", 1500, True), ("rewrite",), ("start",)),
