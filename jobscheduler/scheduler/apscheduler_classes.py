@@ -12,8 +12,8 @@ What we override of APScheduler, and why:
 | `BackgroundScheduler` | `_process_jobs`      | pauses between batches, counts rounds, wakes early                   |
 | `MemoryJobStore`      | `_get_job_index`     | a binary search in C takes a tenth of the time                       |
 | `MemoryJobStore`      | `get_due_jobs`       | hands out batches, so that a change need not wait for all due jobs   |
-| `ThreadPoolExecutor`  | `submit_job`         | decides slots; counts no instances, because we decide about overlap  |
-| `ThreadPoolExecutor`  | `shutdown`           | active runs may need a thread for their next attempt                 |
+| `BasePoolExecutor`    | `submit_job`         | decides slots; counts no instances, because we decide about overlap  |
+| `BasePoolExecutor`    | `shutdown`           | active runs may need a thread for their next attempt                 |
 | `Job`                 | `__init__`           | `add_job` inspects the function at length, each time                 |
 | `Job`                 | `_get_run_times`     | one wake-up is enough: slots come from the timetable                 |
 | `Job`                 | `_modify`            | a time of our own trigger needs no check                             |
@@ -29,13 +29,8 @@ Private members that we use besides:
 | `BackgroundScheduler` | `_thread`            | `running` stays true when the thread has died                        |
 | `MemoryJobStore`      | `_jobs`              | the sorted list: next job, due jobs                                  |
 | `MemoryJobStore`      | `_jobs_index`        | whether a job is there already                                       |
-| `ThreadPoolExecutor`  | `_pool`              | to run work on its threads                                           |
 | `Job`                 | `_scheduler`         | set by our `__init__` as by APScheduler's                            |
-| `Job`                 | `_jobstore_alias`    | set by our `__init__` as by APScheduler's                            |
-| `futures`             | `_max_workers`       | concurrent.futures has no other way to replace a thread              |
-| `futures`             | `_threads`           | whether there is any thread                                          |
-| `futures`             | `_work_queue`        | whether work waits for a thread                                      |
-| `futures`             | `_shutdown`          | whether a refused piece of work is queued all the same               |
+| `Job`                 | `_jobstore_alias`    | the same for all wake-ups: there is one store                        |
 
 `tests/unit/test_scheduler_apscheduler.py` fails when a release changes one of them, or when this list is incomplete.
 """
@@ -46,16 +41,18 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import takewhile
-from typing import Any
+from typing import Any, ClassVar
 
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors.pool import BasePoolExecutor
 from apscheduler.job import Job as ScheduledJob
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
+
+from jobscheduler.scheduler.run_threads import RunThreads
 
 MAX_BATCH = 25  # due jobs handed out at a time; in between, another thread may change the active jobs
 FIRST_BATCH = 3  # due jobs in the first batch, doubled for each further one, so that the first runs begin at once
@@ -66,68 +63,39 @@ POLL_S = 0.002  # seconds; sleep step during the last `WAKE_EARLY_S`
 OnDue = Callable[[str, datetime], None]  # job id, time of the wake-up; called with APScheduler's locks held
 
 
-class Executor(ThreadPoolExecutor):  # type: ignore[misc]
-    """APScheduler's thread pool, which passes a due job to `on_due` instead of calling it."""
+class Executor(BasePoolExecutor):  # type: ignore[misc]
+    """APScheduler's executor, which passes a due job to `on_due` instead of calling it."""
 
-    def __init__(self, workers: int, on_due: OnDue) -> None:
-        super().__init__(workers, {"thread_name_prefix": "run"})
-        self._workers = workers
+    def __init__(self, threads: RunThreads, on_due: OnDue) -> None:
+        super().__init__(threads)
         self._on_due = on_due
 
     def submit_job(self, job: Any, run_times: list[datetime]) -> None:
         """Decide the slots of a due job."""
         self._on_due(job.id, run_times[-1])
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Run `work` when a thread is free.
-
-        Raises:
-            RuntimeError: the pool is closed, or it has no thread and the host refuses one.
-
-        """
-        try:
-            self._pool.submit(work)
-        except RuntimeError:  # queued all the same, unless the pool is closed
-            if self._pool._shutdown or not any(thread.is_alive() for thread in self._pool._threads):
-                raise
-
-    def is_short(self) -> bool:
-        """Return whether work waits for a thread that the host refused."""
-        pool = self._pool
-        return bool(pool._work_queue.qsize() > 0 and len(pool._threads) < pool._max_workers)
-
-    def set_extra_workers(self, lost: int) -> None:
-        """Allow one more thread for each lost one.
-
-        1. concurrent.futures cannot replace a thread. It reads `_max_workers` only when work is submitted. So a no-op
-           is submitted behind the queued work.
-        2. When a lost thread returns, the limit falls. The surplus thread stays, and replaces the next lost one.
-        """
-        before, self._pool._max_workers = self._pool._max_workers, self._workers + lost
-        if self._pool._max_workers > before:
-            with suppress(RuntimeError):  # closed, or the host refuses a thread: the next run tries again
-                self.submit(_no_op)
-
     def shutdown(self, wait: bool = True) -> None:
-        """Do nothing: `close` ends the pool later than APScheduler would."""
+        """Do nothing: `RunThreads.close` ends the pool later than APScheduler would."""
 
-    def close(self) -> None:
-        """Accept no more work."""
-        self._pool.shutdown(wait=False)
+
+def _never_called() -> None:
+    """Serve as the function of an APScheduler job; the executor does not call it."""
 
 
 class Wakeup(ScheduledJob):  # type: ignore[misc]
-    """The wake-up of one job, in the form of an APScheduler job."""
+    """The wake-up of one job, in the form of an APScheduler job. What all wake-ups have in common is the class's."""
+
+    func, func_ref, args = staticmethod(_never_called), None, ()
+    kwargs: ClassVar[dict[str, object]] = {}
+    executor = _jobstore_alias = "default"
+    misfire_grace_time = None  # a late run is late, not gone
+    coalesce = True  # one wake-up is enough: slots come from the timetable
+    max_instances = 1_000_000  # the overlap rule decides (timetable/overlap.py)
 
     def __init__(self, scheduler: BackgroundScheduler, job_id: str, trigger: BaseTrigger, at: datetime) -> None:
-        self._scheduler, self._jobstore_alias = scheduler, "default"
+        self._scheduler = scheduler
         self.id = self.name = job_id
-        self.func, self.func_ref, self.args = _never_called, None, ()
-        self.kwargs: dict[str, object] = {}
-        self.executor, self.trigger, self.next_run_time = "default", trigger, at
-        self.misfire_grace_time = None  # a late run is late, not gone
-        self.coalesce = True  # one wake-up is enough: slots come from the timetable
-        self.max_instances = 1_000_000  # the overlap rule decides (timetable/overlap.py)
+        self.trigger, self.next_run_time = trigger, at
 
     def _get_run_times(self, now: datetime) -> list[datetime]:
         """Return one time: all slots up to it are decided, and the next wake-up comes after it."""
@@ -189,6 +157,7 @@ class WakingScheduler(BackgroundScheduler):  # type: ignore[misc]
     last_loop_at = 0.0
     on_approach: Callable[[], None]
     _is_approaching = False
+    _thread: threading.Thread | None = None  # before the start
     _never_set = threading.Event()  # its `wait` is a sleep
 
     def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
@@ -196,6 +165,10 @@ class WakingScheduler(BackgroundScheduler):  # type: ignore[misc]
         del jobstore  # there is one
         with self._jobstores_lock:
             self._jobstores["default"].remove_job(job_id)
+
+    def is_alive(self) -> bool:
+        """Return whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
 
     @property
     def store_lock(self) -> AbstractContextManager[object]:
@@ -226,11 +199,3 @@ class WakingScheduler(BackgroundScheduler):  # type: ignore[misc]
             self.on_approach()
             return 0.0  # it took time: compute `wait` anew
         return min(wait, POLL_S)
-
-
-def _no_op() -> None:
-    """Make the pool check whether it needs another thread."""
-
-
-def _never_called() -> None:
-    """Serve as the function of an APScheduler job; the executor does not call it."""
