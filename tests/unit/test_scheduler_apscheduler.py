@@ -78,7 +78,6 @@ def test_the_private_members_are_of_the_expected_kind(instances: dict[str, objec
     scheduler = instances["BackgroundScheduler"]
     assert store._jobs == [(job, job.next_run_time.timestamp())]  # type: ignore[attr-defined]
     assert list(store._jobs_index) == [job.id]  # type: ignore[attr-defined]
-    assert store._get_job_index(0.0, "") == 0  # type: ignore[attr-defined]
     assert scheduler._jobstores["default"] is store  # type: ignore[attr-defined]
     assert scheduler._thread.is_alive()  # type: ignore[attr-defined]
     with scheduler._jobstores_lock:  # type: ignore[attr-defined]
