@@ -27,7 +27,6 @@ class StateTakeover:
         registry: JobRegistry,
         progress: ClockProgress,
         checkpoints: CheckpointBuilder,
-        *,
         accounting: Accounting,
         elapsed: Callable[[], float],
         host: SchedulerHost,
