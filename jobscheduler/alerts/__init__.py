@@ -3,6 +3,7 @@
 from jobscheduler.alerts.alert_test import AlertTests, NoAlert
 from jobscheduler.alerts.defaults import AlertConfigError, read_defaults
 from jobscheduler.alerts.dispatcher import AlertDispatcher
+from jobscheduler.alerts.observer import AlertObserver
 from jobscheduler.alerts.payload import build_payload
 from jobscheduler.alerts.pending_alert import AlertEnd, PendingAlert
 from jobscheduler.alerts.rules import AlertKind, Circumstances, DefaultAlerts, ResultChange
@@ -13,6 +14,7 @@ __all__ = [
     "AlertDispatcher",
     "AlertEnd",
     "AlertKind",
+    "AlertObserver",
     "AlertSenderPool",
     "AlertTests",
     "Circumstances",

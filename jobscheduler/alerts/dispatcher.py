@@ -1,7 +1,7 @@
-"""Observe the log, and run a task when a job begins to fail, becomes overdue or works again, and while that goes on.
+"""Run a task when a job begins to fail, becomes overdue or works again, and while that goes on.
 
-A job never waits for its alerts, and no alert adds a record: the observer of the log only looks up how the job stands,
-and queues what needs an alert. A thread takes it from the queue and holds back what came too often; the
+A job never waits for its alerts, and no alert adds a record: the observer of the log (`observer.py`) only looks up how
+the job stands, and queues what needs an alert. A thread takes it from the queue and holds back what came too often; the
 `AlertSenderPool` runs the tasks. How jobs stand survives a restart (`status.standings`).
 """
 
@@ -17,12 +17,12 @@ from jobscheduler.alerts.alert_log import AlertLog
 from jobscheduler.alerts.change_finder import ChangeFinder
 from jobscheduler.alerts.damping import Batch, Damper
 from jobscheduler.alerts.news import News, NewsQueue
+from jobscheduler.alerts.observer import AlertObserver
 from jobscheduler.alerts.payload import build_payload, build_summary
 from jobscheduler.alerts.pending_alert import PendingAlert
 from jobscheduler.alerts.rules import AlertKind, DefaultAlerts
 from jobscheduler.alerts.sender_pool import AlertSenderPool
 from jobscheduler.model import Job, LogEntry, Record, Status
-from jobscheduler.model.standing import counts_as_result
 from jobscheduler.status.standings import Standings
 from jobscheduler.util.instants import utc_now
 from jobscheduler.util.text import format_error
@@ -32,7 +32,7 @@ MIN_DRAIN_S, MAX_DRAIN_S = 2.0, 10.0  # bounds of the time for alerts at a stop,
 
 
 class AlertDispatcher:
-    """Decides about alerts.
+    """Decides about alerts. `observer` takes what the log and the time bring.
 
     `write` writes events about alerts to the log. `standings` has every record before this does. `last_record` returns
     the last record of a job with one of some statuses; it may be slow. `find_job` returns the active definition of a
@@ -54,7 +54,6 @@ class AlertDispatcher:
         stands_by: Callable[[], bool] = lambda: False,
     ) -> None:
         """`stands_by` returns whether another service leads: that one has every result, too, and tells it."""
-        self._stands_by = stands_by
         self.defaults = defaults
         self._changes = ChangeFinder(standings, find_job, last_record, clock)
         self._host = host
@@ -63,42 +62,8 @@ class AlertDispatcher:
         self._monotonic = monotonic
         self._damper = Damper()
         self._news = NewsQueue()
-        self._is_started = False
+        self.observer = AlertObserver(self._changes, self._news, stands_by)
         self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
-
-    # -- what is observed
-
-    def observe(self, entry: LogEntry) -> None:
-        """Queue what needs an alert. Never waits, and wakes no thread for the result of a job that stands as before."""
-        if self._stands_by():
-            return
-        if isinstance(entry, Record):
-            if counts_as_result(entry.status, entry.reason):
-                self._observe_result(entry)
-        elif entry.name == "job.overdue":
-            self._put(str(dict(entry.values)["job_id"]), AlertKind.OVERDUE)
-
-    def _observe_result(self, record: Record) -> None:
-        kind = None
-        if self._is_started:  # before, the definitions are not known yet
-            try:
-                kind = self._changes.kind_of(record)
-            except Exception:  # the thread meets the same error, and logs it
-                kind = None
-            else:
-                if kind is None:
-                    return
-        self._put(record.job_id, kind, record)
-
-    def _put(self, job_id: str, kind: AlertKind | None, record: Record | None = None) -> None:
-        self._news.put(self._changes.news(job_id, kind, record))
-
-    def check_reminders(self, now: float) -> None:
-        """Queue the reminders that are due at `now` (monotonic seconds). Call it about once a second."""
-        if self._stands_by():
-            return
-        for job_id in self._changes.due_reminders(now):
-            self._put(job_id, AlertKind.REMINDER)
 
     # -- from outside
 
@@ -108,7 +73,7 @@ class AlertDispatcher:
 
     def start(self) -> None:
         """Begin to decide about records, those queued before included. Call it once all job files were read."""
-        self._is_started = True
+        self.observer.jobs_known()
         self._thread.start()
 
     def stop(self, seconds: float, poll: Callable[[], bool] = lambda: False) -> None:

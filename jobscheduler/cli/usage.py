@@ -1,4 +1,15 @@
-"""Read the arguments of a verb, and report wrong usage as a problem: what, help with the nearest word, usage."""
+"""Read the arguments of a verb, and report wrong usage as a problem: what, help with the nearest word, usage.
+
+The private members of argparse that we use, and why (`tests/unit/test_library_members.py` holds them and this list):
+
+| class            | member                    | why                                                         |
+|------------------|---------------------------|-------------------------------------------------------------|
+| `ArgumentParser` | `_get_formatter`          | the usage line without the list of options                  |
+| `ArgumentParser` | `_get_positional_actions` | the same; and which arguments may be empty                  |
+| `ArgumentParser` | `_actions`                | what shells complete, and what the manual page shows        |
+| `ArgumentParser` | `_option_string_actions`  | which options there are, for the nearest word and the order |
+| `ArgumentParser` | `_subparsers`             | whether there are verbs below this one                      |
+"""
 
 from __future__ import annotations
 
@@ -6,11 +17,14 @@ import argparse
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from jobscheduler.cli.problems import ArgumentProblem
 from jobscheduler.model import Problem
 from jobscheduler.util.text import nearest, quote
+
+if TYPE_CHECKING:
+    from jobscheduler.cli.exclusive_options import ExclusiveOptions
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NEGATIVE_NUMBER = re.compile(r"-\d+|-\d*\.\d+")
@@ -31,6 +45,15 @@ class VerbParser(argparse.ArgumentParser):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*arguments, **{**options, "allow_abbrev": False})
+        self._exclusive: list[ExclusiveOptions] = []
+
+    def add_mutually_exclusive_group(self, **options: Any) -> ExclusiveOptions:  # type: ignore[override]
+        """Add options of which one excludes the others."""
+        from jobscheduler.cli.exclusive_options import ExclusiveOptions  # noqa: PLC0415 - few verbs have such options
+
+        group = ExclusiveOptions(super().add_mutually_exclusive_group(**options).add_argument)
+        self._exclusive.append(group)
+        return group
 
     @property
     def usage_line(self) -> str:
@@ -61,7 +84,7 @@ class VerbParser(argparse.ArgumentParser):
 
     def excluded_by(self, action: argparse.Action) -> list[str]:
         """Return the options that cannot stand beside one."""
-        groups = [group._group_actions for group in self._mutually_exclusive_groups if action in group._group_actions]
+        groups = [group.actions for group in self._exclusive if action in group.actions]
         return [name for group in groups for other in group if other is not action for name in other.option_strings]
 
     def parse_words(self, words: list[str]) -> argparse.Namespace:

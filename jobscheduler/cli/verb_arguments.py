@@ -15,6 +15,7 @@ from jobscheduler.cli.verbs import VERBS
 from jobscheduler.config import OPTIONS
 
 _WORDS_OF_SETTINGS = {option.name: option.words for option in OPTIONS}
+_AppendAction = type(argparse.ArgumentParser().add_argument("--any", action="append"))
 _MANY = ("*", "+")  # the `nargs` of arguments that may stand several times
 
 
@@ -51,7 +52,7 @@ def _argument(parser: VerbParser, action: argparse.Action) -> dict[str, Any]:
         "help": (action.help or "") % vars(action),
         "words": list(words),
         "is_list": isinstance(action.type, some_of),
-        "repeats": action.nargs in _MANY or isinstance(action, argparse._AppendAction),
+        "repeats": action.nargs in _MANY or isinstance(action, _AppendAction),
         "excludes": parser.excluded_by(action),
     }
 

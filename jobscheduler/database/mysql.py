@@ -2,13 +2,27 @@
 
 PyMySQL accepts any offered TLS, verified or not, and sends the password in clear to a server that asks for it. Here
 a clear password needs a Unix socket or verified TLS; challenges are answered as usual.
+
+What we override and use of PyMySQL's private members, and why:
+
+| class        | member                       | why                                                           |
+|--------------|------------------------------|---------------------------------------------------------------|
+| `Connection` | `_request_authentication`    | `sha256_password` sends the password before a plugin is asked |
+| `Connection` | `_auth_plugin_name`          | which method the server has asked for                         |
+| `Connection` | `_ssl_required`              | whether the connection is protected by now                    |
+| `Connection` | `_read_packet`               | a plugin has no other way to get the answer to its own        |
+| `_auth`      | `sha256_password_auth`       | PyMySQL's answer, once the server is known                    |
+| `_auth`      | `caching_sha2_password_auth` | as above                                                      |
+| `_auth`      | `scramble_caching_sha2`      | the answer to a challenge, without the password               |
+
+`tests/unit/test_library_members.py` fails when a release changes one of them, or when this list is incomplete.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from pymysql import _auth as auth
 from pymysql.connections import Connection
@@ -113,6 +127,10 @@ class _GuardedConnection(Connection):  # type: ignore[misc]
             return True
         return bool(self.ssl and self._ssl_required and self.ctx.verify_mode == ssl.CERT_REQUIRED)
 
+    def read_packet(self) -> Any:
+        """Return the next packet of the server."""
+        return self._read_packet()
+
     def _request_authentication(self) -> None:
         if self._auth_plugin_name == "sha256_password":  # PyMySQL sends the password with its first answer
             refuse_clear_password(self, "sha256_password")
@@ -144,7 +162,7 @@ class _Plugin:
     def answer(self, data: bytes) -> Any:
         """Send an answer; return the next packet."""
         self.connection.write_packet(data)
-        packet = self.connection._read_packet()  # private: PyMySQL has no public way to read a packet
+        packet = self.connection.read_packet()
         packet.check_error()
         return packet
 
@@ -174,13 +192,16 @@ class _Sha256(_Plugin):
 
 
 class _OldPassword(_Plugin):
-    """Answer with a hash so weak that the password can be computed from it."""
+    """Refuse: this method's hash is so weak that the password can be computed from it, and PyMySQL has none."""
 
     method = "mysql_old_password"
 
-    def authenticate(self, packet: Any) -> Any:
+    def authenticate(self, _: Any) -> NoReturn:
         refuse_clear_password(self.connection, self.method)
-        return self.answer(auth.scramble_old_password(self.connection.password, packet.read_all()) + b"\0")
+        raise Unavailable(
+            f"the server has only the old, weak hash of the user's password (`{self.method}`)",
+            "set the password anew with another method, such as `mysql_native_password`",
+        )
 
 
 class _CachingSha2(_Plugin):

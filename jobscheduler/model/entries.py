@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -60,7 +60,7 @@ class Record:
     max_rss: int | None = None
     job: Job | None = field(default=None, compare=False, repr=False)
 
-    def fields(self) -> Iterator[tuple[str, LogValue]]:
+    def fields(self) -> Iterable[tuple[str, LogValue]]:
         """Return the keys and values of the line, in its order, without the unknown ones."""
         reason = (("reason", self.reason),)
         columns = (
@@ -74,7 +74,7 @@ class Record:
             ("max_rss", self.max_rss),
             ("output", self.output),
         )
-        return ((key, value) for key, value in columns if value is not None)
+        return [(key, value) for key, value in columns if value is not None]
 
 
 class Level(StrEnum):
@@ -99,9 +99,9 @@ class Event:
         """Return an event with these values, without those that are None."""
         return cls(at, level, name, tuple((key, value) for key, value in values.items() if value is not None))
 
-    def fields(self) -> Iterator[tuple[str, LogValue]]:
+    def fields(self) -> Iterable[tuple[str, LogValue]]:
         """Return the keys and values of the line, in its order."""
-        return iter(self.values)
+        return self.values
 
 
 LogEntry = Record | Event  # one line of the log

@@ -29,7 +29,7 @@ _MAX_PRIORITY = b"<3>"
 def format_text(entry: LogEntry) -> str:
     """Format an entry as a line of text, without its end."""
     word = entry.status.value if isinstance(entry, Record) else f"{entry.level.value} {entry.name}"
-    pairs = [f"{key}={_text_of(value)}" for key, value in _pairs(entry).items()]
+    pairs = [f"{key}={_TEXTS.get(type(value), _text_of_other)(value)}" for key, value in _pairs(entry).items()]
     return " ".join((format_instant_ms(entry.at), word, *pairs))
 
 
@@ -52,16 +52,15 @@ def _pairs(entry: LogEntry) -> dict[str, LogValue]:
     return pairs
 
 
-def _text_of(value: LogValue) -> str:
-    write = _TEXTS.get(type(value))  # nearly all values are of just these types
-    if write is None:
-        write = next((write for kind, write in _TEXTS.items() if isinstance(value, kind)), _as_text)
-    return write(value)
+def _text_of_other(value: object) -> str:
+    """Write a value whose type is not in the table: as one of those types, or as its own text."""
+    write = next((write for kind, write in _TEXTS.items() if isinstance(value, kind)), None)
+    return _quoted(str(value)) if write is None else write(value)
 
 
-def _as_text(value: object) -> str:
-    """Write a value of another type, as its own text."""
-    return _quoted(str(value))
+def _text_of_str(text: str) -> str:
+    is_plain = len(text) <= MAX_VALUE and _PLAIN.fullmatch(text)  # nearly all are
+    return text if is_plain else _quoted(_clipped(text))
 
 
 def _json_value(value: LogValue) -> LogValue:
@@ -97,7 +96,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 _TEXTS: Mapping[type, Callable[[Any], str]] = {
-    str: lambda text: _quoted(_clipped(text)),
+    str: _text_of_str,
     datetime: format_instant,
     float: lambda number: float.__format__(number, ".3f"),
     bool: lambda truth: "true" if truth else "false",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 from jobscheduler.model import TaskSpec
 from jobscheduler.runner.run import Attempt
@@ -55,7 +55,8 @@ def start_process(attempt: Attempt) -> StartedAttempt | FailedStart | Unprepared
     try:
         if task is None:
             spec = attempt.run.job.task
-            task = cast("ProcessTask", task_type(spec.type)(spec.params))  # only such tasks are submitted
+            made: Any = task_type(spec.type)(spec.params)  # a process task: only such ones are submitted
+            task = made
             if task.needs_preparation():
                 return Unprepared(task)
         return StartedAttempt(attempt, task, task.start(attempt.context))

@@ -10,10 +10,12 @@ What we override of APScheduler, and why:
 | `BackgroundScheduler` | `remove_job`         | APScheduler's raises while the scheduler stops                       |
 | `BackgroundScheduler` | `_dispatch_event`    | there are no listeners                                               |
 | `BackgroundScheduler` | `_process_jobs`      | pauses between batches, counts rounds, wakes early                   |
-| `MemoryJobStore`      | `_get_job_index`     | a binary search in C takes a tenth of the time                       |
+| `MemoryJobStore`      | `add_job`            | times and ids in one key: a binary search in C takes a tenth         |
+| `MemoryJobStore`      | `update_job`         | as above                                                             |
+| `MemoryJobStore`      | `remove_job`         | as above                                                             |
 | `MemoryJobStore`      | `get_due_jobs`       | hands out batches, so that a change need not wait for all due jobs   |
-| `ThreadPoolExecutor`  | `submit_job`         | decides slots; counts no instances, because we decide about overlap  |
-| `ThreadPoolExecutor`  | `shutdown`           | active runs may need a thread for their next attempt                 |
+| `BasePoolExecutor`    | `submit_job`         | decides slots; counts no instances, because we decide about overlap  |
+| `BasePoolExecutor`    | `shutdown`           | active runs may need a thread for their next attempt                 |
 | `Job`                 | `__init__`           | `add_job` inspects the function at length, each time                 |
 | `Job`                 | `_get_run_times`     | one wake-up is enough: slots come from the timetable                 |
 | `Job`                 | `_modify`            | a time of our own trigger needs no check                             |
@@ -27,15 +29,10 @@ Private members that we use besides:
 | `BackgroundScheduler` | `_jobstores_lock`    | to put or remove a job in one step                                   |
 | `BackgroundScheduler` | `_jobstores`         | to remove a job from the only store                                  |
 | `BackgroundScheduler` | `_thread`            | `running` stays true when the thread has died                        |
-| `MemoryJobStore`      | `_jobs`              | the sorted list: next job, due jobs                                  |
+| `MemoryJobStore`      | `_jobs`              | the sorted list: next job, due jobs; our entries have another key    |
 | `MemoryJobStore`      | `_jobs_index`        | whether a job is there already                                       |
-| `ThreadPoolExecutor`  | `_pool`              | to run work on its threads                                           |
 | `Job`                 | `_scheduler`         | set by our `__init__` as by APScheduler's                            |
-| `Job`                 | `_jobstore_alias`    | set by our `__init__` as by APScheduler's                            |
-| `futures`             | `_max_workers`       | concurrent.futures has no other way to replace a thread              |
-| `futures`             | `_threads`           | whether there is any thread                                          |
-| `futures`             | `_work_queue`        | whether work waits for a thread                                      |
-| `futures`             | `_shutdown`          | whether a refused piece of work is queued all the same               |
+| `Job`                 | `_jobstore_alias`    | the same for all wake-ups: there is one store                        |
 
 `tests/unit/test_scheduler_apscheduler.py` fails when a release changes one of them, or when this list is incomplete.
 """
@@ -46,16 +43,20 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import takewhile
-from typing import Any
+from operator import itemgetter
+from typing import Any, ClassVar
 
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors.pool import BasePoolExecutor
 from apscheduler.job import Job as ScheduledJob
+from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
+
+from jobscheduler.scheduler.run_threads import RunThreads
 
 MAX_BATCH = 25  # due jobs handed out at a time; in between, another thread may change the active jobs
 FIRST_BATCH = 3  # due jobs in the first batch, doubled for each further one, so that the first runs begin at once
@@ -63,71 +64,44 @@ BATCH_PAUSE_S = 0.001  # seconds between two batches
 WAKE_EARLY_S = 0.03  # seconds; a thread that slept long is woken 0.1-5 ms late (CPU idle states, cold caches)
 POLL_S = 0.002  # seconds; sleep step during the last `WAKE_EARLY_S`
 
+_KEY = itemgetter(1)  # the key of an entry of the store
+
 OnDue = Callable[[str, datetime], None]  # job id, time of the wake-up; called with APScheduler's locks held
 
 
-class Executor(ThreadPoolExecutor):  # type: ignore[misc]
-    """APScheduler's thread pool, which passes a due job to `on_due` instead of calling it."""
+class Executor(BasePoolExecutor):  # type: ignore[misc]
+    """APScheduler's executor, which passes a due job to `on_due` instead of calling it."""
 
-    def __init__(self, workers: int, on_due: OnDue) -> None:
-        super().__init__(workers, {"thread_name_prefix": "run"})
-        self._workers = workers
+    def __init__(self, threads: RunThreads, on_due: OnDue) -> None:
+        super().__init__(threads)
         self._on_due = on_due
 
     def submit_job(self, job: Any, run_times: list[datetime]) -> None:
         """Decide the slots of a due job."""
         self._on_due(job.id, run_times[-1])
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Run `work` when a thread is free.
-
-        Raises:
-            RuntimeError: the pool is closed, or it has no thread and the host refuses one.
-
-        """
-        try:
-            self._pool.submit(work)
-        except RuntimeError:  # queued all the same, unless the pool is closed
-            if self._pool._shutdown or not any(thread.is_alive() for thread in self._pool._threads):
-                raise
-
-    def is_short(self) -> bool:
-        """Return whether work waits for a thread that the host refused."""
-        pool = self._pool
-        return bool(pool._work_queue.qsize() > 0 and len(pool._threads) < pool._max_workers)
-
-    def set_extra_workers(self, lost: int) -> None:
-        """Allow one more thread for each lost one.
-
-        1. concurrent.futures cannot replace a thread. It reads `_max_workers` only when work is submitted. So a no-op
-           is submitted behind the queued work.
-        2. When a lost thread returns, the limit falls. The surplus thread stays, and replaces the next lost one.
-        """
-        before, self._pool._max_workers = self._pool._max_workers, self._workers + lost
-        if self._pool._max_workers > before:
-            with suppress(RuntimeError):  # closed, or the host refuses a thread: the next run tries again
-                self.submit(_no_op)
-
     def shutdown(self, wait: bool = True) -> None:
-        """Do nothing: `close` ends the pool later than APScheduler would."""
+        """Do nothing: `RunThreads.close` ends the pool later than APScheduler would."""
 
-    def close(self) -> None:
-        """Accept no more work."""
-        self._pool.shutdown(wait=False)
+
+def _never_called() -> None:
+    """Serve as the function of an APScheduler job; the executor does not call it."""
 
 
 class Wakeup(ScheduledJob):  # type: ignore[misc]
-    """The wake-up of one job, in the form of an APScheduler job."""
+    """The wake-up of one job, in the form of an APScheduler job. What all wake-ups have in common is the class's."""
+
+    func, func_ref, args = staticmethod(_never_called), None, ()
+    kwargs: ClassVar[dict[str, object]] = {}
+    executor = _jobstore_alias = "default"
+    misfire_grace_time = None  # a late run is late, not gone
+    coalesce = True  # one wake-up is enough: slots come from the timetable
+    max_instances = 1_000_000  # the overlap rule decides (timetable/overlap.py)
 
     def __init__(self, scheduler: BackgroundScheduler, job_id: str, trigger: BaseTrigger, at: datetime) -> None:
-        self._scheduler, self._jobstore_alias = scheduler, "default"
+        self._scheduler = scheduler
         self.id = self.name = job_id
-        self.func, self.func_ref, self.args = _never_called, None, ()
-        self.kwargs: dict[str, object] = {}
-        self.executor, self.trigger, self.next_run_time = "default", trigger, at
-        self.misfire_grace_time = None  # a late run is late, not gone
-        self.coalesce = True  # one wake-up is enough: slots come from the timetable
-        self.max_instances = 1_000_000  # the overlap rule decides (timetable/overlap.py)
+        self.trigger, self.next_run_time = trigger, at
 
     def _get_run_times(self, now: datetime) -> list[datetime]:
         """Return one time: all slots up to it are decided, and the next wake-up comes after it."""
@@ -138,21 +112,39 @@ class Wakeup(ScheduledJob):  # type: ignore[misc]
         self.next_run_time = changes["next_run_time"]
 
 
-def _sort_key(entry: tuple[Wakeup, float]) -> tuple[float, str]:
-    """Return the sort key of an entry of the store."""
-    return entry[1], entry[0].id
-
-
 class JobStore(MemoryJobStore):  # type: ignore[misc]
-    """APScheduler's store in memory, which hands out due jobs in batches."""
+    """APScheduler's store in memory, which hands out due jobs in batches.
+
+    An entry of the list is a job and its key: the time in seconds since the epoch, and the id. Each run moves an entry,
+    so neither a call for each comparison nor a time in pieces is affordable.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._batch_size = FIRST_BATCH
 
-    def _get_job_index(self, timestamp: float, job_id: str) -> int:
-        """Return the index of a job, or where to insert it."""
-        return bisect_left(self._jobs, (timestamp, job_id), key=_sort_key)
+    def add_job(self, job: Wakeup) -> None:
+        """Add a job. Raises: `ConflictingIdError` if there is one with its id."""
+        if job.id in self._jobs_index:
+            raise ConflictingIdError(job.id)
+        self._insert(job)
+
+    def update_job(self, job: Wakeup) -> None:
+        """Move a job to its next time. Raises: `JobLookupError` if there is none with its id."""
+        self.remove_job(job.id)
+        self._insert(job)
+
+    def remove_job(self, job_id: str) -> None:
+        """Remove a job. Raises: `JobLookupError` if there is none with this id."""
+        entry = self._jobs_index.pop(job_id, None)
+        if entry is None:
+            raise JobLookupError(job_id)
+        del self._jobs[bisect_left(self._jobs, entry[1], key=_KEY)]
+
+    def _insert(self, job: Wakeup) -> None:
+        entry = job, (job.next_run_time.timestamp(), job.id)
+        self._jobs.insert(bisect_left(self._jobs, entry[1], key=_KEY), entry)
+        self._jobs_index[job.id] = entry
 
     def put(self, job: Wakeup) -> None:
         """Add a job, or replace the one with its id."""
@@ -169,13 +161,13 @@ class JobStore(MemoryJobStore):  # type: ignore[misc]
         Lock: none. A change meanwhile is accounted for elsewhere.
         """
         entries = list(self._jobs)
-        return [job.id for job, _ in takewhile(lambda entry: entry[1] is not None and entry[1] <= until, entries)]
+        return [job.id for job, _ in takewhile(lambda entry: entry[1][0] <= until, entries)]
 
     def get_due_jobs(self, now: datetime) -> list[Any]:
         """Return the first batch of the due jobs; the scheduler comes back for the others."""
         due, until = [], now.timestamp()
-        for job, at in self._jobs[: self._batch_size]:
-            if at is None or at > until:
+        for job, (at, _) in self._jobs[: self._batch_size]:
+            if at > until:
                 break
             due.append(job)
         self._batch_size = FIRST_BATCH if len(due) < self._batch_size else min(2 * self._batch_size, MAX_BATCH)
@@ -189,6 +181,7 @@ class WakingScheduler(BackgroundScheduler):  # type: ignore[misc]
     last_loop_at = 0.0
     on_approach: Callable[[], None]
     _is_approaching = False
+    _thread: threading.Thread | None = None  # before the start
     _never_set = threading.Event()  # its `wait` is a sleep
 
     def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
@@ -196,6 +189,10 @@ class WakingScheduler(BackgroundScheduler):  # type: ignore[misc]
         del jobstore  # there is one
         with self._jobstores_lock:
             self._jobstores["default"].remove_job(job_id)
+
+    def is_alive(self) -> bool:
+        """Return whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
 
     @property
     def store_lock(self) -> AbstractContextManager[object]:
@@ -226,11 +223,3 @@ class WakingScheduler(BackgroundScheduler):  # type: ignore[misc]
             self.on_approach()
             return 0.0  # it took time: compute `wait` anew
         return min(wait, POLL_S)
-
-
-def _no_op() -> None:
-    """Make the pool check whether it needs another thread."""
-
-
-def _never_called() -> None:
-    """Serve as the function of an APScheduler job; the executor does not call it."""

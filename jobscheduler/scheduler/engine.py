@@ -71,15 +71,7 @@ class Engine:
         self.checkpoints = checkpoints = CheckpointBuilder(
             registry, self.progress, due_jobs=due_jobs, clocks=clocks, host=host, standings=standings
         )
-        takeover = StateTakeover(
-            registry,
-            self.progress,
-            checkpoints,
-            accounting=accounting,
-            elapsed=clocks.elapsed,
-            host=host,
-            standings=standings,
-        )
+        takeover = StateTakeover(registry, self.progress, checkpoints, accounting, clocks.elapsed, host, standings)
         self.recovery = JobRecovery(
             registry, self.actions, takeover, accounting=accounting, is_starting=lambda: self.phase is Phase.STARTING
         )

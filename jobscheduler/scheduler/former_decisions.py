@@ -54,7 +54,7 @@ class FormerDecisions:
         former, full = self._former, self._former.full
         since = full.since.get(job_id, full.accounted_since)
         since, ahead = self._state(job_id, since, now, [(since + TICK, max(now, former.settled))], now)
-        open_until = former.uptime + CLOCK_MEMORY_S
+        open_until = former.clock.uptime + CLOCK_MEMORY_S
         over = (MissedSpan(*span, open_until) for span in clip(full.reopened.get(job_id, ()), EPOCH, now))
         return since, replace(ahead, missed=(*ahead.missed, *over)[-MAX_SPANS:])
 
@@ -69,7 +69,7 @@ class FormerDecisions:
         if not (decided_ahead or reopened or missed) and max(last for _, last in decided) <= now:
             return min(since, now), NO_SETBACK
         known = ClockSetbackState(decided_ahead, reopened, missed)
-        ahead = clock_set_back(known, decided, min(cursor, now), former.uptime)
+        ahead = clock_set_back(known, decided, min(cursor, now), former.clock.uptime)
         undecided = self._pending.later_than(now, job_id)
         return min(since, now), replace(ahead, decided=subtract(ahead.decided, undecided))
 

@@ -22,10 +22,6 @@ class Intake:
         """Let no further run or attempt begin."""
         self.is_closed = True
 
-    def refuses(self, run: Run) -> bool:
-        """Cancel a run that would begin now, if the service stops; return whether it was cancelled."""
-        return self.is_closed and self.cancel(run)
-
     def cancel(self, run: Run) -> bool:
         """Cancel a run that has not begun; return whether it had not.
 

@@ -60,8 +60,8 @@ class OutageSlots:
         self.pending = PendingSlots(former, accounting)
         self.former_decisions = FormerDecisions(former, self.pending)
         self._accounting = accounting
-        self._late_reason = former.late_reason()
-        self._unknown_until = former.unknown_until()
+        self._late_reason = former.clock.late_reason()
+        self._unknown_until = former.clock.unknown_until()
         self._standstills = () if former.state.drain is None else (former.state.drain,)
         self._recovered_ids: set[str] = set()
 

@@ -21,15 +21,14 @@ class OverdueSteps:
         self,
         queue: RunQueue,
         runner: Runner,
-        *,
-        commands_answer: Callable[[], bool],
         retries: Callable[[], Iterable[tuple[Run, float]]],
+        commands_answer: Callable[[], bool],
         is_short: Callable[[], bool],
         waits_for_leave: Callable[[Run], bool] = lambda _: False,
     ) -> None:
-        """`commands_answer` wakes the thread of all commands and tells whether it answered the last time.
+        """`retries` returns the runs that wait for their next attempt, and when that is due (monotonic seconds).
 
-        `retries` returns the runs that wait for their next attempt, and when that is due (monotonic seconds).
+        `commands_answer` wakes the thread of all commands and tells whether it answered the last time.
         `is_short` tells whether the host refuses a thread. A run for which `waits_for_leave` is true has a worker, and
         is not overdue: the service that gives leave may be away for long.
         """

@@ -52,7 +52,7 @@ class PendingSlots:
     def fail_interrupted(self, now: datetime) -> None:
         """Kill the processes of runs that a crash interrupted, and write the records of these runs."""
         in_flight = self._former.state.in_flight
-        if in_flight and self._former.is_same_boot:
+        if in_flight and self._former.clock.is_same_boot:
             kill_leftovers([run.run_id for run in in_flight])
         for run in in_flight:
             is_corrected = run.scheduled is not None and self._former.is_corrected(run.job_id, run.scheduled)

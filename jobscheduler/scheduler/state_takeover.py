@@ -27,7 +27,6 @@ class StateTakeover:
         registry: JobRegistry,
         progress: ClockProgress,
         checkpoints: CheckpointBuilder,
-        *,
         accounting: Accounting,
         elapsed: Callable[[], float],
         host: SchedulerHost,
@@ -48,7 +47,7 @@ class StateTakeover:
         state, mentions_boot = self._accounting.trusted(state, now)
         former = FormerService(state, boot, now, self._elapsed(), mentions_boot=mentions_boot)
         if state is not None:
-            self._standings.restore(former.full.results, state.results, former.up_at, former.moved_by())
+            self._standings.restore(former.full.results, state.results, former.clock.up_at, former.clock.moved_by())
         outage = OutageSlots(former, self._accounting)
         self._checkpoints.accounted_since = former.floor
         outage.pending.fail_interrupted(now)

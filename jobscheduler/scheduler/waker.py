@@ -12,6 +12,7 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.triggers.base import BaseTrigger
 
 from jobscheduler.scheduler.apscheduler_classes import Executor, JobStore, OnDue, Wakeup, WakingScheduler
+from jobscheduler.scheduler.run_threads import RunThreads
 from jobscheduler.scheduler.triggers import trigger_for
 from jobscheduler.timetable.timetable import Timetable
 
@@ -24,13 +25,13 @@ class Waker:
 
         Lock: none of APScheduler's is held then. What it raises is ignored.
         """
-        self._pool = Executor(workers, on_due)
+        self._threads = RunThreads(workers)
         self._on_approach = on_approach
         self._store = JobStore()
         self._scheduler = WakingScheduler(
             timezone=UTC,
             jobstores={"default": self._store},
-            executors={"default": self._pool},
+            executors={"default": Executor(self._threads, on_due)},
         )
         self._scheduler.on_approach = self._approaching
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
@@ -61,12 +62,11 @@ class Waker:
 
     def close(self) -> None:
         """Accept no more work; work in the pool goes on."""
-        self._pool.close()
+        self._threads.close()
 
     def is_alive(self) -> bool:
         """Return whether the thread runs."""
-        thread = getattr(self._scheduler, "_thread", None)
-        return bool(thread is not None and thread.is_alive())
+        return self._scheduler.is_alive()
 
     def wakeup(self) -> None:
         """Make the thread read the clock now: it may have been set, or the host may have slept."""
@@ -110,12 +110,12 @@ class Waker:
             RuntimeError: the pool is closed, or it has no thread and the host refuses one.
 
         """
-        self._pool.submit(work)
+        self._threads.run(work)
 
     def is_short(self) -> bool:
         """Return whether work waits because the host refuses a thread."""
-        return self._pool.is_short()
+        return self._threads.is_short()
 
     def set_extra_workers(self, lost: int) -> None:
         """Allow one more thread for each that is held by a task that does not end."""
-        self._pool.set_extra_workers(lost)
+        self._threads.set_extra_workers(lost)

@@ -20,6 +20,7 @@ from jobscheduler.scheduler.intake import Intake
 from jobscheduler.scheduler.lost_workers import LostWorkers
 from jobscheduler.scheduler.overdue_steps import OverdueSteps
 from jobscheduler.scheduler.pool_monitor import PoolMonitor
+from jobscheduler.scheduler.retries import Retries
 from jobscheduler.scheduler.run_queue import RunQueue
 from jobscheduler.scheduler.surroundings import SchedulerLog
 from jobscheduler.scheduler.waker import Waker
@@ -56,7 +57,6 @@ class WorkerPool:
         self._queue = RunQueue(max_workers)
         self._intake = Intake(log.write if accounting is None else accounting.record, clock)
         self._lost_workers = LostWorkers(waker, self._queue, log.write, clock)
-        self._retries: dict[Run, float] = {}
         self.beginning = BeginRequests(
             None if accounting is None else accounting.claims, self._hand_over, self._may_not_begin
         )
@@ -70,16 +70,11 @@ class WorkerPool:
             on_lost=self._lost_changed,
             outputs=outputs,
         )
+        self._retries = Retries(self.runner.timer, self.submit)
         self._process_loop = ProcessLoop(self.runner.log, self._attempt_ended, waker.submit)
-        overdue = OverdueSteps(
-            self._queue,
-            self.runner,
-            commands_answer=self._process_loop.answers,
-            retries=lambda: tuple(self._retries.items()),
-            waits_for_leave=self.beginning.__contains__,
-            is_short=waker.is_short,
-        )
-        self.monitor = PoolMonitor(self._queue, max_workers, overdue=overdue.find, write=log.write, clock=clock)
+        answers, may_wait = self._process_loop.answers, self.beginning.__contains__
+        steps = OverdueSteps(self._queue, self.runner, self._retries.items, answers, waker.is_short, may_wait)
+        self.monitor = PoolMonitor(self._queue, max_workers, overdue=steps.find, write=log.write, clock=clock)
 
     def warm_up(self) -> None:
         """Prepare for a run, so that it need not wait for a new thread, or for one that slept long."""
@@ -91,8 +86,7 @@ class WorkerPool:
 
     def submit(self, run: Run) -> None:
         """Start a run as soon as a worker is free. A run that waits for one is late, not missed."""
-        self._retries.pop(run, None)
-        if self._intake.refuses(run):
+        if self._intake.is_closed and self._intake.cancel(run):
             return
         self._queue.put(run)
         self._dispatch()
@@ -102,7 +96,7 @@ class WorkerPool:
             self._start(run)
 
     def _start(self, run: Run) -> None:
-        if self._intake.refuses(run):  # no record: the next start accounts for its slot
+        if self._intake.is_closed and self._intake.cancel(run):  # no record: the next start accounts for its slot
             self._queue.release(run)
             return
         self.beginning.begin(run)
@@ -123,7 +117,7 @@ class WorkerPool:
                 self._waker.submit(partial(self._work, run))
         except RuntimeError:  # the host refuses a thread, or the service has stopped
             self._queue.release(run)
-            if self._intake.refuses(run):
+            if self._intake.is_closed and self._intake.cancel(run):
                 self.beginning.never_began(run)
             else:
                 run.stop("shutdown" if self._intake.is_closed else "start")
@@ -143,9 +137,7 @@ class WorkerPool:
 
     def _attempt_ended(self, run: Run, result: Record | RetryAfter | None) -> None:
         if isinstance(result, RetryAfter):
-            due = time.monotonic() + result.delay
-            self._retries[run] = due
-            self.runner.timer.call_at(due, partial(self.submit, run))
+            self._retries.add(run, result.delay)
         elif not run.attempts:
             self.beginning.never_began(run)
         self._queue.release(run)
@@ -153,7 +145,7 @@ class WorkerPool:
 
     def withdraw(self, run: Run) -> None:
         """Let a run that was stopped or skipped wait no longer, for a worker or for its next attempt."""
-        self._retries.pop(run, None)
+        self._retries.discard(run)
         self._queue.withdraw(run)
 
     def describe(self, run: Run) -> ActiveRun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from jobscheduler.alerts import AlertDispatcher
+from jobscheduler.alerts import AlertObserver
 from jobscheduler.model import EventLogger, Level
 from jobscheduler.status.standings import Standings
 from jobscheduler.util.instants import utc_now
@@ -18,7 +18,7 @@ class OverdueCheck:
         self,
         standings: Standings,
         is_held: Callable[[str], bool],
-        alerts: AlertDispatcher,
+        alerts: AlertObserver,
         log_event: EventLogger,
         now: Callable[[], datetime] = utc_now,
     ) -> None:

@@ -78,7 +78,7 @@ def build_parts(checked: CheckedSettings, mailbox: Mailbox, opened: OpenLog, sta
     )
     counters = [stats.observe, recent.observe] if checked.has_page else [stats.observe]
     alerts, tests = _alerts(checked, log, standings, reconciler, stats, scheduler.leadership)
-    log.subscribe(before=[standings.observe, *counters], after=[alerts.observe])
+    log.subscribe(before=[standings.observe, *counters], after=[alerts.observer.observe])
     log.subscribe(after=[] if account is None else [account.decisions.accounting.observe])
     return Parts(
         checked,

@@ -9,31 +9,22 @@ from jobscheduler.control.administration import ReloadOutcome, ReloadRequests
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Level
 from jobscheduler.runlog import LogWriter
-from jobscheduler.service.alert_defaults import AlertDefaultsReader
 from jobscheduler.service.directory_guard import DirectoryGuard
-from jobscheduler.service.live_settings import LiveSettings
 from jobscheduler.service.mailbox import Mailbox
 from jobscheduler.service.manager_status import ManagerStatus
-from jobscheduler.service.zone_rules_watch import ZoneRulesWatch
-from jobscheduler.service.zone_watch import ZoneWatch
+from jobscheduler.service.reloaded_inputs import ReloadedInputs
 
 
 class Reload:
-    """Reads everything again: the settings, the zone, the alerts, every job file, and the database.
-
-    It has eleven parts because it is composition: it holds no rule of its own, and `run` is the order of the reload.
-    """
+    """Reads everything again: the settings, the zone, the alerts, every job file, and the database."""
 
     def __init__(
         self,
         mailbox: Mailbox,
         log: LogWriter,
         manager: ManagerStatus,
-        live: LiveSettings,
         reloads: ReloadRequests,
-        zone: ZoneWatch,
-        rules: ZoneRulesWatch,
-        alert_defaults: AlertDefaultsReader,
+        inputs: ReloadedInputs,
         directory: DirectoryGuard,
         reconciler: Reconciler,
         reload_database: Callable[[], object],
@@ -41,11 +32,9 @@ class Reload:
         self._mailbox = mailbox
         self._log = log
         self._manager = manager
-        self._live = live
         self._reloads = reloads
-        self._zone = zone
-        self._rules = rules
-        self._alert_defaults = alert_defaults
+        self._inputs = inputs
+        self._zone = inputs.zone
         self._directory = directory
         self._reconciler = reconciler
         self._reload_database = reload_database
@@ -54,10 +43,8 @@ class Reload:
         """Reload on the file thread. The log needs no part in it: it follows the name of its file by itself."""
         self._reloads.begin()
         self._manager.reloading()
-        new_rules, moved_before = self._rules.reload(), self._reconciler.moved
-        change = self._live.reload()
-        self._zone.reload()
-        self._alert_defaults.reload()
+        moved_before = self._reconciler.moved
+        change, new_rules = self._inputs.reload()
         self._directory.run_sync(partial(self._reconciler.reload, self._zone.context, new_rules))
         self._reload_database()
         if self._mailbox.is_ending():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from jobscheduler.alerts import AlertDispatcher
 from jobscheduler.model import Level
@@ -16,6 +17,29 @@ from jobscheduler.service.stop_request import StopRequest
 from jobscheduler.util.turn_timer import TurnTimer
 
 STEP_WAIT_S = 1.0  # limit of the wait for the file thread, and of the wait for the log's writer
+
+
+class Membership(Protocol):
+    """The place of the service among those that share a database."""
+
+    def hand_over(self) -> None:
+        """Let another service lead. Does not wait."""
+
+    def close(self) -> None:
+        """Leave the others. No run is at work any more."""
+
+
+class _NoCluster:
+    """The place of a service on its own."""
+
+    def hand_over(self) -> None:
+        """Do nothing: no other service could lead."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+NO_CLUSTER: Membership = _NoCluster()
 
 
 class Shutdown:
@@ -31,14 +55,10 @@ class Shutdown:
         files: FileThread,
         scheduler: Scheduler,
         alerts: AlertDispatcher,
-        hand_over: Callable[[], object],
-        leave: Callable[[], object],
+        cluster: Membership,
         finish: Callable[[], object],
     ) -> None:
-        """`hand_over` lets another service lead, and does not wait; `leave` is called when no run is at work any more.
-
-        `finish` is called before the last line of the log.
-        """
+        """`finish` is called before the last line of the log."""
         self._drain_timeout = drain_timeout
         self._mailbox = mailbox
         self._log = log
@@ -47,8 +67,7 @@ class Shutdown:
         self._files = files
         self._scheduler = scheduler
         self._alerts = alerts
-        self._hand_over = hand_over
-        self._leave = leave
+        self._cluster = cluster
         self._finish = finish
 
     def run(self, cause: str) -> None:
@@ -56,10 +75,10 @@ class Shutdown:
         request = StopRequest(self._mailbox, self._keep_alive)
         drained_at = time.monotonic() + self._drain_timeout
         self._manager.stopping(cause)
-        self._hand_over()  # first: while runs end here, the slots to come are another one's
+        self._cluster.hand_over()  # first: while runs end here, the slots to come are another one's
         self._files.close(STEP_WAIT_S)
         self._scheduler.stop(self._drain_timeout, request.poll)
-        self._leave()
+        self._cluster.close()
         self._alerts.stop(drained_at - time.monotonic(), request.poll)
         self._scheduler.write_checkpoint(full=True)
         self._scheduler.write_checkpoint()  # a small one, for which there is room on a disk that is full

@@ -21,9 +21,10 @@ from jobscheduler.service.outputs import close_outputs, limit_outputs
 from jobscheduler.service.overdue_check import OverdueCheck
 from jobscheduler.service.parts import Parts
 from jobscheduler.service.reload import Reload
+from jobscheduler.service.reloaded_inputs import ReloadedInputs
 from jobscheduler.service.sd_notify import Notifier
 from jobscheduler.service.service_issues import ServiceIssues
-from jobscheduler.service.shutdown import Shutdown
+from jobscheduler.service.shutdown import NO_CLUSTER, Shutdown
 from jobscheduler.service.source_watch import SourceWatch, request_settle
 from jobscheduler.service.supervisor import Supervisor
 from jobscheduler.service.sync_requests import SyncRequests
@@ -94,7 +95,7 @@ def build_supervisor(
 ) -> Supervisor:
     """Build the loop, when all that it checks is there."""
     requests = _sync_requests(parts, sources, supervision, maintain_control)
-    overdue = OverdueCheck(parts.standings, parts.scheduler.is_held, parts.alerts, parts.log.event)
+    overdue = OverdueCheck(parts.standings, parts.scheduler.is_held, parts.alerts.observer, parts.log.event)
     return Supervisor(
         parts.mailbox,
         supervision.turns,
@@ -144,22 +145,19 @@ def _shutdown(
         files,
         parts.scheduler,
         parts.alerts,
-        (lambda: None) if node is None else node.hand_over,
-        (lambda: None) if node is None else node.close,
+        NO_CLUSTER if node is None else node,
         close_outputs(parts.output_thread, parts.checked.database.report_unsent),
     )
 
 
 def _reload(parts: Parts, sources: SourceWatch, supervision: Supervision) -> Reload:
+    inputs = ReloadedInputs(supervision.live, supervision.zone, supervision.rules, supervision.alert_defaults)
     return Reload(
         parts.mailbox,
         parts.log,
         supervision.manager,
-        supervision.live,
         supervision.reloads,
-        supervision.zone,
-        supervision.rules,
-        supervision.alert_defaults,
+        inputs,
         sources.directory,
         parts.reconciler,
         parts.checked.database.reload,

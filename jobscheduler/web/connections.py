@@ -10,6 +10,14 @@ waitress limits how long a connection is silent, not how long its request takes,
    nor makes the service look unhealthy;
 6. a limited number of requests wait for a thread, and further ones get 503. Their limits add up to fewer than the
    connections of one address, so that (3) can always replace one.
+
+The one private member of waitress that we use:
+
+| class           | member | why                                                 |
+|-----------------|--------|-----------------------------------------------------|
+| `TcpWSGIServer` | `_map` | waitress names the sockets of a server nowhere else |
+
+`tests/unit/test_library_members.py` fails when a release changes one of them, or when this list is incomplete.
 """
 
 from __future__ import annotations
@@ -25,6 +33,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 from waitress.utilities import Error
+from waitress.wasyncore import close_all
 
 REQUEST_TIMEOUT_S = 10.0  # seconds until a request must be complete
 ANSWER_TIMEOUT_S = 30.0  # seconds until a client must have read its answer
@@ -157,6 +166,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # as above
         for connection in list(self.active_channels.values()):
             if connection.is_late(time.monotonic()):
                 connection.handle_close()
+
+    def close_sockets(self) -> None:
+        """Close every socket, which ends the loop."""
+        close_all(self._map, ignore_all=True)
 
     def _make_room_for(self, new: Connection) -> None:
         others = [connection for connection in self.active_channels.values() if connection is not new]

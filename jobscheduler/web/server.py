@@ -112,10 +112,8 @@ class WebServer:
 
         Thread: the loop's.
         """
-        from waitress.wasyncore import close_all  # noqa: PLC0415 - an extra
-
         self._server.task_dispatcher.set_thread_count(0)
-        close_all(self._server._map, ignore_all=True)  # private: waitress names its sockets nowhere else
+        self._server.close_sockets()
 
 
 def _listener(address: tuple[str, int]) -> socket.socket:

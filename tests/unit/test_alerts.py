@@ -218,7 +218,7 @@ class Room:
         for one in entries:
             self.standings.observe(one)
             self.entries.append(one)
-            self.alerts.observe(one)
+            self.alerts.observer.observe(one)
 
     def ends(self, job_id: str, *statuses: Status) -> None:
         self.write(*(record(job_id, status) for status in statuses))
@@ -373,11 +373,11 @@ def test_a_failure_that_goes_on_is_told_again(given: Given) -> None:
     room.write(last)
     for hours, count in ((0.9, 1), (1.0, 2), (1.5, 2), (2.0, 3)):
         room.uptime = 1000.0 + 3600 * hours
-        room.alerts.check_reminders(room.uptime)
+        room.alerts.observer.check_reminders(room.uptime)
         wait_until(lambda: len(room.events("alert.sent")) == count)  # noqa: B023 - is called at once
     room.ends("a", S)
     room.uptime += 7200
-    room.alerts.check_reminders(room.uptime)
+    room.alerts.observer.check_reminders(room.uptime)
     room.stop()
 
     assert [on for _, on in given.told] == ["failure", "reminder", "reminder", "recovery"]
@@ -395,7 +395,7 @@ def test_reminders_of_many_jobs_are_one_summary(given: Given) -> None:
         room.ends(name, F)
     wait_until(lambda: len(given.told) == BURST_SIZE)
     room.uptime += 3600
-    room.alerts.check_reminders(room.uptime)
+    room.alerts.observer.check_reminders(room.uptime)
     room.stop()
 
     assert [on for _, on in given.told].count("summary") == 1
@@ -724,7 +724,7 @@ def test_an_alert_held_back_is_sent_by_time_alone(given: Given) -> None:
     room.ends("a", F, S, F)
     wait_until(lambda: len(given.told) == 2 and room.alerts._damper.waiting())
     now[0] += MIN_ALERT_INTERVAL_S
-    room.alerts._put("other", AlertKind.RECOVERY)
+    room.alerts.observer._put("other", AlertKind.RECOVERY)
     wait_until(lambda: len(given.told) == 3)
     room.stop()
 
@@ -760,7 +760,7 @@ def test_a_service_that_stands_by_tells_nothing(given: Given) -> None:
     room.ends("a", F)
     room.stands_by = True
     room.uptime += 3700
-    room.alerts.check_reminders(room.uptime)
+    room.alerts.observer.check_reminders(room.uptime)
     room.ends("a", S, F)
     room.write(Event.of(AT, Level.WARNING, "job.overdue", job_id="a"))
     room.stop()

@@ -849,7 +849,7 @@ def test_a_lost_thread_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (events, world.scheduler.runs.lost_threads()) == ([{"lost": 1}], 1)
     finally:
         hold.set()
-    wait_until(lambda: world.scheduler._waker._pool._pool._max_workers == 1)
+    wait_until(lambda: world.scheduler._waker._threads._max_workers == 1)
     assert world.scheduler.runs.lost_threads() == 0
     world.scheduler.stop(5)
 

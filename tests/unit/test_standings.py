@@ -251,7 +251,7 @@ class Log:
         state = recover(self.path, 0)
         assert state is not None
         former = FormerService(state, "boot-1" if uptime is None else "boot-2", made.now, made.uptime)
-        made.standings.restore(former.full.results, state.results, former.up_at, former.moved_by())
+        made.standings.restore(former.full.results, state.results, former.clock.up_at, former.clock.moved_by())
         return made
 
 

@@ -55,18 +55,17 @@ class AccountExpired(NoSuchAccount):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of this host with the group of its processes."""
+    """A user of this host with the group of its processes.
+
+    `is_current_user`: the service already runs as this user and group.
+    """
 
     name: str
     uid: int
     gid: int
     home: str
     shell: str
-
-    @property
-    def is_current_user(self) -> bool:
-        """Whether the service already runs as this user and group."""
-        return (self.uid, self.gid) == (os.geteuid(), os.getegid())
+    is_current_user: bool
 
     def directory(self) -> str:
         """Return the home directory, or `/` if it does not exist. The answer is cached for a second.
@@ -99,7 +98,8 @@ def _account(user: str | None, group: str | None, uid: int, second: int) -> Acco
     if uid == 0 and entry.pw_uid != 0 and (day := expired_on(entry.pw_name, datetime.now(UTC).date())):
         raise AccountExpired(entry.pw_name, day)
     gid = _group(group) if group is not None else entry.pw_gid if user is not None else os.getegid()
-    return Account(entry.pw_name, entry.pw_uid, gid, entry.pw_dir or "/", entry.pw_shell or "/bin/sh")
+    is_ours = (entry.pw_uid, gid) == (uid, os.getegid())
+    return Account(entry.pw_name, entry.pw_uid, gid, entry.pw_dir or "/", entry.pw_shell or "/bin/sh", is_ours)
 
 
 @functools.lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ import subprocess
 import threading
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jobscheduler.model import ResourceUse
 from jobscheduler.tasks.command.fd_budget import FD_BUDGET, FD_LIMIT
@@ -26,8 +26,7 @@ _CHUNK = 64 * 1024
 _LAST_READ = 1 << 20  # bytes that are still read after the main process has ended
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnSpec:
+class SpawnSpec(NamedTuple):
     """All values that a start needs. `stdin` is the input of the command, or None.
 
     If helpers prepare the command, `program` is its program and `home` its directory; else `program` is None. `owner`

@@ -29,42 +29,43 @@ _MAX_NEW_AT_ONCE = 16  # orphans that the thread ending a run examines
 _MARKERS_TIMEOUT_S = 0.1  # seconds to wait for markers; the next scan sees later ones
 
 
-class _Start:
-    """A context manager around a start. A class and not a generator, because every run uses it."""
+class _Starts:
+    """The number of starts at work, and the context manager around each. Every run uses the only one.
 
-    __slots__ = ("_orphans",)
+    Lock: held to change the number.
+    """
 
-    def __init__(self, orphans: OrphanReaper) -> None:
-        self._orphans = orphans
+    __slots__ = ("_lock", "_register", "count")
+
+    def __init__(self, register: Callable[[int], None]) -> None:
+        """`register` is what a start calls with the pid."""
+        self._lock = threading.Lock()
+        self._register = register
+        self.count = 0
 
     def __enter__(self) -> Callable[[int], None]:
-        self._orphans.count_start(1)
-        return self._orphans.register
+        with self._lock:
+            self.count += 1
+        return self._register
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._orphans.count_start(-1)
+        with self._lock:
+            self.count -= 1
 
 
 class OrphanReaper:
-    """The adopted processes, of which ended ones are reaped, and the main processes, which are left to their runs."""
+    """The adopted processes, of which ended ones are reaped, and the main processes, which are left to their runs.
+
+    `starting` is the context manager around the start of a main process. It yields `register`, to call with the pid.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._starts = 0
+        self.starting = _Starts(self.register)
         self._known: dict[int, int] = {}
         self._zombies: dict[int, float] = {}
         self._scanned_at = 0.0
 
     # -- main processes
-
-    def start(self) -> _Start:
-        """Return a context manager for the start of a main process. It yields `register`, to call with the pid."""
-        return _Start(self)
-
-    def count_start(self, more: int) -> None:
-        """Add `more` to the number of main processes that are being started."""
-        with self._lock:
-            self._starts += more
 
     def register(self, pid: int) -> None:
         """Leave the main process with this pid alone until `forget`."""
@@ -141,7 +142,7 @@ class OrphanReaper:
         now = read_process(process.pid)
         if now is None:
             return True
-        if now.session == now.pid and self._starts:  # it may be a main process that is not registered yet
+        if now.session == now.pid and self.starting.count:  # it may be a main process that is not registered yet
             return False
         if self._known.get(now.pid) == now.start or now.session not in (now.pid, os.getsid(0)):
             return True

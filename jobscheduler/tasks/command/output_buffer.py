@@ -10,6 +10,8 @@ LIMIT = 64 * 1024  # bytes kept of one attempt, with the note about omitted byte
 
 _NOTE = 80  # bytes reserved for the note in the middle
 
+_NOTHING = KeptOutput()
+
 
 class HeadTailBuffer:
     """Keeps the first and the last bytes of an output, together at most `limit`.
@@ -40,6 +42,8 @@ class HeadTailBuffer:
 
     def kept(self) -> KeptOutput:
         """Return what is kept now."""
+        if not self.total:  # as for most runs
+            return _NOTHING
         with self._lock:
             if self.total <= len(self._start) + len(self._end):
                 return KeptOutput(bytes(self._start + self._end), b"", self.total)

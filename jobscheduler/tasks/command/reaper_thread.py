@@ -50,8 +50,9 @@ class ReaperThread:
 
         From then until `forget` the pid is left alone. The first call makes this process the parent of orphans.
         """
-        self._become_subreaper()
-        return self.orphans.start()
+        if not self._subreaper:
+            self._become_subreaper()
+        return self.orphans.starting
 
     def take_over(self, pipe: int | None, job_id: str = "") -> None:
         """Take over from a run that has reaped its main process. `pipe` is its output if that is still open."""
@@ -74,10 +75,9 @@ class ReaperThread:
         return since > 0 and now - since > HUNG_S
 
     def _become_subreaper(self) -> None:
-        if not self._subreaper:
-            self._subreaper = True
-            with suppress(OSError, AttributeError):
-                ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._subreaper = True
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def _watch(self) -> None:
         with self._lock:

@@ -20,7 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 from jobscheduler.model import Limits, ResourceUse
 from jobscheduler.tasks.command.processes import Process, read_process
@@ -112,10 +111,10 @@ class GroupEnd:
     memory_peak: int | None = None
 
     @classmethod
-    def of(cls, group: RunGroup) -> Self:
+    def of(cls, group: RunGroup) -> GroupEnd:
         """Read it from the group; what is true of no group if there is none."""
         if group.path is None:
-            return cls()
+            return _END_OF_NO_GROUP
         return cls(group.was_entered, group.oom_kills, group.refused_forks, group.memory_peak)
 
     def with_memory(self, use: ResourceUse | None) -> ResourceUse | None:
@@ -137,6 +136,9 @@ class GroupEnd:
         if not self.refused_forks or limits is None or limits.processes is None:
             return ""
         return f"it reached its limit of {plural(limits.processes, 'process', 'processes')}: a further one was refused"
+
+
+_END_OF_NO_GROUP = GroupEnd()
 
 
 class RunGroups:

@@ -102,7 +102,9 @@ class RunningCommand:
     def collect(self, unkillable: Sequence[UnkillableProcess] = ()) -> Outcome:
         """Release the command and return its outcome. `unkillable` are its processes that could not be ended."""
         status, output = self._close(), self._child.output.kept().text
-        details = (*status_details(status), *self._background_details(), *self._limit_details())
+        details = status_details(status)
+        if self._child.left_pipe or self._group.missing:  # hardly ever
+            details = (*details, *self._background_details(), *self._limit_details())
         end = GroupEnd.of(self._group)
         outcome = Outcome(details, output, end.with_memory(self._child.use))
         RUN_GROUPS.release(self._group)
