@@ -8,19 +8,20 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from jobscheduler.cli.client_helpers import EXIT_STATUSES, add_client_options
+from jobscheduler.cli.client_helpers import add_client_options
 from jobscheduler.cli.options import client_settings
 from jobscheduler.cli.problems import print_problem
 from jobscheduler.control.client import ServiceUnreachable, request
 from jobscheduler.model import Problem
 from jobscheduler.util.text import plural
 
-EXAMPLES = f"""examples:
+EXAMPLES = """examples:
   jobscheduler reload
   jobscheduler reload --json
 
 It waits until the service has read everything, and says what changed, what needs a restart, and what is wrong.
-The same as `systemctl reload jobscheduler`, which does not wait. {EXIT_STATUSES}"""
+The same as `systemctl reload jobscheduler`, which does not wait.
+Exit status: 0 fine, 1 something is wrong with the settings or with a file, 2 wrong usage, 3 service not reachable."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
         client_settings(arguments)  # its warnings may tell why
         raise
     problems = [Problem(**problem) for problem in outcome["problems"]]
+    status = 1 if problems or outcome["refused"] or outcome.get("stale") else 0
     if arguments.json:
         print(json.dumps(outcome))
-        return 1 if problems else 0
+        return status
     for problem in problems:
         print_problem(problem, sys.stderr)
     print(_summary(outcome))
@@ -50,10 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
     if outcome["need_restart"]:
         waiting = ", ".join(outcome["need_restart"])
         print(f"need a restart: {waiting}; `{settings.systemctl} restart jobscheduler` applies them")
-    return 1 if problems else 0
+    return status
 
 
 def _summary(outcome: Mapping[str, Any]) -> str:
-    refused = outcome["refused"]
-    more = f", {plural(refused, 'file')} refused (`jobscheduler list` names them)" if refused else ""
+    refused, stale = outcome["refused"], outcome.get("stale", 0)
+    bad = [f"{plural(refused, 'file')} refused"] * bool(refused)
+    bad += [f"{plural(stale, 'file')} stale, of which the last good version stays"] * bool(stale)
+    more = f", {', '.join(bad)} (`jobscheduler validate` says why)" if bad else ""
     return f"reloaded: {plural(outcome['jobs'], 'job')}{more}; zone {outcome['timezone']}"

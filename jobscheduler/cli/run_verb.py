@@ -45,6 +45,8 @@ def run_verb(words: Sequence[str], *, is_default: bool = False) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED
+    except (MemoryError, RuntimeError) as error:
+        return _report_shortage(error)
     except BrokenPipeError:
         discard_output()  # the reader closed the pipe
         return 0
@@ -53,6 +55,16 @@ def run_verb(words: Sequence[str], *, is_default: bool = False) -> int:
         where = "" if error.filename is None else f"{error.filename}: "
         print_problem(Problem(f"{where}{error.strerror or error}"), sys.stderr)
         return 1
+
+
+def _report_shortage(error: MemoryError | RuntimeError) -> int:
+    """Report that the host has no memory or no thread left, and return the exit status; raise any other error again."""
+    if isinstance(error, RuntimeError) and "start new thread" not in str(error):
+        raise error
+    what = "memory" if isinstance(error, MemoryError) else "thread or no memory for one"
+    help_ = "`ulimit -a` shows the limits of a user, `systemctl show -p TasksMax,MemoryMax UNIT` those of a unit"
+    print_problem(Problem(f"this host has no {what} left", help=help_), sys.stderr)
+    return 1
 
 
 def refuse_verb(word: str) -> int:

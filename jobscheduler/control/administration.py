@@ -20,7 +20,8 @@ RELOAD_WAIT_S = 45.0  # limit of a client's wait for a reload; it is less than t
 class ReloadOutcome:
     """What a reload has led to: the jobs and zone in force, the settings that it applied, and what is wrong.
 
-    `zones` have new rules, by which `moved` jobs have another next slot.
+    `zones` have new rules, by which `moved` jobs have another next slot. Of `refused` items nothing is in force, of
+    `stale` ones their last good version.
     """
 
     jobs: int
@@ -31,6 +32,7 @@ class ReloadOutcome:
     problems: tuple[Problem, ...] = field(default=())
     zones: tuple[str, ...] = ()
     moved: int = 0
+    stale: int = 0
 
     def as_json(self) -> Mapping[str, Any]:
         """Return it as the answer of the control socket."""
@@ -51,6 +53,7 @@ class ReloadOutcome:
         return {
             "jobs": self.jobs,
             "refused": self.refused,
+            "stale": self.stale,
             "timezone": self.timezone,
             "applied": list(self.applied),
             "need_restart": list(self.need_restart),

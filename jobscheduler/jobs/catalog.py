@@ -194,6 +194,10 @@ class Catalog:
         """Return every item with its last good definition and its present status."""
         return [(name, item.job, self.status(name)) for name, item in self._items.items()]
 
+    def bad_now(self) -> dict[str, ItemStatus]:
+        """Return the status of each item that is stale or refused or may be, also where that has not settled."""
+        return self._bad | {name: self.status(name) for name in self._unsettled}
+
     def bad_items(self) -> dict[str, ItemStatus]:
         """Return the items that were last logged as stale or refused."""
         return dict(self._bad)

@@ -137,10 +137,19 @@ class Reconciler:
         """
         return self._next_settle_at
 
-    def counts(self) -> tuple[int, int]:
-        """Return the number of active definitions and of refused items. Does not wait for a sync."""
-        refused = sum(status.state is ItemState.REFUSED for status in self._catalog.bad_items().values())
-        return len(self._updater.applied), refused
+    def counts(self, *, is_settled: bool = True) -> tuple[int, int, int]:
+        """Return the number of active definitions, of refused items and of stale ones. Does not wait for a sync.
+
+        Without `is_settled` bad news counts that has not settled, too; that waits for a sync, at most `QUERY_WAIT_S`.
+        """
+        bad = self._catalog.bad_items()
+        if not is_settled and self._lock.acquire(timeout=QUERY_WAIT_S):
+            try:
+                bad = self._catalog.bad_now()
+            finally:
+                self._lock.release()
+        states = [status.state for status in bad.values()]
+        return len(self._updater.applied), states.count(ItemState.REFUSED), states.count(ItemState.STALE)
 
     def active_state(self) -> tuple[dict[str, Job], dict[str, ItemStatus]]:
         """Return the applied definitions by id, and the items that are stale or refused.

@@ -56,8 +56,9 @@ class Waker:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """End the thread; work in the pool goes on."""
-        if self._scheduler.running:
+        """End the thread; work in the pool goes on. A thread that the host did not give at the start has no end."""
+        thread = getattr(self._scheduler, "_thread", None)
+        if self._scheduler.running and thread is not None and thread.ident is not None:
             self._scheduler.shutdown(wait=False)
 
     def close(self) -> None:

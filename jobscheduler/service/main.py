@@ -131,7 +131,7 @@ def _begin_scheduling(parts: Parts, supervision: Supervision, recovered: Recover
 
     The start of the scheduler writes a checkpoint, and the next ones count from that.
     """
-    jobs, refused = parts.reconciler.counts()
+    jobs, refused, _ = parts.reconciler.counts()
     parts.scheduler.start()
     parts.alerts.start()
     supervision.files.start()

@@ -59,7 +59,7 @@ class ManagerStatus:
         self._notifier.notify(*([status] if late else ["WATCHDOG=1", status]))
 
     def _summary(self) -> str:
-        jobs, refused = self._reconciler.counts()
+        jobs, refused, _ = self._reconciler.counts()
         upcoming = self._scheduler.earliest()
         next_slot = f", next {format_local(upcoming, UTC)}Z" if upcoming else ""
         count = self._scheduler.runs.lost_threads()

@@ -50,7 +50,7 @@ class Reload:
         if self._mailbox.is_ending():
             return
         self._zone.note_reloaded()
-        jobs, refused = self._reconciler.counts()
+        jobs, refused, stale = self._reconciler.counts(is_settled=False)
         self._zone.warn_of_odd_zone()
         applied, waiting = " ".join(change.applied) or None, " ".join(change.need_restart) or None
         zone = self._zone.zone()
@@ -59,6 +59,7 @@ class Reload:
             "service.reloaded",
             jobs=jobs,
             refused=refused,
+            stale=stale or None,
             timezone=zone,
             applied=applied,
             need_restart=waiting,
@@ -66,6 +67,8 @@ class Reload:
         )
         moved = self._reconciler.moved - moved_before
         self._reloads.end(
-            ReloadOutcome(jobs, refused, zone, change.applied, change.need_restart, change.problems, new_rules, moved)
+            ReloadOutcome(
+                jobs, refused, zone, change.applied, change.need_restart, change.problems, new_rules, moved, stale
+            )
         )
         self._manager.ready()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from jobscheduler.util.characters import describe_character, suggest_replacement
 from jobscheduler.util.text import truncate
+from jobscheduler.util.text_location import masked_part
 
 # a piece of JSON: a text, a bracket or mark, or a word; without blanks
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
@@ -48,7 +49,22 @@ class SyntaxFault(NamedTuple):
 
 
 def syntax_fault(text: str, error: json.JSONDecodeError) -> SyntaxFault:
-    """Return what is wrong with a text where the decoder stopped."""
+    """Return what is wrong with a text where the decoder stopped. No part of a secret is repeated."""
+    fault = _fault(text, error)
+    if fault.at is None or not _repeats_a_secret(text, fault.at, f"{fault.message} {fault.help}"):
+        return fault
+    return fault._replace(message="the value of a secret is not JSON", help="write it as text in double quotes")
+
+
+def _repeats_a_secret(text: str, at: int, words: str) -> bool:
+    """Return whether a message has what stands at `at`, or a number made of it, and that is a part of a secret."""
+    token = TOKEN.match(text, at)
+    if token is None or not (token[0][0].isalnum() or token[0] in words):
+        return False
+    return masked_part(text, at, 1) != text[at]
+
+
+def _fault(text: str, error: json.JSONDecodeError) -> SyntaxFault:
     if not text.strip(_BLANKS):
         return SyntaxFault("the file is empty", None, 1, "write a job definition, or delete the file")
     at, message = error.pos, error.msg

@@ -21,7 +21,17 @@ _SECRETS = (
     re.compile(rf"(\bhttps?{_SLASHES}[^\s\"'?]{{0,2000}}\?)({_IN_TEXT}+)"),  # the query of a page
     re.compile(r"(\b(?:Bearer|Basic) +)([A-Za-z0-9._~+/=-]{8,})"),
 )
-_NAMED = re.compile(r"((?<![\w.-])([\w.-]{1,128})[\"']?\s{0,20}[:=]\s{0,20})(\"(?:[^\"\\]|\\.)*|'[^']*)")
+_NAME = re.compile(r"(?<![\w.-])([\w.-]{1,128})[\"']?\s{0,20}[:=]\s{0,20}")
+_VALUE = re.compile(
+    r"\"(?:[^\"\\]|\\.)*(?:\"(?![\s,}\]:]|$)[^,}\]\n]*)?"  # a quote inside it may have been left unescaped
+    r"|'[^']*|\[[^\]]*|\{[^}]*|[^\s,{}\[\]\"']+"  # quoted otherwise, several values, or without quotes
+)
+# In a command: `--password x`, `curl -u name:x`, the words of a list too; and what a host keeps of a password.
+_OPTION = re.compile(r"((?<![\w.-])--([A-Za-z][\w.-]{0,60})(?:\s{1,20}|\"\s{0,20},\s{0,20}\"))([^\s\"'$`-][^\s\"']*)")
+USER_AND_PASSWORD = re.compile(  # a password has more than digits: two numbers are ids of a user and a group
+    r"((?:(?<![\w-])-[uU]|--(?:proxy-)?user)[\s\"',=]{0,20}[^\s\"':/@$]{1,100}:)(?!/)([^\s\"']*[^\s\"'0-9][^\s\"']*)"
+)
+_HASH = re.compile(r"(\$(?:\d\w?|y|gy|7)\$)([A-Za-z0-9./$=,-]{8,})")
 _MIN_SECRET_CHARS = 4  # a shorter secret is redacted only where it is the whole value
 
 
@@ -29,20 +39,29 @@ def mask_secrets(line: str) -> str:
     """Return a line of a file with stars in the place of what looks like a secret, character by character.
 
     That is what follows the schema in the address of a receiver (who knows it can write to it), user and query in that
-    of a page, and the value of a field whose name says so. A backslash stays, so that escapes can still be counted.
+    of a page, and the value of a field or an option whose name says so. A backslash stays, so that escapes can still be
+    counted, and so do line breaks.
     """
-    for pattern in _SECRETS:
+    for pattern in (*_SECRETS, USER_AND_PASSWORD, _HASH):
         line = pattern.sub(lambda match: match[1] + _stars(match[2]), line)
-    return _NAMED.sub(_named, line)
+    line = _OPTION.sub(lambda match: match[1] + _stars(match[3]) if SECRET_NAME.search(match[2]) else match[0], line)
+    return _mask_named(line)
 
 
-def _named(match: re.Match[str]) -> str:
-    quote, value = match[3][:1], match[3][1:]
-    return match[1] + quote + _stars(value) if SECRET_NAME.search(match[2]) else match[0]
+def _mask_named(line: str) -> str:
+    """Mask the values of fields and variables. The value of another field is looked through: it may be a command."""
+    shown, end = [], 0
+    for name in _NAME.finditer(line):
+        value = _VALUE.match(line, name.end()) if name.start() >= end and SECRET_NAME.search(name[1]) else None
+        if value is not None:
+            mark = value[0][:1] if value[0][:1] in "\"'[{" else ""
+            shown += [line[end : name.end()], mark, _stars(value[0][len(mark) :])]
+            end = value.end()
+    return "".join(shown) + line[end:]
 
 
 def _stars(secret: str) -> str:
-    return "".join(char if char == "\\" else "*" for char in secret)
+    return "".join(char if char in "\\\r\n" else "*" for char in secret)
 
 
 def redacted(value: Any, secrets: Collection[str], replacement: str) -> Any:

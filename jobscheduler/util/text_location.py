@@ -44,8 +44,7 @@ def location_at(text: str, offset: int, width: int = 1) -> Location:
     line = text[start : end if end >= 0 else len(text)].rstrip("\r")
     caret = offset - start
     left = max(0, caret - EXCERPT_CHARS // 2) if len(line) > EXCERPT_CHARS else 0
-    before = max(0, left - MASKED_BEFORE)
-    shown = mask_secrets(line[before : left + EXCERPT_CHARS])[left - before :]
+    shown = masked_part(text, start + left, min(len(line) - left, EXCERPT_CHARS))
     excerpt = "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in shown)
     return Location(
         line=text.count("\n", 0, offset) + 1,
@@ -54,3 +53,9 @@ def location_at(text: str, offset: int, width: int = 1) -> Location:
         caret=caret - left + bool(left),
         width=max(1, min(width, left + EXCERPT_CHARS - caret, len(line) - caret)),
     )
+
+
+def masked_part(text: str, offset: int, length: int) -> str:
+    """Return a part of a text with stars in the place of secrets, also of those that begin before it."""
+    before = max(0, offset - MASKED_BEFORE)
+    return mask_secrets(text[before : offset + length])[offset - before :]

@@ -57,12 +57,35 @@ def _described(message: str, text: str) -> tuple[str, Location]:
     position = _POSITION.search(message)
     what = message[: position.start()] if position else message
     what = what[:1].lower() + what[1:]
+    if what == "cannot overwrite a value":
+        end = int(position[1]) if position and position[1] else len(text.split("\n"))
+        return _twice(text, end)
     if position is None or position[1] is None:
         return f"{what} at the end of the file", location_at(text, len(text.rstrip()))
     lines = text.split("\n")
     line, column = int(position[1]), int(position[2])
     offset = sum(len(one) + 1 for one in lines[: line - 1]) + column - 1
     return what, location_at(text, offset)
+
+
+def _twice(text: str, line: int) -> tuple[str, Location]:
+    """Return that a key stands twice, and its location: the parser stopped at the end of the second value."""
+    lines = text.split("\n")
+    for first in range(line - 1, -1, -1):
+        statement = "\n".join(lines[first:line])
+        key = _KEY.match(statement.lstrip())
+        if key is not None and "=" in statement and _is_toml(statement):
+            offset = sum(len(one) + 1 for one in lines[:first]) + len(statement) - len(statement.lstrip())
+            return f"the key `{key[0]}` appears here a second time", location_at(text, offset, len(key[0]))
+    return "a key appears a second time", location_at(text, sum(len(one) + 1 for one in lines[: line - 1]))
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text + "\n")
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
 
 
 def locate(text: str, path: Path) -> Location | None:

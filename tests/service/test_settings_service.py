@@ -56,6 +56,22 @@ def test_a_reload_applies_what_it_can_and_names_what_needs_a_restart(place: Plac
     assert entries["timezone"]["value"] == "Asia/Tokyo"
 
 
+def test_a_reload_counts_files_that_it_makes_wrong_at_once(place: Place) -> None:
+    """The log waits a second for the end of an edit; whoever asks for a reload looks at the answer."""
+    place.write()
+    place.service.write("a.json", job("a", "@yearly"))
+    place.start()
+    place.write("[defaults.execute_command]\nuser = 'no-such-user'\n")
+    place.service.write("b.json", {**job("b", "@yearly"), "shedule": 1})
+    done = place.verb("reload")
+    assert done.stdout.splitlines()[0] == (
+        "reloaded: 1 job, 1 file refused, 1 file stale, of which the last good version stays"
+        " (`jobscheduler validate` says why); zone UTC"
+    )
+    assert done.returncode == 1
+    assert "shedule" in place.verb("validate").stdout
+
+
 @pytest.mark.parametrize(
     ("further", "message"),
     [

@@ -33,6 +33,38 @@ def test_each_verb_of_the_table_has_its_module(verb: str) -> None:
     assert callable(module.run)
 
 
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (RuntimeError("can't start new thread"), "no thread or no memory for one left"),
+        (MemoryError(), "no memory left"),
+    ],
+)
+def test_a_host_without_a_thread_or_memory_is_named_without_a_trace(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, what: str
+) -> None:
+    """A limit of the user or the unit is too low for the service, or for a verb."""
+
+    def fail(arguments: object) -> int:
+        raise error
+
+    monkeypatch.setattr(history, "run", fail)
+    assert cli.main(["history"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: this host has {what}\n help: `ulimit -a`")
+
+
+def test_any_other_fault_is_shown_with_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ours, and the trace says where."""
+
+    def fail(arguments: object) -> int:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(history, "run", fail)
+    with pytest.raises(RuntimeError, match="a fault"):
+        cli.main(["history"])
+
+
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"]])
 def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     """In columns that fit a terminal of 100 columns."""

@@ -123,6 +123,30 @@ def test_a_long_line_is_cut_around_the_location() -> None:
     assert len(place.excerpt) <= 102
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "s3cr3t",
+        "03141",
+        "0x1f",
+        "1_000",
+        '"ab"s3cr3t"',
+        '"ab""s3cr3t"',
+        "[s3cr3t]",
+        "\n  s3cr3t",
+        "'s3cr3t'",
+        '"s3cr3t\\q"',
+    ],
+)
+def test_a_mistake_in_a_secret_is_refused_without_repeating_it(value: str) -> None:
+    """Message, help and excerpt go to the log and to the page."""
+    with pytest.raises(JsonError) as refused:
+        decode(f'{{"env": {{"API_TOKEN": {value}}}}}'.encode())
+    error = refused.value
+    shown = f"{error} {error.help} {error.location and error.location.excerpt}"
+    assert not [part for part in ("s3cr3t", "3141", "0x1f", "31", "1000", "1_000") if part in shown], shown
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_decoded_or_refused(raw: bytes) -> None:
     """Only `JsonError` is raised, and it has a message."""

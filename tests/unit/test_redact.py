@@ -35,6 +35,18 @@ def test_a_short_secret_is_redacted_only_as_a_whole_value() -> None:
         ("DB_PASSWORD = 'a b', B = 'x'", "DB_PASSWORD = '***', B = 'x'"),
         ('"password": "cut off', '"password": "*******'),
         ('"pass_env": ["A"], "password_file": "/x"', '"pass_env": ["A"], "password_file": "/x"'),
+        ('"API_TOKEN": tok, "B": 1', '"API_TOKEN": ***, "B": 1'),
+        ('"API_TOKEN": ["a", "b"], "B": 1', '"API_TOKEN": [********], "B": 1'),
+        ('"secrets": {"a": "b"}, "B": 1', '"secrets": {********}, "B": 1'),
+        ('"PASSWORD": "ab"cd", "B": 1', '"PASSWORD": "******, "B": 1'),
+        ('"command": "PGPASSWORD=pw psql"', '"command": "PGPASSWORD=** psql"'),
+        ('"command": "x --password pw -v"', '"command": "x --password ** -v"'),
+        ('["x", "--password", "pw"]', '["x", "--password", "**"]'),
+        ('"command": "curl -u me:pw https://host"', '"command": "curl -u me:** https://host"'),
+        ('["curl", "--user", "me:pw"]', '["curl", "--user", "me:**"]'),
+        ('"command": "docker run -u 1000:1000 x"', '"command": "docker run -u 1000:1000 x"'),
+        ('"command": "rsync -u host:/srv /srv"', '"command": "rsync -u host:/srv /srv"'),
+        ("root:$y$j9T$abc./def$ghi:20228:0", "root:$y$****************:20228:0"),
         ('"url": "https://host/path"', '"url": "https://host/path"'),
         ('"schedule": "0 1 * * *"', '"schedule": "0 1 * * *"'),
     ],
@@ -58,7 +70,32 @@ def test_a_secret_that_begins_before_the_excerpt_is_masked_too(secret: str) -> N
         assert (found.column, found.excerpt[found.caret : found.caret + 7]) == (at + 1, "schedle")
 
 
-@pytest.mark.parametrize("part", ["a.", "a=", "a:", "https://", "https://a?", '"a":"', "password='", "x://\\", "  "])
+def test_a_secret_on_the_line_after_its_name_is_masked_too() -> None:
+    """The line alone does not say what it is."""
+    text = '{"API_TOKEN":\n  "s3cr3t" x}'
+    assert location_at(text, text.index("x}")).excerpt == '  "******" x}'
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "a.",
+        "token=[",
+        "token={",
+        '"token":"',
+        "--token ",
+        "-u a:",
+        "$6$",
+        "a=",
+        "a:",
+        "https://",
+        "https://a?",
+        '"a":"',
+        "password='",
+        "x://\\",
+        "  ",
+    ],
+)
 def test_a_long_line_is_masked_in_time_that_grows_with_its_length(part: str) -> None:
     """Whatever it is made of: the service reads files that others may have written."""
     began = time.process_time()

@@ -72,6 +72,19 @@ def test_a_change_does_not_wait_for_all_due_jobs(waker: Waker, woken: Woken) -> 
     assert len(woken.ids) <= 2 * MAX_BATCH
 
 
+def test_a_waker_whose_thread_did_not_start_can_be_stopped(woken: Woken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the reason of the failed start is shown, and not what its end runs into."""
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    waker = Waker(1, woken)
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        waker.start()
+    waker.stop()
+
+
 def test_the_first_batch_is_small_and_further_ones_grow() -> None:
     """The first runs of many begin at once; after a pause the first batch is small again."""
     store, sizes = JobStore(), []

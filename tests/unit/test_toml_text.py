@@ -59,7 +59,10 @@ def test_a_key_that_is_not_there_has_no_place(path: tuple[str, ...]) -> None:
     ("raw", "message", "line", "column"),
     [
         (b"a = 1\nb = \n", "invalid value", 2, 5),
-        (b"a = 1\na = 2\n", "cannot overwrite a value", 2, 6),
+        (b"a = 1\n  a = 2\n", "the key `a` appears here a second time", 2, 3),
+        (b"a = 1\nb = 2\na = [\n1,\n2]\n", "the key `a` appears here a second time", 3, 1),
+        (b"[t]\r\na = 1\r\na = 2\r\n", "the key `a` appears here a second time", 3, 1),
+        (b"a = 1\na.b = 2", "the key `a.b` appears here a second time", 2, 1),
         (b"a = 1\nb: 2\n", "expected '=' after a key in a key/value pair", 2, 2),
         (b'a = "x\n', "illegal character '\\n'", 1, 7),
         (b"a = 1\nb = [1,\n", "invalid value", 2, 8),
@@ -67,7 +70,7 @@ def test_a_key_that_is_not_there_has_no_place(path: tuple[str, ...]) -> None:
     ],
 )
 def test_what_is_not_toml_is_refused_with_its_place(raw: bytes, message: str, line: int, column: int) -> None:
-    """In the words of the standard library's parser."""
+    """In the words of the standard library's parser, but for a key that stands twice: it names no key."""
     with pytest.raises(TomlError) as refusal:
         decode(raw)
     assert message in str(refusal.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from jobscheduler.util.redact import SECRET_NAME
+from jobscheduler.util.redact import SECRET_NAME, USER_AND_PASSWORD
 
 _VALUE = r"(\"[^\"]*\"|'[^']*'|[^\s\"';|&<>()]+)"
 _NAMED = re.compile(rf"(?<![\w.-])(?:--?)?([A-Za-z_][\w.-]{{0,60}})={_VALUE}")  # `--password=x`, `PGPASSWORD=x psql`
@@ -20,6 +20,7 @@ def command_secrets(command: str | Sequence[str]) -> Iterator[str]:
     if isinstance(command, str):
         yield from _in_text(command)
         return
+    yield from _of_users(" ".join(command))
     for word, following in zip(command, [*command[1:], ""], strict=True):
         yield from _in_text(word)
         name = word.removeprefix("--")
@@ -33,5 +34,10 @@ def _in_text(text: str) -> Iterator[str]:
             secret = value.strip("\"'")
             if SECRET_NAME.search(name) and not secret.startswith(_NOT_ONE):
                 yield secret
+    yield from _of_users(text)
     yield from _IN_ADDRESS.findall(text)
     yield from _IN_HEADER.findall(text)
+
+
+def _of_users(text: str) -> Iterator[str]:
+    return (match[2] for match in USER_AND_PASSWORD.finditer(text) if not match[2].startswith(_NOT_ONE))
