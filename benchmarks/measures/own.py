@@ -17,8 +17,11 @@ COMMAND = ["/bin/true"]
 
 
 def measure(plan: Plan) -> list[Row]:
-    """Measure a hundred jobs each second, with a pause after each hundred, and many at once without a pause."""
-    return [*_each_second(plan), *_at_once(plan)]
+    """Measure a hundred jobs each second, with a pause after each hundred, and many at once without a pause.
+
+    Of those each second also how much more a run costs whose output is kept.
+    """
+    return [*_each_second(plan), *_printing(plan), *_at_once(plan)]
 
 
 def _each_second(plan: Plan) -> list[Row]:
@@ -33,6 +36,25 @@ def _each_second(plan: Plan) -> list[Row]:
             floor.append(_floor(base, seconds) * 1e6)
     what = f"own processor time of a run, {JOBS} runs a second"
     return [Row("own", what, "µs", tuple(ours), tuple(floor), goal=Goal(500.0))]
+
+
+def _printing(plan: Plan) -> list[Row]:
+    """Measure a run that prints a line, as a multiple of the same run whose line goes to /dev/null."""
+    seconds = plan.pick(20, 10, 2)
+    printing, silent = [], []
+    for _ in plan.each_round("own processor time of runs that print"):
+        printing.append(_of_shell("echo 'all is well'", seconds))
+        silent.append(_of_shell("echo 'all is well' >/dev/null", seconds))
+    what = f"own processor time of a run that prints, {JOBS} runs a second"
+    return [Row("own-print", what, "µs", tuple(printing), tuple(silent), goal=Goal(1.15, "ratio"))]
+
+
+def _of_shell(command: str, seconds: float) -> float:
+    with fleet.workplace() as base:
+        fleet.fill(base / "jobs.d", JOBS, lambda number: fleet.job(number, "* * * * * *", ["/bin/sh", "-c", command]))
+        with service(base) as started:
+            started.log.wait("SUCCESS", JOBS, pause=0.1)
+            return cost(started, seconds) * 1e6
 
 
 def _at_once(plan: Plan) -> list[Row]:

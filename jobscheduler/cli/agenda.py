@@ -68,7 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of_service(arguments, ())
     rules, now = job_context(settings), utc_now()
     period = _period(arguments, rules.zone, now)
-    jobs = list(_jobs(arguments.jobs, settings, rules))
+    due_by = period.last if period.first >= now else None  # the service knows no slots of the past
+    jobs = list(_jobs(arguments.jobs, settings, rules, due_by))
     seed = jitter_seed(settings) if any(one.job.jitter for one in jobs) else ""
     found = agenda(jobs, period, seed, settings.max_workers)
     is_whole = arguments.n == 0 or (arguments.n is None and (arguments.json or arguments.ical))
@@ -91,11 +92,11 @@ def _period(arguments: argparse.Namespace, zone: ZoneInfo, now: datetime) -> Per
     return Period(first, last)
 
 
-def _jobs(words: list[str], settings: Settings, rules: ParseContext) -> Iterator[KnownJob]:
+def _jobs(words: list[str], settings: Settings, rules: ParseContext, due_by: datetime | None) -> Iterator[KnownJob]:
     """Yield the jobs that are meant; report files with problems."""
     texts = [word for word in words if not is_path(word)]
     if texts or not words:
-        yield from jobs_of_service(settings, texts)
+        yield from jobs_of_service(settings, texts, due_by)
     for path in (Path(word) for word in words if is_path(word)):
         for verdict in parse_path(path, rules):
             if isinstance(verdict, Job):

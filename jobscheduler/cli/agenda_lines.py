@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from jobscheduler.cli.service_jobs import KnownJob
@@ -26,15 +27,26 @@ _Run = tuple[datetime, datetime]  # a slot and its start, or a start and its end
 _ICAL_LINE_BYTES = 74  # a longer line is folded (RFC 5545)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Entry:
-    """One start: when, of which job and slot, how long it usually takes, and the effect of a clock change."""
+class Entry(NamedTuple):
+    """One start: when, of which job and slot, and how long it usually takes. They are sorted by these, in this order.
+
+    A tuple, since a day of many jobs has tens of thousands, of which few are shown.
+    """
 
     start: datetime
     job_id: str
     slot: datetime
+    timetable: Timetable
     usual: float | None = None
-    note: str | None = None
+
+    @property
+    def note(self) -> str | None:
+        """The effect of a clock change."""
+        schedule = self.timetable.schedule
+        effect = (
+            crontab.dst_effect_at(schedule, self.slot, self.timetable.zone) if isinstance(schedule, Crontab) else None
+        )
+        return effect.text if effect else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +88,38 @@ class Period:
 def agenda(jobs: Iterable[KnownJob], period: Period, seed: str, workers: int) -> Agenda:
     """Return the agenda of the jobs that are not disabled, after their pauses; `seed` makes the jitter of this host."""
     frequent, entries, runs, total = list[FrequentJob](), list[Entry](), list[_Run](), 0
+    single = _SharedStarts()
     for known in jobs:
         if None in known.pause_ends or not known.job.enabled:
             continue
         its_period, timetable = _after_pauses(period, known), timetable_of(known.job, seed)
-        starts = list(islice(_slots(timetable, its_period), MAX_SINGLE_SLOTS + 1))
+        starts = single.of(timetable, its_period)
         if len(starts) <= MAX_SINGLE_SLOTS:
-            entries += _entries(known, timetable, starts)
+            job_id, usual = known.job.id, known.usual
+            entries += [Entry(start, job_id, slot, timetable, usual) for slot, start in starts]
             total += len(starts)
         elif slots := timetable.summarize(its_period.first - _tick(timetable), period.last, MAX_COUNTED_SLOTS):
             frequent.append(FrequentJob(known.job.id, slots.count, slots.more, known.usual))
             total += slots.count
             starts = list(_slots(timetable, its_period)) if total <= MAX_SIMULATED_SLOTS else []
-        runs += _runs(known, starts)
+        if total <= MAX_SIMULATED_SLOTS:
+            runs += _runs(known, starts)
     crowds = None if total > MAX_SIMULATED_SLOTS else tuple(crowds_of(runs, workers))
     return Agenda(sorted(entries), frequent, crowds)
+
+
+class _SharedStarts:
+    """The slots and starts of each timetable: many jobs have the same one, and it is computed once for them."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Timetable, Period], list[_Run]] = {}
+
+    def of(self, timetable: Timetable, period: Period) -> list[_Run]:
+        """Return the first starts in a period: one more than are listed one by one, if there are as many."""
+        if (found := self._known.get((timetable, period))) is None:
+            found = list(islice(_slots(timetable, period), MAX_SINGLE_SLOTS + 1))
+            self._known[timetable, period] = found
+        return found
 
 
 def _after_pauses(period: Period, known: KnownJob) -> Period:
@@ -109,13 +138,6 @@ def _slots(timetable: Timetable, period: Period) -> Iterator[tuple[datetime, dat
         start = timetable.start_time(slot)
         if period.first <= start <= period.last:
             yield slot, start
-
-
-def _entries(known: KnownJob, timetable: Timetable, starts: Iterable[_Run]) -> Iterator[Entry]:
-    schedule = timetable.schedule
-    for slot, start in starts:
-        effect = crontab.dst_effect_at(schedule, slot, timetable.zone) if isinstance(schedule, Crontab) else None
-        yield Entry(start, known.job.id, slot, known.usual, effect.text if effect else None)
 
 
 def _runs(known: KnownJob, starts: Iterable[_Run]) -> Iterator[_Run]:

@@ -17,11 +17,13 @@ from jobscheduler.status.reasons import failure_text
 from jobscheduler.util.durations import format_compact_duration
 from jobscheduler.util.instants import format_local
 from jobscheduler.util.terminal_text import printable_line
+from jobscheduler.util.user_names import name_of_user
 
 _COLOURS = {"SUCCESS": "green", "FAILURE": "red", "MISSED": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
 _REOPENED = frozenset({"down", "asleep", "stalled", "clock"})  # reasons of missed slots that may still run
 _LOGGED_BY_EVENTS = ("reason", "exit_code", "signal", "error", "http_status", "output")
 _BY = {"manual": "by hand", "run": "by a run"}  # runs without a slot
+_USER_FIELDS = frozenset({"by", "requested_by"})
 _COLUMN_FIELDS = frozenset(
     {"time", "word", "status", "level", "event", "job_id", "run_id", "scheduled", "started", "duration", "trigger"}
     | {"reason", "exit_code", "output", "signal", "error", "http_status", "cpu", "max_rss"}
@@ -104,8 +106,12 @@ def _format_details(pairs: dict[str, str], zone: ZoneInfo) -> str:
         more = "more than " if pairs.get("more") == "true" else ""
         parts.append(f"{more}{pairs['count']} slots until {_format_logged(pairs.get('last', ''), zone)}")
         pairs = {key: value for key, value in pairs.items() if key not in {"count", "last", "more"}}
-    parts += [f"{key}={value}" for key, value in pairs.items() if key not in _COLUMN_FIELDS]
+    parts += [f"{key}={_shown(key, value)}" for key, value in pairs.items() if key not in _COLUMN_FIELDS]
     return ", ".join(filter(None, parts))
+
+
+def _shown(key: str, value: str) -> str:
+    return name_of_user(value) if key in _USER_FIELDS else value
 
 
 def _why(pairs: dict[str, str]) -> str:

@@ -6,14 +6,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jobscheduler.cli.history_stats import percentile
-from jobscheduler.cli.job_files import STDIN, ReadFile, path_argument, read_path, read_stdin
+from jobscheduler.cli.job_files import STDIN, STDIN_NAME, ReadFile, path_argument, read_path, read_stdin
 from jobscheduler.cli.log_files import host_zone
 from jobscheduler.cli.options import add_options, settings_of_service
 from jobscheduler.cli.plan_changes import (
@@ -29,6 +30,7 @@ from jobscheduler.cli.plan_changes import (
     refusal_json,
 )
 from jobscheduler.cli.problems import ArgumentProblem, print_problem
+from jobscheduler.cli.service_jobs import jobs_of_service
 from jobscheduler.cli.validate import is_user_of_service
 from jobscheduler.cli.wrapping import print_wrapped
 from jobscheduler.config import Settings
@@ -36,11 +38,11 @@ from jobscheduler.config.job_context import job_context
 from jobscheduler.control.client import ApiError, ServiceUnreachable, request
 from jobscheduler.control.definitions import items_of_answer, masked
 from jobscheduler.jobs.catalog import ItemState
-from jobscheduler.jobs.collisions import collisions
+from jobscheduler.jobs.collisions import HORIZON, collisions
 from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext, definition_warnings, id_conflict
 from jobscheduler.jobs.preview import ItemInForce, Preview, preview
-from jobscheduler.model import Job, Problem, name_sort_key
+from jobscheduler.model import SLOT_FIELDS, Job, Problem, name_sort_key
 from jobscheduler.runlog.bounded_query import ReadLimit, newest_records
 from jobscheduler.runlog.filter import LogFilter
 from jobscheduler.util.durations import format_compact_duration
@@ -60,6 +62,7 @@ what is in force; without one that is the jobs directory. Nothing is changed. No
 once, where runs usually take longer than a new time limit, and what is odd.
 Exit status: 0 fine, 1 something would be refused, 2 wrong usage."""
 
+_MAX_NAMED = 20  # files for which the service is asked alone
 _MAX_COLLISIONS = 3  # that are shown
 _RUNS = 20  # whose durations are compared with a new time limit
 _MAX_LOOKED_UP = 50  # jobs whose runs are looked up
@@ -68,11 +71,15 @@ _MAX_LOG_BYTES = 16 * 1024 * 1024  # that are read of the log for each of them
 
 @dataclass(frozen=True, slots=True)
 class _InForce:
-    """What is in force, the next slots of its jobs, and the key by which it shows tasks."""
+    """What is in force, the next slots of its jobs, and the key by which it shows tasks.
+
+    `is_part` says that these are only the items that the planned files may change.
+    """
 
     items: list[ItemInForce]
     next_slots: Mapping[str, datetime | None]
     key: str = ""
+    is_part: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,19 +95,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
     settings = settings_of_service(arguments, {"timezone", "jobs_dir"})
     rules, now = job_context(settings), utc_now()
-    in_force = _in_force(settings, rules, now)
-    files = {read.name: read for read in _files(arguments, settings, rules, in_force)}
+    planned = list(_files(arguments, settings, rules))
+    stands_for_all = arguments.paths[0].is_dir() and not arguments.keep
+    in_force = _in_force(settings, rules, now, () if stands_for_all else planned)
+    files = {read.name: read for read in (_named(read, rules, in_force) for read in planned)}
     results: dict[str, Job | tuple[Problem, ...] | None] = {
         name: masked(read.result, in_force.key) if isinstance(read.result, Job) else read.result
         for name, read in files.items()
     }
-    if arguments.paths[0].is_dir() and not arguments.keep:
+    if stands_for_all:
         results |= {item.name: None for item in in_force.items if "/" not in item.name and item.name not in files}
     found = preview(in_force.items, results, now)
     changes = list(job_changes(found, in_force.next_slots, now))
     refusals = list(_refusals(found, files))
     notes = [
-        *_notes_on_collisions(found, now, settings.max_workers),
+        *_notes_on_collisions(*_jobs_then(found, in_force, settings, now), now, settings.max_workers),
         *_notes_on_durations(changes, settings),
         *_notes_on_jobs(changes, files, rules, now),
     ]
@@ -111,11 +120,15 @@ def run(arguments: argparse.Namespace) -> int:
 # --- what is in force, and what would be --------------------------------------------------------------------
 
 
-def _in_force(settings: Settings, rules: ParseContext, now: datetime) -> _InForce:
-    """Return what the service has in force; without a service what the jobs directory says."""
+def _in_force(settings: Settings, rules: ParseContext, now: datetime, planned: Sequence[ReadFile]) -> _InForce:
+    """Return what the service has in force; without a service what the jobs directory says.
+
+    The service is asked for what a few planned files may change, and for everything if they are many, or none is given.
+    """
+    is_part = 0 < len(planned) <= _MAX_NAMED
     try:
-        answer = request(settings.socket, "GET", "/v1/definitions")
-        return _InForce(items_of_answer(answer), dict(_next_slots(answer)), answer["key"])
+        answer = request(settings.socket, "GET", f"/v1/definitions?{_query(planned) if is_part else ''}")
+        return _InForce(items_of_answer(answer), dict(_next_slots(answer)), answer["key"], is_part)
     except ServiceUnreachable:
         note = f"note: no service was asked; compared with the jobs directory `{settings.jobs_dir}`"
         print_wrapped(note, sys.stderr)
@@ -131,15 +144,18 @@ def _in_force(settings: Settings, rules: ParseContext, now: datetime) -> _InForc
     return _InForce(items, {job.id: next_slot(job, now) for job in jobs})
 
 
+def _query(planned: Iterable[ReadFile]) -> str:
+    jobs = [("job", read.result.id) for read in planned if isinstance(read.result, Job)]
+    return urlencode([*(("file", read.name) for read in planned), *jobs])
+
+
 def _next_slots(answer: Mapping[str, Any]) -> Iterator[tuple[str, datetime | None]]:
     for item in answer["items"]:
         if item["active"]:
             yield item["definition"]["job_id"], None if item["next"] is None else datetime.fromisoformat(item["next"])
 
 
-def _files(
-    arguments: argparse.Namespace, settings: Settings, rules: ParseContext, in_force: _InForce
-) -> Iterator[ReadFile]:
+def _files(arguments: argparse.Namespace, settings: Settings, rules: ParseContext) -> Iterator[ReadFile]:
     """Read the files that would be put in force.
 
     Raises:
@@ -152,7 +168,7 @@ def _files(
     is_of_service = is_user_of_service(arguments, settings)
     for path in paths:
         if path == STDIN:
-            yield _of_stdin(rules, in_force)
+            yield read_stdin(rules)
             continue
         is_in_force = os.path.realpath(path) == os.path.realpath(settings.jobs_dir)
         for read in read_path(path, rules, is_trusted=not is_in_force):
@@ -162,10 +178,9 @@ def _files(
             yield read if is_of_service else _elsewhere(read, rules)
 
 
-def _of_stdin(rules: ParseContext, in_force: _InForce) -> ReadFile:
-    """Return the definition on standard input: as an edit of the file that has its id now, else as `ID.json`."""
-    read = read_stdin(rules)
-    if not isinstance(read.result, Job):
+def _named(read: ReadFile, rules: ParseContext, in_force: _InForce) -> ReadFile:
+    """Return the definition on standard input as an edit of the file that has its id now, else as `ID.json`."""
+    if read.name != STDIN_NAME or not isinstance(read.result, Job):
         return read
     job_id = read.result.id
     owners = (item.name for item in in_force.items if item.job is not None and item.is_active and item.job.id == job_id)
@@ -194,10 +209,32 @@ def _refusals(found: Preview, files: Mapping[str, ReadFile]) -> Iterator[Refusal
 # --- notes -------------------------------------------------------------------------------------------------
 
 _Note = tuple[str | None, str]  # a job, if it is about one, and the note
+_Jobs = Mapping[str, Job]
 
 
-def _notes_on_collisions(found: Preview, now: datetime, workers: int) -> Iterator[_Note]:
-    worst = collisions(found.before, found.after, now, workers)
+def _jobs_then(found: Preview, in_force: _InForce, settings: Settings, now: datetime) -> tuple[_Jobs, _Jobs]:
+    """Return the jobs now and then; none if no job would get other starts.
+
+    Raises:
+        ServiceUnreachable: the service has ended in between.
+
+    """
+    if not in_force.is_part:
+        return found.before, found.after
+    if all(job.id in found.before and _starts_alike(job, found.before[job.id]) for job in found.plan.put):
+        return {}, {}
+    others = {known.job.id: known.job for known in jobs_of_service(settings, due_by=now + HORIZON)}
+    for job_id in found.before:
+        others.pop(job_id, None)
+    return {**others, **found.before}, {**others, **found.after}
+
+
+def _starts_alike(one: Job, other: Job) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in ("schedule", "enabled", "jitter", *SLOT_FIELDS))
+
+
+def _notes_on_collisions(before: _Jobs, after: _Jobs, now: datetime, workers: int) -> Iterator[_Note]:
+    worst = collisions(before, after, now, workers)
     for one in worst[:_MAX_COLLISIONS]:
         at = format_local_short(one.at, now)
         yield None, f"{one.after} jobs would start at {at} ({one.before} now); {plural(workers, 'worker')}"

@@ -18,6 +18,7 @@ from jobscheduler.jobs.open_directory import is_job_file
 from jobscheduler.jobs.parser import ParseContext
 from jobscheduler.model import NO_TASK, Cron, Job, Once, Problem
 from jobscheduler.model.selection import selectors
+from jobscheduler.util.instants import format_instant
 
 
 class NoSuchJob(ArgumentProblem):
@@ -38,19 +39,22 @@ class KnownJob:
     pause_ends: tuple[datetime | None, ...] = ()
 
 
-def jobs_of_service(settings: Settings, texts: Iterable[str] = ()) -> list[KnownJob]:
+def jobs_of_service(settings: Settings, texts: Iterable[str] = (), due_by: datetime | None = None) -> list[KnownJob]:
     """Return the jobs in force that these ids, patterns and tags select; all without any.
+
+    With `due_by` the service leaves out those whose next slot is later.
 
     Raises:
         ServiceUnreachable: no service answers.
         NoSuchJob: a text selects no job.
 
     """
-    query = urlencode([("view", "timetable"), *(("job", text) for text in texts)])
+    bound = [] if due_by is None else [("due_by", format_instant(due_by))]
+    query = urlencode([("view", "timetable"), *bound, *(("job", text) for text in texts)])
     answer = request(settings.socket, "GET", f"/v1/jobs?{query}")
     for problem in answer["unmatched"]:
         raise NoSuchJob(Problem(problem["message"], help=problem["help"]))
-    return [_known(job) for job in answer["jobs"] if job["job_id"] and job["schedule"]]
+    return [_known(job) for job in answer["jobs"]]
 
 
 def jobs_of_files(texts: Iterable[str], directory: Path, rules: ParseContext) -> Iterator[ParseResult]:
@@ -80,7 +84,7 @@ def is_path(text: str) -> bool:
 
 def _known(fields: Mapping[str, Any]) -> KnownJob:
     schedule: Cron | Once
-    if fields["timezone"] is not None:
+    if "timezone" in fields:
         schedule = Cron(fields["schedule"], fields["timezone"])
     else:
         schedule = Once(datetime.fromisoformat(fields["at"]), fields["schedule"])
@@ -88,13 +92,12 @@ def _known(fields: Mapping[str, Any]) -> KnownJob:
         fields["job_id"],
         schedule,
         NO_TASK,  # no slot depends on the real one
-        description=fields["description"],
-        enabled=fields["enabled"],
-        jitter=fields["jitter"],
-        not_before=_instant(fields["not_before"]),
-        not_after=_instant(fields["not_after"]),
+        enabled=fields.get("enabled", True),
+        jitter=fields.get("jitter", 0.0),
+        not_before=_instant(fields.get("not_before")),
+        not_after=_instant(fields.get("not_after")),
     )
-    return KnownJob(job, fields["usual"], tuple(_instant(pause["until"]) for pause in fields["pauses"]))
+    return KnownJob(job, fields.get("usual"), tuple(map(_instant, fields.get("paused_until", ()))))
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import parse_qs
 
 from jobscheduler.model.selection import TAG_PREFIX, Selector, selectors
@@ -17,14 +18,15 @@ _MAX_FIELDS = 1000  # of a query string, which the bound of a request's head als
 class JobQuery:
     """A job is wanted if any selector selects it, any tag is its own, and any word applies to it.
 
-    No selectors, no tags or no words mean that there is no such condition. `with_timetable` asks for what decides
-    slots.
+    No selectors, no tags or no words mean that there is no such condition. With `due_by` only jobs are wanted whose
+    next slot is not later. `only_timetables` asks for what decides slots, and for nothing else.
     """
 
     selectors: tuple[Selector, ...] = ()
     tags: tuple[Selector, ...] = ()
     words: frozenset[str] = frozenset()
-    with_timetable: bool = False
+    only_timetables: bool = False
+    due_by: datetime | None = None
 
     @property
     def ids(self) -> frozenset[str] | None:
@@ -36,7 +38,8 @@ class JobQuery:
         """Return whether a job is wanted."""
         is_named = not self.selectors or any(selects(selector, job) for selector in self.selectors)
         has_tag = not self.tags or any(selects(tag, job) for tag in self.tags)
-        return is_named and has_tag and (not self.words or self._has_word(all_words(job)))
+        is_due = self.due_by is None or (job.next is not None and job.next <= self.due_by)
+        return is_named and has_tag and is_due and (not self.words or self._has_word(all_words(job)))
 
     def _has_word(self, its: frozenset[str]) -> bool:
         return any(has_word(its, word) for word in self.words)
@@ -62,11 +65,24 @@ def selects(selector: Selector, job: JobStatus) -> bool:
 
 
 def parse_query(text: str) -> JobQuery:
-    """Return the query that a query string makes: `job=`, `tag=`, `state=`, and `view=timetable`."""
+    """Return the query that a query string makes: `job=`, `tag=`, `state=`, `due_by=`, and `view=timetable`.
+
+    Raises:
+        ValueError: it has too many fields, or `due_by` is no instant with an offset.
+
+    """
     fields: Mapping[str, list[str]] = parse_qs(text, max_num_fields=_MAX_FIELDS)
     return JobQuery(
         selectors(fields.get("job", ())),
         selectors(f"{TAG_PREFIX}{tag}" for tag in fields.get("tag", ())),
         frozenset(fields.get("state", ())),
         "timetable" in fields.get("view", ()),
+        _instant(fields["due_by"][-1]) if "due_by" in fields else None,
     )
+
+
+def _instant(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("an instant has an offset")
+    return at

@@ -7,7 +7,7 @@ own socket, so what it answers is the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -110,9 +110,9 @@ class ClusterControl:
         """Return the jobs and refused files that a query wants."""
         return self._own.jobs(query)
 
-    def definitions(self) -> Mapping[str, Any]:
+    def definitions(self, names: Collection[str] = (), job_ids: Collection[str] = ()) -> Mapping[str, Any]:
         """Return the definitions in force on this node."""
-        return self._own.definitions()
+        return self._own.definitions(names, job_ids)
 
     def names(self, begin: str) -> Mapping[str, Any]:
         """Return what a user may be about to type."""

@@ -1,7 +1,7 @@
 """The application behind the control socket: a few paths, JSON in and out.
 
 `GET /v1/status`, `GET /v1/settings`, `GET /v1/zone-rules`, `GET /v1/cluster`, `GET /v1/jobs?job=…&tag=…&state=…`,
-`GET /v1/definitions`, `GET /v1/names?begin=…`, `GET /v1/records?job=…&status=…&since=…&until=…&before=…`,
+`GET /v1/definitions?file=…&job=…`, `GET /v1/names?begin=…`, `GET /v1/records?job=…&status=…&since=…&until=…&before=…`,
 `GET /v1/jobs/ID`, `POST /v1/jobs/ID/run`, `GET /v1/runs/RUN_ID?wait=SECONDS`,
 `GET /v1/runs/RUN_ID/output?attempt=N&offset=N&wait=SECONDS`, `GET /v1/output?of=JOB&failed=1`, `POST /v1/reload`,
 `POST /v1/alerts/test/ID`, `GET /v1/alerts/test/TEST_ID`, and
@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -50,7 +50,7 @@ class ControlApi(Protocol):
 
     def status(self) -> Mapping[str, Any]: ...  # noqa: D102
     def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]: ...  # noqa: D102
-    def definitions(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def definitions(self, names: Collection[str], job_ids: Collection[str]) -> Mapping[str, Any]: ...  # noqa: D102
     def names(self, begin: str) -> Mapping[str, Any]: ...  # noqa: D102
     def job(self, job_id: str) -> Mapping[str, Any]: ...  # noqa: D102
     def run(self, job_id: str, by: str, within: tuple[str, ...] = ()) -> Mapping[str, Any]: ...  # noqa: D102
@@ -173,7 +173,8 @@ def _read(api: ControlApi, request: Request, parts: list[str]) -> Mapping[str, A
         case ["v1", "jobs"]:
             return api.jobs(_job_query(request.query))
         case ["v1", "definitions"]:
-            return api.definitions()
+            fields = parse_qs(request.query)
+            return api.definitions(fields.get("file", ()), fields.get("job", ()))
         case ["v1", "names"]:
             return api.names(parse_qs(request.query).get("begin", [""])[-1])
         case ["v1", "jobs", *name]:
@@ -252,7 +253,9 @@ def _job_query(query: str) -> JobQuery:
     try:
         return parse_query(query)
     except ValueError:
-        raise BadRequest(HTTPStatus.BAD_REQUEST, Problem("the query has too many fields")) from None
+        raise BadRequest(
+            HTTPStatus.BAD_REQUEST, Problem("the query has too many fields, or `due_by` is no instant")
+        ) from None
 
 
 def _wait(query: str) -> float:

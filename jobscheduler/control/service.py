@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
@@ -18,6 +18,7 @@ from jobscheduler.control.requested_runs import RequestedRuns
 from jobscheduler.control.shared_history import history_answer
 from jobscheduler.control.snapshot_builder import MAX_SHOWN_SLOTS, JobHolder, SnapshotBuilder
 from jobscheduler.control.stop_requests import StopRequests, parse_targets
+from jobscheduler.jobs.preview import related_items
 from jobscheduler.model import Cron, Job, Problem, Record, StoredAttempt
 from jobscheduler.model.selection import Selector
 from jobscheduler.output import RunPlace
@@ -27,7 +28,7 @@ from jobscheduler.scheduler import ChainTooLong, Scheduler, StandsBy
 from jobscheduler.status.selection import ALL_JOBS_HELP, no_job_problem
 from jobscheduler.status.shown_status import shown_status
 from jobscheduler.status.situation import count_statuses, situation_json
-from jobscheduler.status.snapshot import Conflict, JobState, NotFound, Snapshot
+from jobscheduler.status.snapshot import Conflict, JobState, JobStatus, NotFound, Snapshot
 from jobscheduler.status.snapshot_json import (
     detail_json,
     instant,
@@ -87,16 +88,11 @@ class ControlService:
         """Return the jobs and refused files that a query wants, and which of its selectors select none."""
         snapshot = self._snapshots.build(query.ids)
         found = [job for job in snapshot.jobs if query.wants(job)]
-        statuses = [shown_status(job) for job in found]
-        unmatched, with_timetable = query.unmatched(snapshot.jobs), query.with_timetable
+        unmatched = query.unmatched(snapshot.jobs)
         known = self._known_tags() if unmatched else {}
         return {
             "now": instant(snapshot.at),
-            "jobs": [
-                {**job_json(job), "status": status.value, **(timetable_json(job) if with_timetable else {})}
-                for job, status in zip(found, statuses, strict=True)
-            ],
-            "statuses": count_statuses(statuses),
+            **(_timetables(found) if query.only_timetables else _list(found)),
             "unmatched": [problem_json(no_job_problem(selector, known)) for selector in unmatched],
         }
 
@@ -105,8 +101,10 @@ class ControlService:
         jobs = self._snapshots.build().jobs
         return {job.id or job.file: job.job.tags if job.job else () for job in jobs}
 
-    def definitions(self) -> Mapping[str, Any]:
+    def definitions(self, names: Collection[str] = (), job_ids: Collection[str] = ()) -> Mapping[str, Any]:
         """Return the definitions in force, with digests instead of what their tasks say, and their next slots.
+
+        With names or ids only those that may change when the files of these names define the jobs of these ids.
 
         Raises:
             Conflict: the service is reading its files.
@@ -116,6 +114,8 @@ class ControlService:
             items = self._reconciler.items()
         except TimeoutError:
             raise Conflict(Problem("the service is reading job files", help="ask again in a moment")) from None
+        if names or job_ids:
+            items = related_items(items, names, job_ids)
         ids = {job.id for _, job, _ in items if job is not None}
         return definitions_answer(items, {job_id: self._scheduler.next_slot(job_id) for job_id in ids})
 
@@ -258,6 +258,18 @@ class ControlService:
         if job is None:
             raise _unknown(job_id, self._snapshots.build())
         return job
+
+
+def _list(jobs: Iterable[JobStatus]) -> dict[str, Any]:
+    words = [(job, shown_status(job)) for job in jobs]
+    return {
+        "jobs": [{**job_json(job), "status": word.value} for job, word in words],
+        "statuses": count_statuses([word for _, word in words]),
+    }
+
+
+def _timetables(jobs: Iterable[JobStatus]) -> dict[str, Any]:
+    return {"jobs": [timetable_json(job) for job in jobs if job.job is not None]}
 
 
 def _unknown(job_id: str, snapshot: Snapshot) -> NotFound:

@@ -5,7 +5,7 @@ It is the same code that a sync runs, so it cannot say anything else than what t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,6 +27,15 @@ class ItemInForce:
     job: Job | None
     is_active: bool
     is_bad: bool = False
+
+
+def related_items(
+    items: Iterable[tuple[str, Job | None, ItemStatus]], names: Collection[str], job_ids: Collection[str]
+) -> list[tuple[str, Job | None, ItemStatus]]:
+    """Return the items that may change when those of these names get these jobs: all that share a name or an id."""
+    items, wanted = list(items), set(job_ids)
+    wanted |= {job.id for name, job, _ in items if name in names and job is not None}
+    return [item for item in items if item[0] in names or (item[1] is not None and item[1].id in wanted)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,9 +205,10 @@ class Engine:
 
         After a step back, what was decided stays decided, and all other slots are due in their turn.
         """
+        if self.phase in {Phase.RUNNING, Phase.STOPPED}:  # the next start takes a pause that ends in a drain for told
+            self.pauses.note_time(now)
         if self.phase is not Phase.RUNNING:
             return None
-        self.pauses.note_time(now)
         if not self.progress.note(now):
             return None
         self.checkpoints.require_full()

@@ -169,12 +169,6 @@ class RunStats:
             counters = self._jobs.get(job_id)
             return counters.value() if counters else None
 
-    def all_jobs(self) -> dict[str, JobStats]:
-        """Return the outcomes of the slots of each job that has a record."""
-        with self._lock:
-            jobs = list(self._jobs.items())
-        return {job_id: counters.value() for job_id, counters in jobs}
-
     def totals(self) -> Totals:
         """Return the outcomes of all slots together."""
         with self._lock:

@@ -47,17 +47,25 @@ def job_json(status: JobStatus) -> dict[str, Any]:
 
 
 def timetable_json(status: JobStatus) -> dict[str, Any]:
-    """Return what decides the slots of a job beside its schedule and its zone; empty for a refused file."""
+    """Return what decides the starts of a job and how long it takes; what has its default is left out.
+
+    Ten thousand of these are sent at once. Empty for a refused file.
+    """
     job = status.job
     if job is None:
         return {}
-    return {
-        "enabled": job.enabled,
-        "jitter": job.jitter,
+    fields = {
+        "usual": status.usual,
+        "jitter": job.jitter or None,
         "not_before": instant(job.not_before),
         "not_after": instant(job.not_after),
         "at": None if isinstance(job.schedule, Cron) else instant(job.schedule.at),
+        "timezone": job.schedule.timezone if isinstance(job.schedule, Cron) else None,
+        "enabled": None if job.enabled else False,
+        "paused_until": [instant(pause.until) for pause in status.pauses] or None,
     }
+    given = {name: value for name, value in fields.items() if value is not None}
+    return {"job_id": job.id, "schedule": schedule_text(job), **given}
 
 
 def service_json(snapshot: Snapshot) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from jobscheduler.status.run_stats import LAST_RUNS
 from jobscheduler.status.snapshot import JobStatus, Snapshot
 from jobscheduler.util.text import plural
 from jobscheduler.web.activity import Activity, Check
-from jobscheduler.web.job_list import list_jobs, list_page
+from jobscheduler.web.job_list import JobList, list_jobs, list_page
 from jobscheduler.web.overview import (
     MAX_ROWS,
     MIN_FILE_ROWS,
@@ -23,6 +23,8 @@ from jobscheduler.web.overview import (
 from jobscheduler.web.page_query import ORDERS, ZOOMS, PageQuery
 from jobscheduler.web.run_strip import Strip, logged, strip
 from jobscheduler.web.view import ServiceView
+
+MAX_LISTS = 8  # lists of different queries kept while nothing changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,12 @@ class FrontPage:
         self._activity = activity
         self._last: tuple[Snapshot, Overview] | None = None
         self._live: tuple[Snapshot, Mapping[str, LiveRun]] | None = None
+        self._lists: tuple[Overview, dict[PageQuery, JobList]] | None = None
 
     def values(self, snapshot: Snapshot, query: PageQuery, check: Check) -> dict[str, Any]:
         """Return the values. `check` and `Busy` are as for `Activity.recent`."""
         seen = self.overview(snapshot)
-        found = list_jobs(seen.entries, query)
+        found = self._list(seen, query)
         sheet = list_page(found.jobs, query.page)
         recent, drawn = self._activity.recent(snapshot, found.jobs, query, check)
         wrong = mistakes(seen.bad)
@@ -93,6 +96,17 @@ class FrontPage:
             "orders": ORDERS,
             "zooms": ZOOMS,
         }
+
+    def _list(self, seen: Overview, query: PageQuery) -> JobList:
+        """Return the list of a query: the former one for its other pages, and while the summary is the same."""
+        lists = self._lists
+        if lists is None or lists[0] is not seen or len(lists[1]) >= MAX_LISTS:
+            lists = self._lists = seen, {}
+        key = PageQuery(q=query.q, state=query.state, tag=query.tag, sort=query.sort)
+        found = lists[1].get(key)
+        if found is None:
+            found = lists[1][key] = list_jobs(seen.entries, query)
+        return found
 
     def overview(self, snapshot: Snapshot) -> Overview:
         """Return the summary of a snapshot; the former one while the snapshot is the same."""

@@ -5,7 +5,7 @@ Labels by job exist only where an alert must name the job: with 10,000 jobs each
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -15,9 +15,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from jobscheduler.status.histogram import Histogram
-from jobscheduler.status.run_stats import JobStats, Totals
+from jobscheduler.status.run_stats import Totals
 from jobscheduler.status.snapshot import JobState, Snapshot
 from jobscheduler.web.cluster_metrics import cluster_metrics
+from jobscheduler.web.job_metrics import END_MARK, JobMetrics
 from jobscheduler.web.view import ServiceView
 
 
@@ -25,6 +26,8 @@ class Metrics:
     """Write the metrics as text."""
 
     def __init__(self, view: ServiceView) -> None:
+        self._view = view
+        self._jobs = JobMetrics(view.results)
         self._registry = CollectorRegistry()
         self._registry.register(ServiceCollector(view))
         ProcessCollector(registry=self._registry)
@@ -32,7 +35,9 @@ class Metrics:
     def text(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics in the format that a reader accepts, and the format's content type."""
         encode, kind = choose_encoder(accept)
-        return encode(self._registry), kind
+        general = encode(self._registry)
+        end = END_MARK if general.endswith(END_MARK) else b""
+        return general.removesuffix(END_MARK) + self._jobs.text(self._view.snapshot(), encode) + end, kind
 
 
 class ServiceCollector(Collector):
@@ -50,12 +55,10 @@ class ServiceCollector(Collector):
         snapshot = self._view.snapshot()
         yield from _service_metrics(snapshot, self._view.health())
         yield from _job_metrics(snapshot)
-        yield _job_info(snapshot)
         yield from _pause_metrics(snapshot)
         if snapshot.service.cluster is not None:
             yield from cluster_metrics(snapshot.service.cluster)
         yield from _total_metrics(self._view.results.totals())
-        yield from _per_job(snapshot, self._view.results.all_jobs())
 
 
 def _service_metrics(snapshot: Snapshot, issue: str | None) -> Iterator[Metric]:
@@ -84,15 +87,6 @@ def _job_metrics(snapshot: Snapshot) -> Iterator[Metric]:
     yield files
 
 
-def _job_info(snapshot: Snapshot) -> Metric:
-    """Return one sample for each job, to join with. Each tag stands between commas, so that `,backup,` finds one."""
-    info = InfoMetricFamily("jobscheduler_job", "A job and its tags.", labels=["job_id"])
-    for status in snapshot.jobs:
-        if status.job is not None:
-            info.add_metric([status.job.id], {"tags": f",{','.join(status.job.tags)}," if status.job.tags else ""})
-    return info
-
-
 def _pause_metrics(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("pauses", "How many pauses are in force.", len(snapshot.service.pauses))
     paused = _by_job("paused", "1 while a job is paused; no sample for any other job.")
@@ -113,34 +107,6 @@ def _total_metrics(totals: Totals) -> Iterator[Metric]:
     help_ = "How long after their slots runs started; for jobs with jitter that is part of it."
     yield _histogram("run_lateness_seconds", help_, totals.lateness)
     yield _histogram("change_latency_seconds", "From the change of a file until its job is active.", totals.latency)
-
-
-def _per_job(snapshot: Snapshot, results: Mapping[str, JobStats]) -> Iterator[Metric]:
-    """Yield the metrics of each active job: those of a job end with it, whatever the log says of it."""
-    help_ = "A job's slots by their final status."
-    slots = CounterMetricFamily("jobscheduler_job_slots", help_, labels=["job_id", "status"])
-    failing = _by_job("failing", "1 while a job's last counted result is a failure, else 0.")
-    overdue = _by_job("overdue", "1 while a job with `success_within` is overdue, else 0.")
-    cpu = CounterMetricFamily("jobscheduler_job_cpu_seconds", "Processor time of a job's commands.", labels=["job_id"])
-    success = _by_job("last_success_timestamp_seconds", "When a run of a job last succeeded, in Unix time.")
-    never = _by_job("never_succeeded_since_timestamp_seconds", "Since when a job without any success is in force.")
-    for status in snapshot.jobs:
-        job = status.job
-        if job is None:
-            continue
-        for word, count in results[job.id].counts.items() if job.id in results else ():
-            if count:
-                slots.add_metric([job.id, word.value], count)
-        if job.id in results and (seconds := results[job.id].cpu) is not None:
-            cpu.add_metric([job.id], seconds)
-        failing.add_metric([job.id], status.failures > 0)
-        if job.success_within is not None:
-            overdue.add_metric([job.id], status.overdue_since is not None)
-        if status.last_success is not None:
-            success.add_metric([job.id], status.last_success.timestamp())
-        elif status.in_force_since is not None:
-            never.add_metric([job.id], status.in_force_since.timestamp())
-    yield from (slots, failing, overdue, success, never, cpu)
 
 
 def _by_job(name: str, help_: str) -> GaugeMetricFamily:

@@ -377,9 +377,12 @@ def test_a_wrong_setting_is_not_tried_again(machine: Machine) -> None:
 def test_an_upgrade_keeps_jobs_log_and_settings_and_does_not_disturb_the_running_service(
     machine: Machine, filled_checkout: Path
 ) -> None:
-    """The process goes on in its own release until it is restarted; edited settings stay as they are."""
+    """The process goes on in its own release until it is restarted; edited settings and pauses stay as they are."""
     machine("sed -i 's/^#log-backups = .*/log-backups = 3/' /etc/scheduler/scheduler.toml")
     jobs = machine("sha256sum /etc/scheduler/jobs.d/* /etc/scheduler/scheduler.toml")
+    machine("jobscheduler pause --all --for 2h --reason 'the upgrade'")
+    paused = json.loads(machine("jobscheduler status --json"))["pauses"]
+    assert [pause["reason"] for pause in paused] == ["the upgrade"]
     lines, former, release = len(machine.log()), main_pid(machine), machine("readlink /opt/jobscheduler/current")
 
     said = machine("make install", cwd=filled_checkout)
@@ -396,6 +399,8 @@ def test_an_upgrade_keeps_jobs_log_and_settings_and_does_not_disturb_the_running
     assert len(log) > lines
     assert log[0]["word"] == "service.alive"
     assert release.strip() not in machine(f"tr '\\0' ' ' < /proc/{main_pid(machine)}/cmdline")
+    assert json.loads(machine("jobscheduler status --json"))["pauses"] == paused
+    machine("jobscheduler resume --all")
 
 
 def test_variables_of_a_host_without_a_settings_file_are_carried_over_and_new_ones_win(

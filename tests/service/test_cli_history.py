@@ -103,7 +103,7 @@ def test_the_records_are_shown_as_a_table_in_local_time(log: Path) -> None:
         "2026-11-22 13:01:01   cleanup-xyz  FAILURE  13:01:00   1.5s  r1   no\\x1b[2J such file",
         "2026-11-22 13:05:00   report-001   SKIPPED  13:05:00              overlap",
         "2026-11-22 14:10:00   report-001   MISSED   13:10:00              down, 59 slots until 2026-11-22 14:08:00",
-        "2026-11-22 14:20:00   report-001   SUCCESS  by hand   2m05s  abc  by=0",
+        "2026-11-22 14:20:00   report-001   SUCCESS  by hand   2m05s  abc  by=root",
     ]
 
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
+
+from jobscheduler.cli import service_jobs
 from jobscheduler.cli.agenda_lines import Crowd, Period, agenda, crowds_of, entry_json, ical_lines, remarks, rows
 from jobscheduler.cli.service_jobs import KnownJob
-from jobscheduler.model import NO_TASK, Cron, Job
+from jobscheduler.config import Settings
+from jobscheduler.model import NO_TASK, Cron, Job, Once, Pause
+from jobscheduler.model.selection import Selector
+from jobscheduler.status.snapshot import JobState, JobStatus
+from jobscheduler.status.snapshot_json import timetable_json
+from jobscheduler.timetable import crontab
+from jobscheduler.timetable.crontab import Crontab
 
 UTC_ZONE = ZoneInfo("UTC")
 NOW = datetime(2026, 11, 30, 1, tzinfo=UTC)
@@ -101,3 +112,38 @@ def test_a_calendar_has_an_event_for_each_start() -> None:
     assert lines[-2:] == ["END:VEVENT", "END:VCALENDAR"]
     assert max(map(len, lines)) <= 75
     assert f"SUMMARY:{'a' * 100}" in "".join(lines).replace(" ", "")
+
+
+def test_the_service_sends_what_decides_the_starts_of_a_job_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has its default is left out; the client makes the same jobs of it."""
+    pauses = (Pause("p", Selector("*"), NOW), Pause("q", Selector("*"), NOW, NOW + timedelta(hours=1)))
+    full = Job("full", Cron("0 3 * * *", "Europe/Berlin"), NO_TASK, enabled=False, jitter=60.0, not_before=NOW)
+    jobs = [
+        (Job("plain", Cron("@daily", "UTC"), NO_TASK), {}),
+        (full, {"usual": 1.5, "pauses": pauses}),
+        (Job("once", Once(NOW, "2026-11-30T01:00:00Z"), NO_TASK, not_after=NOW), {}),
+    ]
+    sent = [timetable_json(JobStatus(job.id, JobState.SCHEDULED, "x.json", job, **more)) for job, more in jobs]
+    assert sent[0] == {"job_id": "plain", "schedule": "@daily", "timezone": "UTC"}
+    asked = []
+
+    def answer(_socket: Path, _method: str, target: str) -> dict[str, Any]:
+        asked.append(target)
+        return {"jobs": json.loads(json.dumps(sent)), "unmatched": []}
+
+    monkeypatch.setattr(service_jobs, "request", answer)
+    known = service_jobs.jobs_of_service(Settings(), ["a*"], NOW)
+    assert [one.job for one in known] == [job for job, _ in jobs]
+    assert [(one.usual, one.pause_ends) for one in known] == [(None, ()), (1.5, (None, pauses[1].until)), (None, ())]
+    assert asked == ["/v1/jobs?view=timetable&due_by=2026-11-30T01%3A00%3A00Z&job=a%2A"]
+
+
+def test_jobs_of_one_timetable_cost_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their slots are computed once, and effects of clock changes only for the starts that are shown."""
+    asked, effects, compute, effect_at = [], [], Crontab.next, crontab.dst_effect_at
+    monkeypatch.setattr(Crontab, "next", lambda *given: asked.append(given) or compute(*given))
+    monkeypatch.setattr(crontab, "dst_effect_at", lambda *given: effects.append(given) or effect_at(*given))
+    found = agenda([job(f"j{number}", "17 * * * *") for number in range(200)], DAY, "h", 32)
+    assert (len(found.entries), len(asked)) == (200 * 24, 25)
+    assert effects == []
+    assert len(list(rows(found.entries[:3], UTC_ZONE))) == len(effects) == 3

@@ -126,4 +126,6 @@ def test_a_snapshot_has_it_and_the_statistics_add_it_up() -> None:
     assert found is not None
     assert found.cpu == 1.25
     results.restore(record(cpu=9.0))  # of a former service
-    assert results.all_jobs()["a"].cpu == 1.25
+    found = results.job("a")
+    assert found is not None
+    assert found.cpu == 1.25

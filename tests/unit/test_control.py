@@ -11,7 +11,7 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -63,7 +63,7 @@ class FakeControlApi:
     def jobs(self, query: JobQuery = EVERY_JOB) -> Mapping[str, Any]:
         return {"jobs": [{"job_id": f"job{number}", "text": "x" * 300} for number in range(1000)]}
 
-    def definitions(self) -> Mapping[str, Any]:
+    def definitions(self, names: Collection[str], job_ids: Collection[str]) -> Mapping[str, Any]:
         return {"key": "k", "items": []}
 
     def names(self, begin: str) -> Mapping[str, Any]:

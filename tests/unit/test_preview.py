@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobscheduler.control.definitions import definitions_answer, described, items_of_answer, masked, restored
-from jobscheduler.jobs.catalog import GOOD, ItemState
+from jobscheduler.jobs.catalog import GOOD, ItemState, ItemStatus
 from jobscheduler.jobs.collisions import collisions
 from jobscheduler.jobs.directory import DirectorySource
 from jobscheduler.jobs.parser import parse
-from jobscheduler.jobs.preview import preview
+from jobscheduler.jobs.preview import preview, related_items
 from jobscheduler.jobs.reconciler import Reconciler
 from jobscheduler.model import Job, Once, TaskSpec
 from tests.support.definitions import full_job
@@ -142,6 +142,37 @@ def test_what_a_rule_leaves_out_and_each_digit_are_described(fields: dict[str, A
     """Else a plan would find a change in a file that nobody has changed."""
     one = parsed(job("a", "@daily", **fields))
     assert replace(masked(one, KEY), task=one.task) == one
+
+
+@examples(200)
+@given(DIRECTORIES.filter(bool), DIRECTORIES.filter(bool))
+def test_a_preview_of_some_files_needs_only_the_items_related_to_them(
+    before: dict[str, Any], planned: dict[str, Any]
+) -> None:
+    """By name or by id: those of the files, and of what these define now and then."""
+    with TemporaryDirectory(dir=memory_or_disk()) as made:
+        loader = Loader(Path(made))
+        loader.put(before)
+        items = loader.reconciler.items()
+    results: dict[str, Any] = {
+        name: parse(json.dumps(definition).encode(), name, CONTEXT) for name, definition in planned.items()
+    }
+    ids = {result.id for result in results.values() if isinstance(result, Job)}
+    some = related_items(items, results, ids)
+
+    def found(chosen: list[tuple[str, Job | None, ItemStatus]]) -> tuple[Any, ...]:
+        shown = items_of_answer(json.loads(json.dumps(definitions_answer(chosen, {}))))
+        says = preview(shown, results, NOON)
+        return {job.id: job for job in says.plan.put}, says.plan.drop, says.plan.expire, says.items
+
+    assert [(name, job) for name, job, _ in some] == [(n, j) for n, j, _ in items if n in {name for name, _, _ in some}]
+    assert str(found(some)) == str(found(list(items)))
+
+
+def test_items_that_share_nothing_with_a_planned_file_are_not_asked_for() -> None:
+    """However many there are."""
+    items = [(f"{name}.json", parsed(job(name, "@daily")), GOOD) for name in "abcde"]
+    assert [name for name, _, _ in related_items(items, {"b.json"}, {"d"})] == ["b.json", "d.json"]
 
 
 def test_an_expired_job_is_told_as_such() -> None:

@@ -476,6 +476,21 @@ def test_slots_of_a_pause_are_skipped_while_the_service_is_down(tmp_path: Path, 
     world.crash()
 
 
+@pytest.mark.parametrize("drained", [30, 90])
+def test_the_end_of_a_pause_is_told_once_also_when_it_falls_into_a_drain(tmp_path: Path, drained: float) -> None:
+    """By the service that stops, for its last lines are later; else by the next one."""
+    first = LoggedWorld(tmp_path).start(job("a"))
+    first.pause("a", seconds=60)
+    first.scheduler.stop(0)
+    first.now += timedelta(seconds=drained)
+    first.scheduler.write_checkpoint(full=True)
+    first.log.__exit__(None, None, None)
+    world = LoggedWorld(tmp_path, 200).start(job("a"))
+    told = [len(one.events("job.resumed")) for one in (first, world)]
+    assert told == ([0, 1] if drained < 60 else [1, 0])
+    world.crash()
+
+
 def test_a_slot_that_a_crash_left_undecided_before_the_resume_is_skipped(tmp_path: Path) -> None:
     """The checkpoint is from before it, and the job was resumed since."""
     first = LoggedWorld(tmp_path).start(job(catch_up=3600))

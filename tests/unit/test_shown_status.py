@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -144,6 +144,16 @@ def test_only_ids_need_no_look_at_all_jobs() -> None:
     assert parse_query("job=a&job=b&state=failing").ids == {"a", "b"}
     assert parse_query("job=a&job=b*").ids is None
     assert EVERY_JOB.ids is None
+
+
+def test_a_query_leaves_out_jobs_that_are_due_later_or_never() -> None:
+    """The instant itself still counts; it has an offset."""
+    jobs = [one("now", next=AT), one("later", next=AT + timedelta(seconds=1)), one("never"), REFUSED]
+    wanted = parse_query("due_by=2026-11-30T01%3A00%3A00Z")
+    assert [job.id for job in jobs if wanted.wants(job)] == ["now"]
+    for text in ("2026-11-30T01:00:00", "tomorrow", "%00"):
+        with pytest.raises(ValueError, match=r"isoformat|offset"):
+            parse_query(f"due_by={text}")
 
 
 def test_a_query_with_too_many_fields_is_refused() -> None:

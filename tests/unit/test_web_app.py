@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -20,12 +21,14 @@ from jobscheduler.model import KeptOutput, Pause, Problem, StoredAttempt
 from jobscheduler.model.selection import Selector
 from jobscheduler.status.run_detail import LiveRun, RunDetail
 from jobscheduler.status.snapshot import ActiveRun
-from jobscheduler.web import activity
+from jobscheduler.web import activity, front_page
 from jobscheduler.web.access import AccessCheck
 from jobscheduler.web.activity import MAX_STALE_S, TIMELINE_MAX_AGE_S
 from jobscheduler.web.app import App
-from jobscheduler.web.job_list import PER_PAGE
+from jobscheduler.web.job_list import PER_PAGE, JobList, list_jobs
 from jobscheduler.web.job_page import HISTORY, MAX_OUTPUT_BYTES
+from jobscheduler.web.overview import Entry
+from jobscheduler.web.page_query import PageQuery
 from jobscheduler.web.timeline import timeline as laid_out
 from tests.support.service import wait_until
 from tests.support.web_view import HOSTILE, NOW, FakeServiceView, a_day, a_day_in_a_cluster, hostile, local, many
@@ -552,6 +555,26 @@ def test_jobs_are_found_by_text_and_state(crowd: App) -> None:
     assert ids_on(get(crowd, "/?state=paused")) == []
     assert 'href="?q=one%20of&amp;page=2#h-jobs"' in get(crowd, "/?q=one+of").text
     assert 'value="&lt;b&gt;&#34;"' in get(crowd, "/?q=%3Cb%3E%22").text
+
+
+def test_a_list_is_made_once_for_all_its_pages_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And anew for another search, and when something has changed."""
+    view, made = many(250), list[PageQuery]()
+    shown = [view.snapshot()]
+    monkeypatch.setattr(view, "snapshot", lambda: shown[0])
+
+    def counted(entries: Sequence[Entry], query: PageQuery) -> JobList:
+        made.append(query)
+        return list_jobs(entries, query)
+
+    monkeypatch.setattr(front_page, "list_jobs", counted)
+    app = App(view, AccessCheck("build7", None))
+    for url in ("/", "/", "/?page=2", "/?zoom=6h", "/?q=job"):
+        assert get(app, url).status == 200
+    assert [query.q for query in made] == ["", "job"]
+    shown[0] = replace(shown[0], jobs=shown[0].jobs[:100])
+    assert "job-00150" not in get(app, "/?page=2").text
+    assert len(made) == 3
 
 
 def test_the_log_is_read_seldom(monkeypatch: pytest.MonkeyPatch) -> None:

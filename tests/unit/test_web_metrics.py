@@ -10,10 +10,13 @@ import pytest
 
 pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
 
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobscheduler.model.cluster_view import Role
+from jobscheduler.status.run_stats import JobStats, RunStats
+from jobscheduler.web.job_metrics import JobMetrics
 from tests.support.job_files import need
 from tests.support.service import ROOT
 from tests.support.web_view import CLUSTER, PAUSE, SERVICE, FakeServiceView, a_day, a_day_in_a_cluster, local, many
@@ -197,3 +200,37 @@ def test_ten_thousand_jobs_are_a_scrape_of_three_megabytes() -> None:
     view = many()
     assert len(get(view, "/metrics", HTTP_ACCEPT_ENCODING="gzip").body) < 250_000
     assert len(get(view, "/metrics").body) < 3_000_000
+
+
+class CountingStats(RunStats):
+    """Statistics that remember whose outcomes were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def job(self, job_id: str) -> JobStats | None:
+        """Note the job."""
+        self.asked.append(job_id)
+        return super().job(job_id)
+
+
+def test_a_scrape_writes_only_jobs_anew_that_have_changed() -> None:
+    """Of all jobs once, then of one, then of those that are left."""
+    view, stats = many(500), CountingStats()
+    written = JobMetrics(stats)
+
+    def scrape() -> bytes:
+        stats.asked.clear()
+        return written.text(view.snapshot(), choose_encoder("")[0])
+
+    first = scrape()
+    assert len(stats.asked) == 500
+    assert scrape() == first
+    assert stats.asked == []
+    view.jobs[3] = replace(view.jobs[3], failures=2)
+    assert b'jobscheduler_job_failing{job_id="job-00003"} 1.0' in scrape()
+    assert stats.asked == ["job-00003"]
+    del view.jobs[1:]
+    assert scrape().count(b'job_id="') == 2
+    assert stats.asked == []
