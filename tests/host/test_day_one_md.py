@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.systemd, pytest.mark.timeout(400)]  # it installs the 
 
 PAGE = (ROOT / "docs/day-one.md").read_text("utf-8")
 ALERTS = (ROOT / "docs/alerts.md").read_text("utf-8")
+JOBS = "/etc/scheduler/jobs.d/"
 MAILS = "#!/bin/sh\ncat >> /var/mail/root\n"
 
 
@@ -91,15 +92,26 @@ def the_repository(machine: Machine) -> None:
     machine(REPOSITORY)
 
 
+def changes(machine: Machine) -> int:
+    """Return how many changes of jobs are in the log: a person is slower than the service, and a test is not."""
+    return sum(line["word"] in {"job.added", "job.updated"} for line in machine.log())
+
+
 def test_the_first_day_goes_as_the_page_tells(machine: Machine) -> None:
     """All ten things, one after the other on one host."""
     what_the_page_finds(machine)
     run = {"#": in_machine(machine, Path("/root")), "$": as_anna(machine)}
     for block in blocks(PAGE):
+        before = changes(machine)
         if block.kind != "console":
             write(machine, file_of(block), block.text)
+            is_job = file_of(block).startswith(JOBS)
+            machine.wait("the job", lambda before=before: changes(machine) > before) if is_job else None
         for prompt, command, shown in commands(block) if block.kind == "console" else ():
+            before = changes(machine)
             run_as_shown(run[prompt], command, shown)
+            if command.startswith("sed ") and JOBS in command:
+                machine.wait("the change", lambda before=before: changes(machine) > before)
     assert not [line for line in machine.log() if line["word"] in {"job.refused", "job.stale", "alert.failed"}]
 
 
