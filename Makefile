@@ -126,7 +126,8 @@ clean: ## remove the virtual environment, caches and build products; keeps var/
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/made:
-	@python=$$(scripts/suitable-python $(PYTHON)) && "$$python" -m venv --clear $(VENV)
+	@python=$$(scripts/suitable-python $(PYTHON)) && \
+		echo "Making the virtual environment .venv, once; its packages take a minute." >&2 && "$$python" -m venv --clear $(VENV)
 	@touch $@
 
 $(VENV)/requirements: $(VENV)/made requirements.txt

@@ -208,6 +208,8 @@ PYTHON_PROGRAM
     # Compiled modules carry their paths too, and pip notes where it found the package.
     "$release/bin/python" -m compileall -q -f -s "$DESTDIR" "$release/lib"
     find "$release" -name direct_url.json -delete
+    # The list of files has its hash, by which no two builds of a package would be the same.
+    find "$release" -path '*.dist-info/RECORD' -exec sed -i '/^[^,]*direct_url\.json,/d' {} +
 }
 
 make_directories() {

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from jobscheduler.cli.history_stats import percentile
 from jobscheduler.cli.job_files import STDIN, STDIN_NAME, ReadFile, path_argument, read_path, read_stdin
 from jobscheduler.cli.log_files import host_zone
-from jobscheduler.cli.options import add_options, settings_of_service
+from jobscheduler.cli.options import add_options, portable_settings, settings_of_service
 from jobscheduler.cli.plan_changes import (
     CHANGED,
     NEW,
@@ -55,11 +55,13 @@ EXAMPLES = """examples:
   jobscheduler plan --keep report.json cleanup.json
   jobscheduler plan --json ./jobs.d
   jq '.timeout = "1h"' report.json | jobscheduler plan -
+  jobscheduler plan --portable --jobs-dir ../main/jobs.d ./jobs.d
 
 A directory stands for the jobs directory: what it does not have would be removed, unless `--keep` says otherwise. Files
 stand for themselves, and `-` for an edit of the file that has its job now, or for a new `ID.json`. The service says
 what is in force; without one that is the jobs directory. Nothing is changed. Notes tell where many jobs would start at
-once, where runs usually take longer than a new time limit, and what is odd.
+once, where runs usually take longer than a new time limit, and what is odd. `--portable` compares two directories on a
+host that runs none of their jobs.
 Exit status: 0 fine, 1 something would be refused, 2 wrong usage."""
 
 _MAX_NAMED = 20  # files for which the service is asked alone
@@ -87,14 +89,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = "a directory that stands for the jobs directory, files that are to be put there, or `-` for such a file"
     parser.add_argument("paths", nargs="+", type=path_argument, metavar="PATH", help=which)
     parser.add_argument("--keep", action="store_true", help="jobs whose files a directory does not have stay")
+    where = "ask no service, compare with `--jobs-dir`, and leave out what depends on this host"
+    parser.add_argument("--portable", action="store_true", help=where)
     parser.add_argument("--json", action="store_true", help="print one JSON object for each change and each note")
     add_options(parser, {"jobs_dir", "log_file", "timezone", "max_workers", "socket"})
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
-    settings = settings_of_service(arguments, {"timezone", "jobs_dir"})
-    rules, now = job_context(settings), utc_now()
+    settings = _settings(arguments)
+    rules, now = replace(job_context(settings), is_portable=arguments.portable), utc_now()
     planned = list(_files(arguments, settings, rules))
     stands_for_all = arguments.paths[0].is_dir() and not arguments.keep
     in_force = _in_force(settings, rules, now, () if stands_for_all else planned)
@@ -110,21 +114,33 @@ def run(arguments: argparse.Namespace) -> int:
     refusals = list(_refusals(found, files))
     notes = [
         *_notes_on_collisions(*_jobs_then(found, in_force, settings, now), now, settings.max_workers),
-        *_notes_on_durations(changes, settings),
+        *(() if arguments.portable else _notes_on_durations(changes, settings)),
         *_notes_on_jobs(changes, files, rules, now),
     ]
     _print_json(changes, refusals, notes) if arguments.json else _print(changes, refusals, notes, now)
     return 1 if refusals else 0
 
 
+def _settings(arguments: argparse.Namespace) -> Settings:
+    """Return the settings of the service; for a portable plan those of the command line alone, and UTC."""
+    if not arguments.portable:
+        return settings_of_service(arguments, {"timezone", "jobs_dir"})
+    if arguments.jobs_dir is None:
+        help_ = "name the directory that has the job files as they are now, such as a checkout of the main branch"
+        raise ArgumentProblem(Problem("`--portable` needs `--jobs-dir`", help=help_))
+    return portable_settings(arguments)
+
+
 # --- what is in force, and what would be --------------------------------------------------------------------
 
 
 def _in_force(settings: Settings, rules: ParseContext, now: datetime, planned: Sequence[ReadFile]) -> _InForce:
-    """Return what the service has in force; without a service what the jobs directory says.
+    """Return what the service has in force; without a service, and for a portable plan, what the jobs directory says.
 
     The service is asked for what a few planned files may change, and for everything if they are many, or none is given.
     """
+    if rules.is_portable:
+        return _of_directory(settings.jobs_dir, rules, now)
     is_part = 0 < len(planned) <= _MAX_NAMED
     try:
         answer = request(settings.socket, "GET", f"/v1/definitions?{_query(planned) if is_part else ''}")
@@ -135,8 +151,14 @@ def _in_force(settings: Settings, rules: ParseContext, now: datetime, planned: S
     except (ApiError, ValueError) as error:
         message = "the running service cannot say what is in force: is it of another version?"
         raise ArgumentProblem(Problem(message, notes=(str(error),), help="ask with its own version")) from None
+    return _of_directory(settings.jobs_dir, rules, now)
+
+
+def _of_directory(directory: Path, rules: ParseContext, now: datetime) -> _InForce:
+    """Return what a service would have in force that had just read a directory."""
     items, owners = [], dict[str, str]()
-    for read in sorted(read_path(settings.jobs_dir, rules), key=lambda read: name_sort_key(read.name)):
+    found = read_path(directory, rules, is_trusted=rules.is_portable)
+    for read in sorted(found, key=lambda read: name_sort_key(read.name)):
         job = masked(read.result, "") if isinstance(read.result, Job) else None
         is_active = job is not None and owners.setdefault(job.id, read.name) == read.name
         items.append(ItemInForce(read.name, job, is_active, is_bad=job is None))

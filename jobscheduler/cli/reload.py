@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jobscheduler.cli.client_helpers import add_client_options
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         return status
     for problem in problems:
         print_problem(problem, sys.stderr)
-    print(_summary(outcome))
+    print("\n".join(_summary(outcome)))
     if outcome["applied"]:
         print(f"applied: {', '.join(outcome['applied'])}")
     if zones := outcome.get("zones"):
@@ -55,9 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _summary(outcome: Mapping[str, Any]) -> str:
+def _summary(outcome: Mapping[str, Any]) -> Iterator[str]:
+    yield f"reloaded: {plural(outcome['jobs'], 'job')}; zone {outcome['timezone']}"
     refused, stale = outcome["refused"], outcome.get("stale", 0)
-    bad = [f"{plural(refused, 'file')} refused"] * bool(refused)
-    bad += [f"{plural(stale, 'file')} stale, of which the last good version stays"] * bool(stale)
-    more = f", {', '.join(bad)} (`jobscheduler validate` says why)" if bad else ""
-    return f"reloaded: {plural(outcome['jobs'], 'job')}{more}; zone {outcome['timezone']}"
+    if refused:
+        yield f"refused: {plural(refused, 'file')}"
+    if stale:
+        yield f"stale: {plural(stale, 'file')}, with the last good version in force"
+    if refused or stale:
+        yield "`jobscheduler validate` says why"

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 _RETRYABLE_CODES = {1020, 1205, 1213}  # MySQL: changed since it was read, waited too long for a lock, deadlock
 
-_RETRYABLE_STATES = {"40001", "40P01"}  # the same, as the SQL standard and PostgreSQL number them
+_RETRYABLE_STATES = {"40001", "40P01", "55P03"}  # the same, as the SQL standard and PostgreSQL number them
 
 _TIMEOUT_STATES = {"57014"}  # PostgreSQL has ended a statement that took too long
 

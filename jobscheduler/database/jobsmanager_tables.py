@@ -139,6 +139,8 @@ def _rename(connection: Connection, names: Mapping[str, str]) -> None:
         connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {_LOCK_WAIT_S}")
         connection.exec_driver_sql(f"RENAME TABLE {', '.join(f'{old} TO {new}' for old, new in quoted)}")
         return
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'")
     for old, new in quoted:
         connection.exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
 

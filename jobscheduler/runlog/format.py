@@ -13,12 +13,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from jobscheduler.model import Event, LogEntry, LogValue, Record, log_key
+from jobscheduler.model import Event, Level, LogEntry, LogValue, Record, Status, log_key
 from jobscheduler.util.instants import format_instant, format_instant_ms
 
 MAX_LINE = 16 * 1024  # bytes of the longest line
 
 MAX_VALUE = 2048  # characters of the longest value; more is cut at the front, where it matters less
+
+LEVELS = {  # of records, in the JSON format
+    Status.SUCCESS: Level.INFO,
+    Status.FAILURE: Level.ERROR,
+    Status.SKIPPED: Level.WARNING,
+    Status.MISSED: Level.WARNING,
+}
 
 _PLAIN = re.compile(r"[A-Za-z0-9!#$%&()*+,./:;<>?@^_{|}~\[\]-]+")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -35,13 +42,33 @@ def format_text(entry: LogEntry) -> str:
 
 def format_json(entry: LogEntry) -> str:
     """Format an entry as one JSON object, without the end of the line."""
+    return json.dumps(_json_fields(entry), ensure_ascii=True)
+
+
+def json_formatter(host: str) -> Callable[[LogEntry], str]:
+    """Return `format_json` for programs that collect logs: records have a `level`, too, and all lines the `host`.
+
+    Both come last, and a pair of the entry that has such a name stays.
+    """
+
+    def form(entry: LogEntry) -> str:
+        fields = _json_fields(entry)
+        if isinstance(entry, Record):
+            fields.setdefault("level", LEVELS[entry.status].value)
+        fields.setdefault("host", host)
+        return json.dumps(fields, ensure_ascii=True)
+
+    return form
+
+
+def _json_fields(entry: LogEntry) -> dict[str, LogValue]:
+    """Return the keys and values of an object; its head comes first, and no pair replaces that."""
     head: dict[str, LogValue] = {"time": format_instant_ms(entry.at)}
     if isinstance(entry, Record):
         head["status"] = entry.status.value
     else:
         head |= {"level": entry.level.value, "event": entry.name}
-    pairs = {key: _json_value(value) for key, value in _pairs(entry).items()}
-    return json.dumps(head | pairs | head, ensure_ascii=True)  # the head comes first, and no pair replaces it
+    return head | {key: _json_value(value) for key, value in _pairs(entry).items()} | head
 
 
 def _pairs(entry: LogEntry) -> dict[str, LogValue]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from jobscheduler.model import LogEntry, Record
-from jobscheduler.runlog.format import encode_line, format_json, format_text, syslog_priority
+from jobscheduler.runlog.format import encode_line, format_text, json_formatter, syslog_priority
 from jobscheduler.runlog.stderr_copy import StderrCopy
 from jobscheduler.util.text import format_error
 
@@ -33,7 +34,7 @@ class LineEncoder:
         `priorities` puts syslog priorities in front of the lines there, `own_priorities` in front of the lines of the
         log itself.
         """
-        self._format = format_json if form == "json" else format_text
+        self._format = json_formatter(socket.gethostname()) if form == "json" else format_text
         self._echo = echo
         self._priorities = priorities
         self._own_priorities = own_priorities

@@ -66,7 +66,7 @@ def to_json_object(raw: bytes) -> dict[str, Any]:
     """
     text = raw.decode("utf-8", "replace")
     if text.startswith("{"):
-        return dict(json.loads(text, object_pairs_hook=_keep_first))
+        return _without_envelope(json.loads(text, object_pairs_hook=_keep_first))
     match = _TEXT.fullmatch(text)
     pairs = parse_line(raw)
     if match is None or pairs is None:
@@ -94,7 +94,7 @@ def _parse_text(text: str) -> dict[str, str] | None:
 
 def _parse_json(text: str) -> dict[str, str] | None:
     try:
-        fields = json.loads(text, object_pairs_hook=_keep_first)
+        fields = _without_envelope(json.loads(text, object_pairs_hook=_keep_first))
         second = list(fields)[1]  # the kind follows the time; later pairs may repeat any key
         word = fields[second if second == "status" else "event"]
         return {**{key: _as_text(value) for key, value in fields.items()}, "word": str(word)}
@@ -107,6 +107,19 @@ def _keep_first(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for key, value in pairs:
         fields.setdefault(key, value)
+    return fields
+
+
+def _without_envelope(fields: dict[str, Any]) -> dict[str, Any]:
+    """Remove what a line has for programs that collect logs: `host` at the end, and before it the `level` of a record.
+
+    The `host` of a checkpoint is not at the end. It has another meaning, and stays.
+    """
+    names = list(fields)
+    if names[-1:] == ["host"]:
+        del fields["host"]
+        if names[1:2] == ["status"] and names[-2] == "level":
+            del fields["level"]
     return fields
 
 

@@ -271,3 +271,9 @@ def test_the_package_does_what_each_of_these_steps_says(release: str, tmp_path: 
             started = time.monotonic()
             step(years)
             sys.stderr.write(f"{release}: {step.__name__}: {time.monotonic() - started:.1f} s\n")
+
+
+def test_a_package_that_is_built_again_is_the_same_to_the_last_byte(tmp_path: Path) -> None:
+    """Of one commit, so that those who install it can check what they have got."""
+    one, other = (built_package("trixie", tmp_path / name) for name in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()

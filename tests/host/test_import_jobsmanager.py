@@ -1,60 +1,84 @@
-"""`import jobsmanager` from JobsManager's own schema on a real server, beside it and in its place."""
+"""`import jobsmanager` from JobsManager's own schema on real servers, beside it and in its place."""
 
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-import pymysql
 import pytest
+from sqlalchemy import create_engine, inspect, text
 
 from jobscheduler import cli
 from jobscheduler.database import JobTable
 from jobscheduler.database.jobsmanager_tables import SUFFIX
-from tests.support.databases import Place, Server, on_mariadb, server
-from tests.support.jobsmanager import TheirJobs, make_tables
-
-__all__ = ["on_mariadb", "server"]
+from tests.support import databases, postgresql
+from tests.support.databases import PASSWORD, QUOTED
+from tests.support.jobsmanager import TheirJobs, driver_url, make_tables
+from tests.support.service import Service
 
 NAMES = ("jm_jobs", "jm_syslog", "jm_update_info")
+KINDS = {"mariadb": databases.running, "postgresql": postgresql.running}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def server(request: pytest.FixtureRequest) -> Iterator[databases.Server | postgresql.Server]:
+    """A private server of each kind."""
+    with KINDS[request.param]() as made:
+        yield made
 
 
 @pytest.fixture
-def theirs(on_mariadb: Place) -> Place:
-    """A database with the three tables of JobsManager, and some jobs."""
-    jobs = TheirJobs(on_mariadb.url)
+def theirs(server: databases.Server | postgresql.Server) -> str:
+    """The URL of a database with the three tables of JobsManager, and some jobs."""
+    url = server.fresh()
+    jobs = TheirJobs(url)
     jobs.add("report", "report &> /dev/null", second=0, minute=30, hour=1, day_of_week="0-4")
     jobs.add("grüße", "echo grüße 🎉", second=0, minute=0, hour=3, day="last fri")
     jobs.add("stand", second=0, minute=0, hour=4, next_run_time=None)
     jobs.close()
-    make_tables(on_mariadb.url)
-    return on_mariadb
+    make_tables(url)
+    return url
 
 
-def run(place: Place, tmp_path: Path, *words: str) -> int:
-    """Import from the URL, which has a password."""
+def url_file(url: str, tmp_path: Path) -> Path:
+    """A file with the URL, which has a password on a server that asks for one."""
     file = tmp_path / "url"
-    file.write_text(place.url)
-    file.chmod(0o600)
+    file.touch(mode=0o600)
+    file.write_text(url)
+    return file
+
+
+def run(url: str, tmp_path: Path, *words: str) -> int:
+    """Import from the URL."""
     (tmp_path / "scheduler.toml").touch(0o644)
-    return cli.main(
-        ["import", "jobsmanager", "--url-file", str(file), "--config", str(tmp_path / "scheduler.toml"), *words]
-    )
+    settings = ["--config", str(tmp_path / "scheduler.toml")]
+    return cli.main(["import", "jobsmanager", "--url-file", str(url_file(url, tmp_path)), *settings, *words])
 
 
-def tables(place: Place) -> dict[str, int]:
+def tables(url: str) -> dict[str, int]:
     """Return the tables, with how many rows each has."""
-    server_, database = place.server, place.url.rpartition("/")[2]
-    assert server_ is not None
-    names = [str(name) for (name,) in server_.sql("SHOW TABLES", database=database)]
-    return {name: _count(server_, name, database) for name in names}
+    engine = create_engine(driver_url(url))
+    with closing(engine.connect()) as connection:
+        names = inspect(connection).get_table_names()
+        found = {name: int(str(connection.scalar(text(f"SELECT count(*) FROM {name}")))) for name in names}
+    engine.dispose()
+    return found
 
 
-def _count(server_: Server, name: str, database: str) -> int:
-    return int(str(server_.sql(f"SELECT count(*) FROM {name}", database=database)[0][0]))
+@contextmanager
+def jobsmanager_at_work(url: str) -> Iterator[None]:
+    """Hold the transaction that JobsManager never ends."""
+    engine = create_engine(driver_url(url))
+    with closing(engine.connect()) as connection:
+        connection.execute(text("UPDATE jm_update_info SET updated = 1 WHERE updated = 0"))
+        yield
+    engine.dispose()
 
 
-def test_the_jobs_take_the_place_of_theirs(theirs: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_jobs_take_the_place_of_theirs(theirs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Their tables keep their rows under other names; a second import does nothing twice."""
     before = tables(theirs)
     assert run(theirs, tmp_path, "--to-database", "--json") == 0
@@ -66,7 +90,7 @@ def test_the_jobs_take_the_place_of_theirs(theirs: Place, tmp_path: Path, capsys
     }
     after = tables(theirs)
     assert {f"{name}{SUFFIX}": before[name] for name in NAMES}.items() <= after.items()
-    rows = {row.job_id: json.loads(row.definition) for row in JobTable(theirs.url).list()}
+    rows = {row.job_id: json.loads(row.definition) for row in JobTable(theirs).list()}
     assert rows["report"]["schedule"] == "0 30 1 * * mon-fri"
     assert rows["report"]["task"]["command"] == "report > /dev/null 2>&1"
     assert rows["stand"]["enabled"] is False
@@ -77,34 +101,50 @@ def test_the_jobs_take_the_place_of_theirs(theirs: Place, tmp_path: Path, capsys
 
 
 def test_nothing_is_renamed_while_jobsmanager_runs(
-    theirs: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    theirs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its transaction never ends, and holds the table of markers: that is said, and all tables stay."""
     before = tables(theirs)
-    url = JobTable(theirs.url).database
-    assert theirs.server is not None
-    with pymysql.connect(
-        host="127.0.0.1",
-        port=theirs.server.port,
-        user="tester",
-        password="se:cr@t/pass",
-        database=theirs.url.rpartition("/")[2],
-    ) as running:
-        running.cursor().execute("UPDATE jm_update_info SET updated = 1 WHERE updated = 0")
+    with jobsmanager_at_work(theirs):
         assert run(theirs, tmp_path, "--to-database") == 1
     errors = " ".join(capsys.readouterr().err.split())
     assert "another program uses the tables of JobsManager" in errors
     assert "stop JobsManager" in errors
     assert tables(theirs) == before
-    assert str(url) not in errors
+    assert PASSWORD not in errors
+    assert QUOTED not in errors
     assert run(theirs, tmp_path, "--to-database") == 0
 
 
-def test_its_jobs_become_files_while_it_runs(theirs: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_jobs_become_files_while_it_runs(theirs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Reading changes nothing there."""
     before = tables(theirs)
     tmp_path.chmod(0o755)
-    assert run(theirs, tmp_path, "--to", str(tmp_path / "jobs.d")) == 0
+    with jobsmanager_at_work(theirs):
+        assert run(theirs, tmp_path, "--to", str(tmp_path / "jobs.d")) == 0
     assert len(list((tmp_path / "jobs.d").iterdir())) == 3
-    assert "se:cr@t" not in capsys.readouterr().out
+    assert PASSWORD not in capsys.readouterr().out
     assert tables(theirs) == before
+
+
+def test_the_service_runs_the_jobs_from_the_table_that_took_the_place_of_theirs(theirs: str, tmp_path: Path) -> None:
+    """With their commands, and its lines in our table of lines; a paused one is known and never due."""
+    jobs = TheirJobs(theirs)
+    jobs.add("tick", "echo from the table", second="*")
+    jobs.add("slow", "sleep 60 & wait", second="*", timeout=1)
+    jobs.close()
+    with closing(Service(tmp_path)) as service:
+        file = url_file(theirs, tmp_path)
+        service.options = ("--database-url-file", str(file), "--reload-interval", "0.2")
+        assert run(theirs, tmp_path, "--to-database") == 0
+        service.start()
+        service.wait_for("SUCCESS", job_id="tick")
+        service.wait_for("FAILURE", job_id="slow", reason="timeout")
+        assert service.words("service.started")[0]["jobs"] == "5"
+        assert service.words("run.started", job_id="stand") == []
+        JobTable(theirs).remove("slow")
+        service.wait_for("job.removed", job_id="slow")
+        service.stop(signal.SIGTERM)
+    after = tables(theirs)
+    assert after["jm_syslog"] >= len(service.words("SUCCESS", job_id="tick"))
+    assert after[f"jm_syslog{SUFFIX}"] == 1

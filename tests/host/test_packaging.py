@@ -244,6 +244,15 @@ def test_destdir_is_written_to_and_named_nowhere(staged: Path) -> None:
             assert outside not in path.read_bytes(), path
 
 
+def test_the_lists_of_installed_files_name_what_is_there(staged: Path) -> None:
+    """Nothing of how and from where the package was built, which differs each time."""
+    lists = list(staged.rglob("*.dist-info/RECORD"))
+    assert lists
+    for one in lists:
+        named = {line.partition(",")[0] for line in one.read_text("utf-8").splitlines()}
+        assert not [name for name in named if name.endswith("direct_url.json")], one
+
+
 def test_prefix_is_where_command_and_unit_lead(staged: Path) -> None:
     """The script names the interpreter of its release, the unit and the link name the present release."""
     current = staged / "srv/scheduler/current"

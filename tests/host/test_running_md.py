@@ -16,98 +16,32 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from tests.support.booted import Machine, booted, copy_of_the_checkout, filled, without_make
+from tests.support.booted import booted, copy_of_the_checkout, filled, without_make
+from tests.support.executed_pages import (
+    AS_IN_A_TERMINAL,
+    blocks,
+    commands,
+    file_of,
+    in_machine,
+    is_as_shown,
+    pattern_of,
+    plain,
+    run_as_shown,
+)
 from tests.support.service import ROOT, parse_line, wait_until
 
 PAGE = (ROOT / "RUNNING.md").read_text("utf-8")
 CUT = "## As a service of the host"
-READS = ("grep", "journalctl")
-"""Commands that only look, and are run again until they show what they should: the service needs its time."""
-AS_IN_A_TERMINAL = "export PYTHONUNBUFFERED=1"
-"""Output and messages, which a command writes to different streams, have the order that they have in a terminal."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block, and the last line of text before it."""
-
-    before: str
-    kind: str
-    text: str
-
-
-def blocks(page: str) -> list[Block]:
-    """The fenced blocks of a part of the page."""
-    found, before = [], ""
-    for part in re.split(r"(^```\w+\n.*?^```\n)", page, flags=re.DOTALL | re.MULTILINE):
-        if part.startswith("```"):
-            kind, _, text = part.removeprefix("```").removesuffix("```\n").partition("\n")
-            found.append(Block(before, kind, text))
-        elif part.strip():
-            before = part.strip().splitlines()[-1]
-    return found
-
-
-def commands(block: Block) -> Iterator[tuple[str, str, list[str]]]:
-    """The commands of a console block: prompt, command, and the lines shown below it."""
-    for prompt, command, shown in re.findall(r"^([$#]) (.*)\n((?:(?![$#] ).*\n)*)", block.text, re.MULTILINE):
-        yield prompt, command, shown.splitlines()
-
-
-def file_of(block: Block) -> str:
-    """The name under which a job file is to be saved."""
-    return re.findall(r"`([^`]+\.json)`", block.before)[-1]
-
-
-DIFFERS = [
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "INSTANT"),
-    (re.compile(r"\b(run_id|pid|duration|cpu|took|hash)=\S+"), r"\1=DIFFERS"),
-]
-
-
-def plain(line: str) -> str:
-    """A line without what differs from time to time."""
-    for pattern, word in DIFFERS:
-        line = pattern.sub(word, line)
-    return line
-
-
-def pattern_of(shown: list[str]) -> re.Pattern[str]:
-    """What a text has to be so that the page has told the truth."""
-    parts = ["(?:.*\n)*" if line == "…" else re.escape(plain(line)).replace("…", ".*") + "\n" for line in shown]
-    return re.compile("".join(parts))
-
-
-def is_as_shown(printed: str, shown: list[str]) -> bool:
-    """Whether a command printed what the page shows."""
-    text = "".join(plain(line) + "\n" for line in printed.splitlines())
-    return pattern_of(shown).fullmatch(text) is not None
-
-
-def run_as_shown(run: Callable[[str], tuple[int, str]], command: str, shown: list[str]) -> None:
-    """Run a command; it has to print what is shown, and to fail only if an error is shown."""
-    status, printed = run(command)
-    if command.startswith(READS):
-        try:
-            wait_until(lambda: is_as_shown(run(command)[1], shown), 25)
-        except pytest.fail.Exception as failure:
-            pytest.fail(f"{failure}\n`{command}` shows {shown}, now: {run(command)}")
-    else:
-        assert is_as_shown(printed, shown), f"`{command}` printed\n{printed}\nand not\n" + "\n".join(shown)
-        fails = any(line.startswith("error:") for line in shown)
-        assert (status != 0) == fails, f"`{command}`: status {status}\n{printed}"
 
 
 class Terminal:
@@ -226,16 +160,6 @@ def test_as_a_service_of_the_host(tmp_path_factory: pytest.TempPathFactory) -> N
                     assert is_as_shown(wheels.said, shown), wheels.said
                 else:
                     run_as_shown(in_machine(machine, wheels.checkout), command, shown)
-
-
-def in_machine(machine: Machine, directory: Path) -> Callable[[str], tuple[int, str]]:
-    """Running shell commands as root in a booted machine."""
-
-    def run(command: str) -> tuple[int, str]:
-        done = machine.run(f"{AS_IN_A_TERMINAL}; {{ {command}\n}} 2>&1", cwd=directory)
-        return done.returncode, done.stdout
-
-    return run
 
 
 def test_every_block_of_the_page_is_of_a_kind_that_is_executed() -> None:

@@ -28,6 +28,7 @@ from jobscheduler.alerts.payload import MAX_JOB_LIST_CHARS, MAX_JSON_JOBS, build
 from jobscheduler.alerts.sender_pool import ALERT_TIMEOUT_S, LONG_RUN_S, MAX_THREADS, MAX_WORKERS
 from jobscheduler.jobs.parser import ParseContext, parse
 from jobscheduler.model import AlertRule, Job, Record, Status, TaskSpec
+from jobscheduler.runlog.parse import to_json_object
 from jobscheduler.tasks import Alert, task_type
 from tests.support.service import ROOT, Service, job, wait_until
 from tests.support.tasks import SLOT
@@ -143,8 +144,9 @@ def test_the_recipe_for_a_webhook_posts_the_record(etc: Etc, service: Service, s
     assert (failed.method, failed.target, failed.headers["content-type"]) == ("POST", "/jobs", "application/json")
     assert (failed.headers["authorization"], failed.headers["x-host"]) == ("Bearer 0123456789", "db1")
     lines = service.log.read_text().splitlines()
-    assert failed.body.decode() in lines
-    assert recovered.body.decode() in lines
+    records = [to_json_object(line.encode()) for line in lines if '"status"' in line]
+    assert json.loads(failed.body) in records
+    assert json.loads(recovered.body) in records
     assert json.loads(failed.body)["status"] == "FAILURE"
     assert "0123456789" not in "".join(lines).replace(json.loads(failed.body)["run_id"], "")
     shown = json.loads(block("json", 4))

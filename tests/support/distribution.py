@@ -34,7 +34,7 @@ LONGEST = (
 """Tests of `SPLIT` that take longest."""
 
 FIRST = (
-    *("test_running_md", "test_systemd", "test_packaging", "test_database_service"),
+    *("test_running_md", "test_day_one_md", "test_systemd", "test_packaging", "test_database_service"),
     *("test_hangs_by_count", "test_files_table", "test_scheduler_stuck_runs", "test_account_log", "test_verbs"),
     *("test_cluster_service", "test_cluster_verbs", "test_completion_shells"),
     *("test_command_tree_killer", "test_zone_rules_service", "test_page_service", "test_alerts_service"),

@@ -33,6 +33,15 @@ OTHER_TABLES = {  # beside that of the jobs, which APScheduler makes
         jobs_before_update JSON NULL, jobs_after_update JSON NULL,
         KEY idx_updated_insert_time (updated, insert_time)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4""",
     ),
+    "postgresql": (
+        """CREATE TABLE jm_syslog (id BIGSERIAL PRIMARY KEY, created_at TIMESTAMP(3) NOT NULL DEFAULT now(),
+        level VARCHAR(16) NOT NULL, logger_name VARCHAR(64) NOT NULL, message TEXT NOT NULL)""",
+        "CREATE INDEX idx_level ON jm_syslog (level)",
+        """CREATE TABLE jm_update_info (id BIGSERIAL PRIMARY KEY, updated SMALLINT NOT NULL DEFAULT 0,
+        insert_time TIMESTAMP NOT NULL DEFAULT now(), update_time TIMESTAMP NOT NULL DEFAULT now(),
+        jobs_before_update JSON NULL, jobs_after_update JSON NULL)""",
+        "CREATE INDEX idx_updated_insert_time ON jm_update_info (updated, insert_time)",
+    ),
     "sqlite": (
         """CREATE TABLE jm_syslog (id INTEGER PRIMARY KEY, created_at TEXT, level TEXT NOT NULL,
         logger_name TEXT NOT NULL, message TEXT NOT NULL)""",
@@ -78,7 +87,7 @@ class TheirJobs:
 
     def __init__(self, url: str | None = None) -> None:
         """Keep the jobs in a database, or else in memory."""
-        store = {} if url is None else {"default": SQLAlchemyJobStore(url=_driver_url(url), tablename="jm_jobs")}
+        store = {} if url is None else {"default": SQLAlchemyJobStore(url=driver_url(url), tablename="jm_jobs")}
         self._scheduler = _Still(jobstores=store, timezone="Asia/Hong_Kong")
         self._scheduler.start(paused=True)
 
@@ -124,7 +133,7 @@ def state(trigger: BaseTrigger | None = None, protocol: int = pickle.HIGHEST_PRO
 
 def make_tables(url: str) -> None:
     """Make the tables beside that of the jobs, with a line and a marker in them."""
-    engine = create_engine(_driver_url(url))
+    engine = create_engine(driver_url(url))
     with engine.begin() as connection:
         for statement in OTHER_TABLES[connection.dialect.name]:
             connection.exec_driver_sql(statement)
@@ -133,5 +142,5 @@ def make_tables(url: str) -> None:
     engine.dispose()
 
 
-def _driver_url(url: str) -> str:
+def driver_url(url: str) -> str:
     return url.replace("mysql://", "mysql+pymysql://", 1)

@@ -250,7 +250,10 @@ def test_an_event_with_a_status_of_its_own_is_still_an_event(tmp_path: Path, for
 
 
 def test_a_line_is_the_same_object_from_either_format(tmp_path: Path) -> None:
-    """Numbers are numbers, and a text that only looks like a number remains text."""
+    """Numbers are numbers, and a text that only looks like a number remains text.
+
+    What collectors of logs get besides, the level of a record and the host, is not of the line.
+    """
     details = (("last", at(3)), ("count", 3), ("more", True))
     entries = (
         Record(at(2), Status.SUCCESS, "x", "12345678", at(1), at(1.25), 0.75, details=(("exit_code", 0),)),
@@ -262,11 +265,23 @@ def test_a_line_is_the_same_object_from_either_format(tmp_path: Path) -> None:
         write(tmp_path / form, form, *entries)
     text, objects = ((tmp_path / form).read_bytes().splitlines() for form in ("text", "json"))
 
-    assert (
-        [to_json_object(line) for line in text]
-        == [to_json_object(line) for line in objects]
-        == [*map(json.loads, objects)]
+    assert [to_json_object(line) for line in text] == [to_json_object(line) for line in objects]
+    assert "host" not in {key for line in objects for key in parse_line(line) or {}}
+    more = ({"level": "INFO"}, {"level": "WARNING"}, {"level": "ERROR"}, {})  # an event has its own
+    assert [json.loads(line) for line in objects] == [
+        {**to_json_object(line), **level, "host": os.uname().nodename} for line, level in zip(text, more, strict=True)
+    ]
+
+
+def test_a_pair_of_a_task_may_have_the_name_of_what_collectors_get(tmp_path: Path) -> None:
+    """It stays, in the line and for those who read it; so does the host of a checkpoint, which is no name."""
+    record = Record(
+        at(2), Status.FAILURE, "x", "a", at(1), at(1), 1.0, details=(("level", 3), ("host", "db1"), ("n", 1))
     )
+    write(tmp_path / "log", "json", *to_events(MARK, at(0)), record)
+    (line,) = [one for one in (tmp_path / "log").read_bytes().splitlines() if b"FAILURE" in one]
+    assert json.loads(line).items() >= {"level": 3, "host": "db1"}.items()
+    assert (parse_line(line) or {}).items() >= {"level": "3", "host": "db1"}.items()
 
 
 def test_a_slot_is_recognised_whatever_its_fraction_of_a_second(tmp_path: Path, form: str) -> None:

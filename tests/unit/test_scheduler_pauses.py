@@ -525,7 +525,7 @@ def test_reboot_is_skipped_by_a_pause(tmp_path: Path) -> None:
     first.pause("boot")
     first.stop()
     world = LoggedWorld(tmp_path, 90)
-    world.scheduler._engine.recovery._outage.former.is_same_boot = False  # type: ignore[union-attr]
+    world.scheduler._engine.recovery._outage.former.clock.is_same_boot = False  # type: ignore[union-attr]
     world.start(boot)
     assert [status for _, status, _ in world.records()] == ["SKIPPED"]
     world.crash()
