@@ -114,6 +114,10 @@ class NodeOfService:
         """Have the scheduler stand by."""
         self._scheduler.leadership.stand_by()
 
+    def hand_over(self) -> None:
+        """Have the scheduler write a last checkpoint and stand by."""
+        self._scheduler.leadership.hand_over()
+
     def end_runs(self, reason: str) -> None:
         """End the runs at work."""
         self._scheduler.leadership.end_runs(reason)

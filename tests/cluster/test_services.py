@@ -12,7 +12,7 @@ import pytest
 from tests.support.cluster_servers import KINDS, Server, running
 from tests.support.databases import Place
 from tests.support.node_services import LEASE_S, NO_CLOCK, Nodes, nodes
-from tests.support.service import job, wait_until
+from tests.support.service import Service, job, wait_until
 
 GRACE_S = 4.0
 """How much longer than its lease a leader may be missed."""
@@ -183,4 +183,41 @@ def test_a_node_that_comes_back_under_its_name_ends_what_it_has_left(cluster: No
     assert told["reason"] == "interrupted"
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), 15, "its process is ended")
     cluster.end()
+    cluster.check()
+
+
+def test_alerts_are_told_once_over_a_hand_over(cluster: Nodes, tmp_path: Path) -> None:
+    """One that is held back is told by the node that ends, and what fails while it ends by the next leader."""
+    told, fails, slow = tmp_path / "told", tmp_path / "fails", tmp_path / "slow"
+    tell = {"type": "execute_command", "command": f"echo $JOB_ALERT $JOB_ID >> {told}"}
+    rule = {"on_failure": tell, "on_recovery": tell, "enabled": False}
+    jobs = [
+        job("flaps", "* * * * *", f"test ! -e {fails}", **rule),
+        job("slow", "* * * * *", f"touch {slow}; sleep 2; false", **rule),
+    ]
+    for name in ("a", "b"):
+        cluster.add(name, cluster.marked(), *jobs)
+    name, term = cluster.leader()
+    first, (second,) = cluster.services[name], [one for key, one in cluster.services.items() if key != name]
+
+    def flap(service: Service, word: str, count: int) -> None:
+        fails.touch() if word == "FAILURE" else fails.unlink()
+        cluster.run_by_hand(next(key for key, one in cluster.services.items() if one is service), "flaps")
+        service.wait_for(word, count, job_id="flaps")
+
+    flap(first, "FAILURE", 1)
+    flap(first, "SUCCESS", 1)
+    wait_until(lambda: told.exists() and len(told.read_text().splitlines()) == 2, 15, "both were told at once")
+    flap(first, "FAILURE", 2)
+    cluster.run_by_hand(name, "slow")
+    wait_until(slow.exists, 15, "the slow run has begun")
+    assert first.stop() == 0
+    cluster.leader(other_than=term)
+    flap(second, "FAILURE", 1)
+    second.wait_for("alert.sent", job_id="slow")
+    cluster.run_in_term(cluster.leader(other_than=term)[1])
+    expected = ["failure flaps", "failure flaps", "failure slow", "recovery flaps"]
+    wait_until(lambda: len(told.read_text().splitlines()) >= 4, 15, "all were told")
+    cluster.end()
+    assert sorted(told.read_text().splitlines()) == expected
     cluster.check()
