@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jobscheduler.control.client import request
 from tests.support.cluster_servers import KINDS, Server, running
 from tests.support.databases import Place
 from tests.support.node_services import LEASE_S, NO_CLOCK, Nodes, nodes
@@ -85,8 +86,9 @@ def test_another_node_leads_in_time_when_a_leader_dies_or_freezes(cluster: Nodes
         cluster.services[killed].start()
         frozen, taken = lose_leader(cluster, is_kill=False)
         assert taken <= LEASE_S + GRACE_S
+        former = len(cluster.services[frozen].words("cluster.stands_by"))
         cluster.signal(frozen, signal.SIGCONT)
-        cluster.services[frozen].wait_for("cluster.stands_by", len(cluster.services[frozen].words("cluster.leads")))
+        cluster.services[frozen].wait_for("cluster.stands_by", former + 1)
     if code:
         assert any("fenced" in service.stderr() for service in cluster.services.values())
     cluster.end()
@@ -220,4 +222,22 @@ def test_alerts_are_told_once_over_a_hand_over(cluster: Nodes, tmp_path: Path) -
     wait_until(lambda: len(told.read_text().splitlines()) >= 4, 15, "all were told")
     cluster.end()
     assert sorted(told.read_text().splitlines()) == expected
+    cluster.check()
+
+
+def test_a_changed_url_in_its_file_is_named_by_a_reload(cluster: Nodes) -> None:
+    """The service goes on with the former one, and says that a restart takes the new one; so for a file that is bad."""
+    service = cluster.add("a", cluster.marked())
+    _, term = cluster.leader()
+    cluster.url_file.write_text(f"{cluster.url}?application_name=x\n")
+    assert request(service.socket, "POST", "/v1/reload")["need_restart"] == ["cluster-url-file"]
+    service.wait_for("settings.waiting", settings="cluster-url-file")
+    cluster.url_file.write_text("\n")
+    request(service.socket, "POST", "/v1/reload")
+    (told,) = service.wait_for("settings.kept")
+    assert "does not hold the URL of a database" in told["problem"]
+    cluster.url_file.write_text(f"{cluster.url}\n")
+    assert request(service.socket, "POST", "/v1/reload")["need_restart"] == []
+    cluster.run_in_term(term)
+    cluster.end()
     cluster.check()
