@@ -16,6 +16,7 @@ from jobscheduler.cluster import attempts, claims, retention
 from jobscheduler.cluster.account_thread import AccountThread, Chore
 from jobscheduler.cluster.account_work import AccountWork
 from jobscheduler.cluster.beats import QUIET_INTERVALS, Beats, RunNews, news_of
+from jobscheduler.cluster.decision_queue import DecisionQueue
 from jobscheduler.cluster.unsent import UnsentOutcomes
 from jobscheduler.cluster.upkeep import Upkeep
 from jobscheduler.cluster.values import Attempt, Beat, Claim, ClaimResult, Fenced, Identity, Outcome, State, Term
@@ -164,6 +165,25 @@ def test_many_decisions_are_one_statement_of_each_kind(here: Here) -> None:
     assert [len(args[-1]) for request, args, _ in here.asked if request is claims.claim] == [50]
     assert len(here.asked) == 1
     assert here.fates() == [ClaimResult.WON] * 50
+
+
+def test_a_fault_of_ours_loses_no_decision() -> None:
+    """What was not answered is taken at the next step, before what was decided since."""
+    told: list[str] = []
+    failures: list[Exception] = [ValueError("odd")]
+
+    def ask(wanted: list[str]) -> list[str]:
+        if failures:
+            raise failures.pop()
+        return wanted
+
+    queue: DecisionQueue[str, str] = DecisionQueue(threading.Event(), ask)
+    queue.put("first", told.append)
+    with pytest.raises(ValueError, match="odd"):
+        queue.step()
+    queue.put("second", told.append)
+    queue.step()
+    assert told == ["first", "second"]
 
 
 def test_a_claim_of_a_term_that_is_over_is_given_up(here: Here) -> None:
