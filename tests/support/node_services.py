@@ -43,9 +43,9 @@ lease.Standing.term_at = lambda standing, now: standing.term
 
 perform, claim = account.Account.perform, claims.claim
 
-def perform_and_say(self, steps, *arguments):
+def perform_and_say(self, steps, *arguments, **more):
     try:
-        return perform(self, steps, *arguments)
+        return perform(self, steps, *arguments, **more)
     except Fenced:
         if steps is claim:
             os.write(2, b"fenced\\n")
