@@ -241,3 +241,20 @@ def test_a_changed_url_in_its_file_is_named_by_a_reload(cluster: Nodes) -> None:
     cluster.run_in_term(term)
     cluster.end()
     cluster.check()
+
+
+def test_nodes_whose_files_differ_say_in_which_jobs(cluster: Nodes) -> None:
+    """The one that stands by says it when it lasts, and when it is over; the leader's files count meanwhile."""
+    soon = "from jobscheduler.cluster import node_reports\nnode_reports._SETTLE_S = 1.0"
+    cluster.add("a", cluster.marked(), job("same", "@daily", "true"), job("edited", "@daily", "true"), code=soon)
+    _, term = cluster.leader()
+    other = cluster.add(
+        "b", cluster.marked(), job("same", "@daily", "true"), job("edited", "@weekly", "true"), code=soon
+    )
+    (told,) = other.wait_for("cluster.drift")
+    assert (told["leader"], "edited" in told["jobs"], "same" in told["jobs"]) == ("a", True, False)
+    other.write("edited.json", job("edited", "@daily", "true"))
+    other.wait_for("cluster.drift_over")
+    cluster.run_in_term(term)
+    cluster.end()
+    cluster.check()
