@@ -67,7 +67,7 @@ class Leadership:
 
     @property
     def stands_by(self) -> bool:
-        """Whether another service decides, also while this one stops: the runs that end here then are told there."""
+        """Whether another service decides, also while this one stops: that one tells the runs that end here."""
         return self._stands_by
 
     def stand_by(self) -> None:
@@ -81,7 +81,7 @@ class Leadership:
     def hand_over(self) -> None:
         """Let another service decide, which finds in a last checkpoint how all stands at this very moment.
 
-        No alert is given by both services, nor by none. Otherwise this is `stand_by`.
+        So each alert is given by one of the two services. Otherwise this is `stand_by`.
         """
         self._give_way(with_checkpoint=True)
 
