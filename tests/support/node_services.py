@@ -206,11 +206,24 @@ class Nodes:
 
         Nobody else could change it then.
         """
-        self.signal(name, signal.SIGSTOP)
+        self._stop(name)
         while self._is_file_locked():
             self.signal(name, signal.SIGCONT)
             time.sleep(0.02)
-            self.signal(name, signal.SIGSTOP)
+            self._stop(name)
+
+    def _stop(self, name: str) -> None:
+        """Stop a node, and wait until each thread stands: on a busy host one may still lock the file for a moment."""
+        self.signal(name, signal.SIGSTOP)
+        process = self.services[name].process
+        assert process is not None
+        tasks = Path(f"/proc/{process.pid}/task")
+
+        def stand() -> bool:
+            stats = [(task / "stat").read_text() for task in tasks.iterdir()]
+            return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+        wait_until(stand, 15, f"all threads of {name} stand")
 
     def _is_file_locked(self) -> bool:
         if self.database.file is None:
