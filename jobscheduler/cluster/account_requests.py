@@ -46,6 +46,10 @@ class AccountRequests:
         """Queue that a run was allowed to begin and did not."""
         self._ask(lambda account: account.perform(attempts.give_back, account.dialect, [attempt]))
 
+    def call(self, then: Callable[[], object]) -> None:
+        """Queue a call that is made when all is done that waits now."""
+        self._ask(lambda _: then())
+
     def _ask(self, request: Request) -> None:
         with self._lock:
             self._requests.append(request)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jobscheduler.cluster.boot_knowledge import BootKnowledge
 from jobscheduler.cluster.decisions import Decisions
 from jobscheduler.cluster.recovery import AccountRecovery
 from jobscheduler.cluster.values import Term
 from jobscheduler.model import RecoveredState
+
+LAST_WAIT_S = 1.0  # seconds that the last checkpoint of a leader may keep the lease from the next one
 
 
 class AccountTerms:
@@ -39,6 +43,15 @@ class AccountTerms:
     def lacks_claims(self) -> bool:
         """Whether claims were given up since `begin`."""
         return self._decisions.lacks_claims
+
+    def write_last(self, hand_over: Callable[[], object]) -> None:
+        """Have the account take what `hand_over` has to say, while the lease is held; wait for that only a moment.
+
+        An outcome from now on is left to the next leader: the last checkpoint does not count it.
+        """
+        self._decisions.term.leave_outcomes()
+        hand_over()
+        self._decisions.wait_taken(LAST_WAIT_S)
 
     def end(self) -> None:
         """Take no more decisions."""

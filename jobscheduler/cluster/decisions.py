@@ -28,7 +28,7 @@ from jobscheduler.scheduler import LogAccounting
 class Decisions:
     """The decisions of a node. `rows` are those of its runs, `term` is the one for which it decides.
 
-    Thread: one for `step`; any for the others, which do not wait.
+    Thread: one for `step`; any for the others, of which only `wait_taken` waits.
     """
 
     def __init__(
@@ -67,6 +67,12 @@ class Decisions:
         count = self._requests.count()  # what is asked during this step may belong to slots that it does not take
         self._work.step()
         self._requests.step(count)
+
+    def wait_taken(self, seconds: float) -> bool:
+        """Wait until the account has all that waits now, at most so many seconds; return whether it has."""
+        taken = threading.Event()
+        self._requests.call(taken.set)
+        return taken.wait(seconds)
 
     def keep_unsent(self) -> None:
         """Keep the outcomes that have not reached the account in the log, for the next start of this node.

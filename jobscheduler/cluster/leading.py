@@ -35,6 +35,9 @@ class Schedule(Protocol):
     def stand_by(self) -> object:
         """Decide nothing from now on. Runs at work go on."""
 
+    def hand_over(self) -> object:
+        """Write a last checkpoint, and decide nothing from that moment on. Runs at work go on."""
+
 
 class Terms(Protocol):
     """What a node needs of the account when its scheduler begins to lead, leads and ends to."""
@@ -56,6 +59,9 @@ class Terms(Protocol):
     @property
     def lacks_claims(self) -> bool:
         """Whether claims were given up since `begin`."""
+
+    def write_last(self, hand_over: Callable[[], object]) -> object:
+        """Take what `hand_over` has to say at last, and leave the outcomes from now on to the next leader."""
 
     def end(self) -> object:
         """Take no more decisions."""
@@ -114,6 +120,8 @@ class Leading:
         reason = self._reason_to_stand_by(self._standing(), now)
         if reason is None:
             return
+        if self._leaves_for is not None and self._standing().term_at(now) == self._term:
+            self._terms.write_last(self._schedule.hand_over)
         self._terms.end()
         self._schedule.stand_by()
         term, self._term = self._term, None

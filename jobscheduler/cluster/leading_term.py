@@ -44,6 +44,10 @@ class LeadingTerm:
         """Note that the scheduler leads now."""
         self._accounted = self._term
 
+    def leave_outcomes(self) -> None:
+        """Leave outcomes to the next leader from now on, and decide on until `end`."""
+        self._accounted = None
+
     def end(self) -> None:
         """Decide no more. Call it before the scheduler stands by."""
         self._term = self._accounted = None

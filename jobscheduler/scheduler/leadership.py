@@ -28,6 +28,9 @@ class Startable(Protocol):
     def write_checkpoint(self, *, full: bool) -> object:
         """Write a checkpoint."""
 
+    def keep_checkpoint(self) -> object:
+        """Write a checkpoint. Lock: held by the caller."""
+
 
 class Leadership:
     """Whether this service decides.
@@ -55,6 +58,7 @@ class Leadership:
         self._starts = starts
         self._scheduler = scheduler
         self._clock = clock
+        self._stands_by = engine.phase is Phase.STANDBY
 
     @property
     def decides(self) -> bool:
@@ -63,8 +67,8 @@ class Leadership:
 
     @property
     def stands_by(self) -> bool:
-        """Whether another service decides. One that has stopped does not stand by."""
-        return self._engine.phase is Phase.STANDBY
+        """Whether another service decides, also while this one stops: that one tells the runs that end here."""
+        return self._stands_by
 
     def stand_by(self) -> None:
         """Let another service decide. Waits for nothing but the lock.
@@ -72,7 +76,20 @@ class Leadership:
         Runs at work go on, with further attempts. Runs that have not begun are cancelled without a record, because the
         next leader decides about them.
         """
+        self._give_way(with_checkpoint=False)
+
+    def hand_over(self) -> None:
+        """Let another service decide, which finds in a last checkpoint how all stands at this very moment.
+
+        So each alert is given by one of the two services. Otherwise this is `stand_by`.
+        """
+        self._give_way(with_checkpoint=True)
+
+    def _give_way(self, *, with_checkpoint: bool) -> None:
         with self._lock:
+            if with_checkpoint:
+                self._scheduler.keep_checkpoint()
+            self._stands_by = True
             cancelled = self._engine.stand_by(self._pool.beginning)
         self._starts.forget()
         for run in cancelled:
@@ -90,6 +107,7 @@ class Leadership:
         """
         with self._lock:  # nothing that people ask for falls between the two
             jobs = self._engine.begin_to_lead()
+            self._stands_by = False
             self._engine.recovery.restore(state, now)
         for job in jobs:
             self._scheduler.put(job, now)

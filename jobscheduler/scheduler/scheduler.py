@@ -244,11 +244,15 @@ class Scheduler(SchedulerRequests):
         """
         self.check_clock()
         with self._lock:
-            if self._engine.phase is Phase.STANDBY:  # the leader knows, this service does not
-                return
-            full = full or self._accounting.wants_full
-            self._accounting.checkpoint(self._engine.checkpoints.build(full=full))
-            self._engine.checkpoints.written()
+            self.keep_checkpoint(full=full)
+
+    def keep_checkpoint(self, *, full: bool = False) -> None:
+        """Write a checkpoint, as `write_checkpoint`. Lock: held by the caller."""
+        if self._engine.phase is Phase.STANDBY:  # the leader knows, this service does not
+            return
+        full = full or self._accounting.wants_full
+        self._accounting.checkpoint(self._engine.checkpoints.build(full=full))
+        self._engine.checkpoints.written()
 
     # -- stop
 

@@ -51,6 +51,22 @@ def read_cluster_url(settings: Settings, guard: HangGuard) -> str | None:
         raise StartupError(error.problem) from None
 
 
+def changed_url_files(checked: CheckedSettings) -> frozenset[str]:
+    """Return the name of the setting whose file names another database, or another password, than at the start.
+
+    Raises:
+        DatabaseConfigError: the file cannot be used now.
+        CallHung: it does not answer.
+
+    """
+    file = checked.settings.cluster_url_file
+    if file is None:
+        return frozenset()
+    read = partial(load_url, None, file, "--cluster-url", "cluster")
+    now = checked.guard.call("the file with the URL of the cluster", read)
+    return frozenset() if now == checked.cluster_url else frozenset({"cluster_url_file"})
+
+
 def open_account(url: str, checked: CheckedSettings, opened: OpenLog, log: LogAccounting) -> NodeAccount:
     """Return the account that the services share, without asking the database yet.
 
@@ -113,6 +129,10 @@ class NodeOfService:
     def stand_by(self) -> None:
         """Have the scheduler stand by."""
         self._scheduler.leadership.stand_by()
+
+    def hand_over(self) -> None:
+        """Have the scheduler write a last checkpoint and stand by."""
+        self._scheduler.leadership.hand_over()
 
     def end_runs(self, reason: str) -> None:
         """End the runs at work."""

@@ -30,7 +30,9 @@ class DirectoryLock:
 
     """
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: Path | None, *, is_node: bool = False) -> None:
+        """`is_node`: the service is one of several of a cluster, of which each has a directory of its own."""
+        self._is_node = is_node
         self._directory = directory
         self._descriptor = -1
         self._locks: Locks | None = None
@@ -41,7 +43,7 @@ class DirectoryLock:
             self._follow()
         except LockHeld as held:
             self._release()
-            raise in_use(f"the jobs directory `{self._directory}`", held.pid) from None
+            raise in_use(f"the jobs directory `{self._directory}`", held.pid, is_node=self._is_node) from None
         except OSError as error:
             self._release()
             raise StartupError(_no_lock(str(self._directory), error)) from None
@@ -147,7 +149,8 @@ def lock_directory(checked: CheckedSettings, stack: ExitStack) -> DirectoryLock:
         StartupError: another service holds the lock, or the directory does not answer.
 
     """
-    lock = DirectoryLock(None if checked.directory is None else checked.settings.jobs_dir)
+    directory = None if checked.directory is None else checked.settings.jobs_dir
+    lock = DirectoryLock(directory, is_node=checked.settings.has_cluster)
     return stack.enter_context(entered(checked.guard, checked.jobs_name, lock))
 
 

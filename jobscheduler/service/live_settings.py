@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +12,7 @@ from jobscheduler.config.exposed_settings import exposure_checks
 from jobscheduler.config.job_context import job_context
 from jobscheduler.config.report import settings_report
 from jobscheduler.model import Level, Problem
+from jobscheduler.model.errors import ProblemError
 from jobscheduler.runlog import LogWriter
 from jobscheduler.util.exposure_log import ExposureLog
 from jobscheduler.util.hang_guard import CallHung, HangGuard
@@ -45,8 +46,14 @@ class LiveSettings:
         log: LogWriter,
         guard: HangGuard,
         apply: Callable[[Settings], object],
+        changed_files: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """`read` reads the settings again; it raises SettingsError. `apply` gets those that a reload puts in force."""
+        """`read` reads the settings again; it raises SettingsError. `apply` gets those that a reload puts in force.
+
+        `changed_files` returns the names of settings whose files hold something else than at the start; it raises
+        ProblemError for a file that cannot be used now, and CallHung.
+        """
+        self._changed_files = changed_files
         self._apply = apply
         self.current = settings
         self._started_with = settings
@@ -75,17 +82,25 @@ class LiveSettings:
         values = {option.name: _value(new, option.name) for option in applied}
         has_new_defaults = new.file.defaults != self.current.file.defaults
         self.current = replace(self.current, **values, file=new.file, given=self._given(new))
-        need_restart = tuple(
-            option.key
-            for option in OPTIONS
-            if option.name not in APPLIED_AT_RELOAD and _value(new, option.name) != _value(self.current, option.name)
-        )
+        need_restart = self._need_restart(new)
         self._apply(self.current)
         self.warn_of_exposed_secrets()
         if need_restart:
             help_ = f"`{self.current.systemctl} restart jobscheduler` applies them"
             self._log.event(Level.WARNING, "settings.waiting", settings=" ".join(need_restart), help=help_)
         return SettingsChange((*(option.key for option in applied), *["defaults"] * has_new_defaults), need_restart)
+
+    def _need_restart(self, new: Settings) -> tuple[str, ...]:
+        """Return the keys of settings that wait for a restart: they, or what their files hold, have changed."""
+        names = {option.name for option in OPTIONS if _value(new, option.name) != _value(self.current, option.name)}
+        try:
+            names.update(self._changed_files())
+        except CallHung as hung:
+            self._log.event(Level.WARNING, "settings.kept", problem=str(hung))
+        except ProblemError as error:  # the service goes on with what it has; its next start would fail
+            problem = error.problem
+            self._log.event(Level.WARNING, "settings.kept", problem=problem.message, help=problem.help)
+        return tuple(option.key for option in OPTIONS if option.name in names - APPLIED_AT_RELOAD)
 
     def report(self) -> Mapping[str, Any]:
         """Return every setting in force with its value and where it stands."""

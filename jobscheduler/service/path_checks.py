@@ -33,14 +33,20 @@ def lock_log(settings: Settings, file: LogFile) -> None:
     except OSError as error:
         raise StartupError(Problem(f"the log file `{settings.log_file}` cannot be opened: {error.strerror}")) from None
     if holder is not None:
-        raise in_use(f"the log `{settings.log_file}`", holder)
+        raise in_use(f"the log `{settings.log_file}`", holder, is_node=settings.has_cluster)
 
 
-def in_use(name: str, holder: int) -> StartupError:
-    """Return the refusal of a start because another process holds a lock. `holder` is 0 if that is unknown."""
+def in_use(name: str, holder: int, *, is_node: bool) -> StartupError:
+    """Return the refusal of a start because another process holds a lock. `holder` is 0 if that is unknown.
+
+    `is_node`: the service is one of several of a cluster.
+    """
     process = f"process {holder}" if holder else "another process"
     see = f"; see `ps {holder}`" if holder else ""
     help_ = f"stop that service first, or name others with `--jobs-dir DIR --log-file FILE`{see}"
+    if is_node:
+        options = "`--jobs-dir DIR --log-file FILE --socket FILE --node NAME`"
+        help_ = f"each service of a cluster needs its own on one host, with equal job files: {options}{see}"
     return StartupError(Problem(f"{name} is in use by {process}", help=help_))
 
 

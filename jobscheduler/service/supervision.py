@@ -12,6 +12,7 @@ from jobscheduler.control.administration import ReloadRequests
 from jobscheduler.service.alert_defaults import AlertDefaultsReader
 from jobscheduler.service.checkpoint_timer import CheckpointTimer
 from jobscheduler.service.checks import HealthCheck, HostCheck
+from jobscheduler.service.cluster_node import changed_url_files
 from jobscheduler.service.file_thread import FileThread
 from jobscheduler.service.health import HealthMonitor
 from jobscheduler.service.live_settings import LiveSettings
@@ -68,7 +69,9 @@ def build_supervision(parts: Parts, sources: SourceWatch, node: ClusterNode | No
     health = HealthMonitor(scheduler, log, sources.watcher, loops, None if node is None else node.health)
     manager = ManagerStatus(_notifier(stack), scheduler, reconciler, health, log)
     apply = partial(limit_outputs, parts.output_thread)
-    live = LiveSettings(checked.settings, checked.read_settings, log, checked.guard, apply)
+    live = LiveSettings(
+        checked.settings, checked.read_settings, log, checked.guard, apply, partial(changed_url_files, checked)
+    )
     zone, rules = ZoneWatch(live, checked.context, log, checked.guard), ZoneRulesWatch(log, checked.guard)
     return Supervision(
         turns,

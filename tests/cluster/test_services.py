@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from jobscheduler.control.client import request
 from tests.support.cluster_servers import KINDS, Server, running
 from tests.support.databases import Place
 from tests.support.node_services import LEASE_S, NO_CLOCK, Nodes, nodes
-from tests.support.service import job, wait_until
+from tests.support.service import Service, job, wait_until
 
 GRACE_S = 4.0
 """How much longer than its lease a leader may be missed."""
@@ -85,8 +86,9 @@ def test_another_node_leads_in_time_when_a_leader_dies_or_freezes(cluster: Nodes
         cluster.services[killed].start()
         frozen, taken = lose_leader(cluster, is_kill=False)
         assert taken <= LEASE_S + GRACE_S
+        former = len(cluster.services[frozen].words("cluster.stands_by"))
         cluster.signal(frozen, signal.SIGCONT)
-        cluster.services[frozen].wait_for("cluster.stands_by", len(cluster.services[frozen].words("cluster.leads")))
+        cluster.services[frozen].wait_for("cluster.stands_by", former + 1)
     if code:
         assert any("fenced" in service.stderr() for service in cluster.services.values())
     cluster.end()
@@ -182,5 +184,77 @@ def test_a_node_that_comes_back_under_its_name_ends_what_it_has_left(cluster: No
     (told,) = first.wait_for("FAILURE", job_id="long")
     assert told["reason"] == "interrupted"
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), 15, "its process is ended")
+    cluster.end()
+    cluster.check()
+
+
+def test_alerts_are_told_once_over_a_hand_over(cluster: Nodes, tmp_path: Path) -> None:
+    """One that is held back is told by the node that ends, and what fails while it ends by the next leader."""
+    told, fails, slow = tmp_path / "told", tmp_path / "fails", tmp_path / "slow"
+    tell = {"type": "execute_command", "command": f"echo $JOB_ALERT $JOB_ID >> {told}"}
+    rule = {"on_failure": tell, "on_recovery": tell, "enabled": False}
+    jobs = [
+        job("flaps", "* * * * *", f"test ! -e {fails}", **rule),
+        job("slow", "* * * * *", f"touch {slow}; sleep 2; false", **rule),
+    ]
+    for name in ("a", "b"):
+        cluster.add(name, cluster.marked(), *jobs)
+    name, term = cluster.leader()
+    first, (second,) = cluster.services[name], [one for key, one in cluster.services.items() if key != name]
+
+    def flap(service: Service, word: str, count: int) -> None:
+        fails.touch() if word == "FAILURE" else fails.unlink()
+        cluster.run_by_hand(next(key for key, one in cluster.services.items() if one is service), "flaps")
+        service.wait_for(word, count, job_id="flaps")
+
+    flap(first, "FAILURE", 1)
+    flap(first, "SUCCESS", 1)
+    wait_until(lambda: told.exists() and len(told.read_text().splitlines()) == 2, 15, "both were told at once")
+    flap(first, "FAILURE", 2)
+    cluster.run_by_hand(name, "slow")
+    wait_until(slow.exists, 15, "the slow run has begun")
+    assert first.stop() == 0
+    cluster.leader(other_than=term)
+    flap(second, "FAILURE", 1)
+    second.wait_for("alert.sent", job_id="slow")
+    cluster.run_in_term(cluster.leader(other_than=term)[1])
+    expected = ["failure flaps", "failure flaps", "failure slow", "recovery flaps"]
+    wait_until(lambda: len(told.read_text().splitlines()) >= 4, 15, "all were told")
+    cluster.end()
+    assert sorted(told.read_text().splitlines()) == expected
+    cluster.check()
+
+
+def test_a_changed_url_in_its_file_is_named_by_a_reload(cluster: Nodes) -> None:
+    """The service goes on with the former one, and says that a restart takes the new one; so for a file that is bad."""
+    service = cluster.add("a", cluster.marked())
+    _, term = cluster.leader()
+    cluster.url_file.write_text(f"{cluster.url}?application_name=x\n")
+    assert request(service.socket, "POST", "/v1/reload")["need_restart"] == ["cluster-url-file"]
+    service.wait_for("settings.waiting", settings="cluster-url-file")
+    cluster.url_file.write_text("\n")
+    request(service.socket, "POST", "/v1/reload")
+    (told,) = service.wait_for("settings.kept")
+    assert "does not hold the URL of a database" in told["problem"]
+    cluster.url_file.write_text(f"{cluster.url}\n")
+    assert request(service.socket, "POST", "/v1/reload")["need_restart"] == []
+    cluster.run_in_term(term)
+    cluster.end()
+    cluster.check()
+
+
+def test_nodes_whose_files_differ_say_in_which_jobs(cluster: Nodes) -> None:
+    """The one that stands by says it when it lasts, and when it is over; the leader's files count meanwhile."""
+    soon = "from jobscheduler.cluster import node_reports\nnode_reports._SETTLE_S = 1.0"
+    cluster.add("a", cluster.marked(), job("same", "@daily", "true"), job("edited", "@daily", "true"), code=soon)
+    _, term = cluster.leader()
+    other = cluster.add(
+        "b", cluster.marked(), job("same", "@daily", "true"), job("edited", "@weekly", "true"), code=soon
+    )
+    (told,) = other.wait_for("cluster.drift")
+    assert (told["leader"], "edited" in told["jobs"], "same" in told["jobs"]) == ("a", True, False)
+    other.write("edited.json", job("edited", "@daily", "true"))
+    other.wait_for("cluster.drift_over")
+    cluster.run_in_term(term)
     cluster.end()
     cluster.check()

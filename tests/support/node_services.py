@@ -36,21 +36,22 @@ SECOND = timedelta(seconds=1)
 # the database alone keeps it out. It says when it was refused.
 NO_CLOCK = """
 import os, time
-from jobscheduler.cluster import account, lease, lease_thread
+from jobscheduler.cluster import account, claims, lease, lease_thread
 from jobscheduler.cluster.values import Fenced
 
 lease.Standing.term_at = lambda standing, now: standing.term
 
-claim = account.Account.claim
+perform, claim = account.Account.perform, claims.claim
 
-def claim_and_say(*arguments):
+def perform_and_say(self, steps, *arguments, **more):
     try:
-        return claim(*arguments)
+        return perform(self, steps, *arguments, **more)
     except Fenced:
-        os.write(2, b"fenced\\n")
+        if steps is claim:
+            os.write(2, b"fenced\\n")
         raise
 
-account.Account.claim = claim_and_say
+account.Account.perform = perform_and_say
 
 ask, last = lease_thread.LeaseThread._ask, [time.monotonic()]
 
@@ -201,12 +202,28 @@ class Nodes:
         return sorted(rows, key=lambda row: row.first)
 
     def freeze(self, name: str) -> None:
-        """Freeze a node where it stands; not amid a change of an SQLite file, which nobody else could change then."""
-        self.signal(name, signal.SIGSTOP)
+        """Freeze a node where it stands; not amid a use of an SQLite file, also a reading one.
+
+        Nobody else could change it then.
+        """
+        self._stop(name)
         while self._is_file_locked():
             self.signal(name, signal.SIGCONT)
             time.sleep(0.02)
-            self.signal(name, signal.SIGSTOP)
+            self._stop(name)
+
+    def _stop(self, name: str) -> None:
+        """Stop a node, and wait until each thread stands: on a busy host one may still lock the file for a moment."""
+        self.signal(name, signal.SIGSTOP)
+        process = self.services[name].process
+        assert process is not None
+        tasks = Path(f"/proc/{process.pid}/task")
+
+        def stand() -> bool:
+            stats = [(task / "stat").read_text() for task in tasks.iterdir()]
+            return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+        wait_until(stand, 15, f"all threads of {name} stand")
 
     def _is_file_locked(self) -> bool:
         if self.database.file is None:
@@ -214,7 +231,7 @@ class Nodes:
         for _ in range(20):  # the other node may be at it
             with closing(sqlite3.connect(self.database.file, timeout=0)) as connection:
                 try:
-                    connection.execute("BEGIN IMMEDIATE")
+                    connection.execute("BEGIN EXCLUSIVE")
                 except sqlite3.OperationalError:
                     time.sleep(0.02)
                 else:

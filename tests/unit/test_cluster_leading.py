@@ -108,6 +108,15 @@ class World:
         """Note that the scheduler leads."""
         self.did.append("led")
 
+    def hand_over(self) -> None:
+        """Write a last checkpoint and stand by."""
+        self.did.append("hand over")
+
+    def write_last(self, hand_over: Callable[[], object]) -> None:
+        """Take it."""
+        hand_over()
+        self.did.append("written")
+
     def end(self) -> None:
         """End it."""
         self.did.append("end term")
@@ -226,7 +235,7 @@ def test_a_service_that_ends_stands_by_and_leads_no_more() -> None:
     assert not leading.has_left
     leading.step(0.1)
     assert leading.has_left
-    assert world.did[-2:] == ["end term", "stand by"]
+    assert world.did[-4:] == ["hand over", "written", "end term", "stand by"]
     assert world.told[-1][1]["reason"] == "stopping"
     leading.step(9.0)
     assert leading.term is None

@@ -321,3 +321,10 @@ def test_another_user_who_takes_the_lock_folder_cannot_disable_the_locks(
             os.seteuid(0)
             process.kill()
             shutil.rmtree(folder)
+
+
+def test_a_second_node_on_one_directory_is_told_what_each_needs(tmp_path: Path) -> None:
+    """They cannot share a directory, and the refusal names the options with which they do not."""
+    with DirectoryLock(tmp_path), pytest.raises(StartupError) as refused, DirectoryLock(tmp_path, is_node=True):
+        pass
+    assert "`--jobs-dir DIR --log-file FILE --socket FILE --node NAME`" in str(refused.value.problem.help)
