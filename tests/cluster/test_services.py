@@ -84,11 +84,11 @@ def test_another_node_leads_in_time_when_a_leader_dies_or_freezes(cluster: Nodes
         assert taken <= LEASE_S + GRACE_S
         cluster.services[killed].close()
         cluster.services[killed].start()
+        former = {name: len(service.words("cluster.stands_by")) for name, service in cluster.services.items()}
         frozen, taken = lose_leader(cluster, is_kill=False)
         assert taken <= LEASE_S + GRACE_S
-        former = len(cluster.services[frozen].words("cluster.stands_by"))
         cluster.signal(frozen, signal.SIGCONT)
-        cluster.services[frozen].wait_for("cluster.stands_by", former + 1)
+        cluster.services[frozen].wait_for("cluster.stands_by", former[frozen] + 1)
     if code:
         assert any("fenced" in service.stderr() for service in cluster.services.values())
     cluster.end()
