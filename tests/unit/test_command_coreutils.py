@@ -57,8 +57,15 @@ def coreutils(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, t
 
 
 def forget() -> None:
-    for cached in (accounts.find_helper, accounts.env_restores_signals, accounts.ignored_signals, posix_spawn._library):
+    """Have asked anew what depends on the search path, also by tests that come later in this process."""
+    asked = (accounts.find_helper, accounts.env_restores_signals, accounts.ignored_signals)
+    for cached in (*asked, accounts._full_environment, posix_spawn._library):
         cached.cache_clear()
+
+
+def test_a_command_is_searched_behind_the_helpers_of_its_own_test(coreutils: str, tmp_path: Path) -> None:
+    """The search path of an earlier test, whose helpers other users may not execute, is not kept."""
+    assert text("echo $PATH").startswith(f"{tmp_path}/helpers:")
 
 
 def script(directory: Path, content: str, mode: int = 0o755) -> str:
