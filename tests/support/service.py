@@ -27,13 +27,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def wait_until(condition: Callable[[], Any], seconds: float = 15.0, why: str = "", *, step: float = 0.005) -> Any:
     """Return what `condition` gives as soon as it is true; fail if it does not become so.
 
-    `step` is in seconds, between two questions: more where each one starts a process. A busy host has more time.
+    `step` is in seconds, between two questions: more where each one starts a process. The pauses grow to 20 ms, which
+    leaves the processor to what is waited for. A busy host has more time.
     """
     deadline = Deadline(seconds)
+    pause = step
     while not (found := condition()):
         if deadline.is_over():
             pytest.fail(f"not within {seconds} s: {why or condition}")
-        time.sleep(step)
+        time.sleep(pause)
+        pause = min(pause * 1.1, max(step, 0.02))
     return found
 
 
