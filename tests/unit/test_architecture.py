@@ -107,9 +107,13 @@ def imported(path: Path) -> frozenset[str]:
 
 
 def _imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    nodes: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
+    while nodes:
+        node = nodes.pop()
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from names_in(node)
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):  # only a statement can be an import
+            nodes += getattr(node, block, ())
 
 
 def names_in(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
