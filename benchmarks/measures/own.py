@@ -82,11 +82,11 @@ def cost(started: Service, seconds: float) -> float:
     """Return the seconds of processor time for each run, over some seconds of running."""
     time.sleep(0.6 - time.time() % 1 + 1)  # in the pause after a herd
     started.log.skip()
-    used = processor_time(started.pid)
-    time.sleep(seconds)
-    used = processor_time(started.pid) - used
-    runs = sum(line.split(" ", 2)[1] == "SUCCESS" for line in started.log.lines())
-    return used / runs
+    before, runs = processor_time(started.pid), 0
+    while not runs:  # on a busy host few seconds may go by without one
+        time.sleep(seconds)
+        runs = sum(line.split(" ", 2)[1] == "SUCCESS" for line in started.log.lines())
+    return (processor_time(started.pid) - before) / runs
 
 
 def _floor(base: Path, seconds: int) -> float:
