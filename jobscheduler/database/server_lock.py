@@ -85,24 +85,28 @@ class ServerLock:
 
     def _acquire(self, connection: Connection, kind: type[ServerKind], version: int) -> None:
         name = _name(connection, version)
-        if version > 1:
-            self._wait_for_last_holder(connection, kind, name)
-        if not kind.try_lock(connection, name):
+        if not self._take_if_free(connection, kind, name, version):
             self._replace_gone_holder(connection, kind, name, version)
         kind.limit_idle_time(connection, self._idle_timeout)
         self._number = kind.own_id(connection)
         if version > 1:
             _write(connection, self._holder, self._number)
 
-    def _wait_for_last_holder(self, connection: Connection, kind: type[ServerKind], name: str) -> None:
-        """Leave a free lock to its last holder for a while: that may have lost only its connection."""
-        last = _last_holder(connection)
-        if last is None or last.is_gone(self._holder):
-            return
-        deadline = time.monotonic() + HOLDER_GRACE_S
-        while kind.holder_id(connection, name) is None and time.monotonic() < deadline:
-            if self._closing.wait(_HOLDER_POLL_S):
-                raise Unavailable("the service ends")
+    def _take_if_free(self, connection: Connection, kind: type[ServerKind], name: str, version: int) -> bool:
+        """Take the lock if it is free; return whether it was.
+
+        It is left to its last holder for a while: that may have lost only its connection. For the same reason a lock
+        that was held a moment ago is not free.
+        """
+        last = _last_holder(connection) if version > 1 else None
+        if last is not None and not last.is_gone(self._holder):
+            deadline = time.monotonic() + HOLDER_GRACE_S
+            while time.monotonic() < deadline:
+                if kind.holder_id(connection, name) is not None:
+                    return False
+                if self._closing.wait(_HOLDER_POLL_S):
+                    raise Unavailable("the service ends")
+        return kind.try_lock(connection, name)
 
     def _replace_gone_holder(self, connection: Connection, kind: type[ServerKind], name: str, version: int) -> None:
         """Find the connection that holds the lock; end it if its process is gone, and take the lock.
@@ -111,6 +115,8 @@ class ServerLock:
         """
         connection_id = kind.holder_id(connection, name)
         holder = _holder_with(connection, connection_id) if version > 1 else None
+        if version > 1 and connection_id is None:  # it has just lost its connection
+            holder = _last_holder(connection)
         if holder is not None and holder.may_be_gone(self._holder):
             raise Unavailable(
                 f"{DatabaseInUse(holder)}; it was before this host booted",
@@ -118,8 +124,9 @@ class ServerLock:
             )
         if holder is None or not holder.is_gone(self._holder):
             raise DatabaseInUse(holder)
-        with suppress(DBAPIError):  # the connection may have ended by itself
-            kind.end_connection(connection, connection_id)
+        if connection_id is not None:
+            with suppress(DBAPIError):  # the connection may have ended by itself
+                kind.end_connection(connection, connection_id)
         deadline = time.monotonic() + _END_WAIT_S
         while not kind.try_lock(connection, name):
             if time.monotonic() > deadline:

@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
-from jobscheduler.database import JobTable, Unavailable, server_lock
+from jobscheduler.database import JobTable, Unavailable, server_kinds, server_lock
 from jobscheduler.database.engine import Database
 from jobscheduler.database.file_lock import FileLock
 from jobscheduler.database.lock_holder import DatabaseInUse, LockHolder, current_holder
@@ -222,6 +222,28 @@ def test_a_service_that_polls_seldom_takes_its_lock_again_before_another_service
         assert world.ids() == ["a"]
         assert world.words("database.taken") == []
         other.end()
+
+
+def test_a_lock_that_was_held_a_moment_ago_is_left_to_its_holder(
+    on_mariadb: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server frees it between two questions of another service, amid the end of a connection."""
+    table_of(on_mariadb)
+    holder, other = Other(on_mariadb), Other(on_mariadb, host="third-host", instance="third")
+    holder.take()
+    ask = server_kinds.KINDS["mysql"].holder_id
+
+    def held_until_now(connection: Connection, name: str) -> int | None:
+        number = ask(connection, name)
+        if number is not None:
+            end_connection(other, number)
+            wait_until(lambda: ask(connection, name) is None)
+        return number
+
+    monkeypatch.setattr(server_kinds.KINDS["mysql"], "holder_id", held_until_now)
+    with pytest.raises(DatabaseInUse, match="process 4711 on host `other-host`"):
+        other.take()
+    other.end()
 
 
 def test_a_frozen_server_is_named_within_seconds_however_seldom_it_is_polled(tmp_path: Path, on_mariadb: Place) -> None:
