@@ -32,6 +32,7 @@ ORDER = (
     ("busy", 5_000),
     ("busy-most", 5_000),
     ("own", 0),
+    ("own-print", 0),
     ("own-herd", 0),
     ("sustained", 0),
     ("lost", 0),
